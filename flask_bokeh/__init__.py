@@ -1,0 +1,50 @@
+"""Live Bokeh applications as a first-class part of a Flask site."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from .errors import (
+    ApplicationFailedError,
+    ApplicationLoadError,
+    ArgumentsError,
+    ConfigError,
+    EmbedError,
+    FlaskBokehError,
+    HandoffError,
+    LoopThreadError,
+    NotInitializedError,
+    RegistrationError,
+    ServerStartError,
+    ServerStoppedError,
+    TokenError,
+    UnknownApplicationError,
+    WaitTimeoutError,
+)
+from .extension import FlaskBokeh
+from .sessions import PulledSession
+from .tokens import Visit, visit
+
+__all__ = (
+    "ApplicationFailedError",
+    "ApplicationLoadError",
+    "ArgumentsError",
+    "ConfigError",
+    "EmbedError",
+    "FlaskBokeh",
+    "FlaskBokehError",
+    "HandoffError",
+    "LoopThreadError",
+    "NotInitializedError",
+    "PulledSession",
+    "RegistrationError",
+    "ServerStartError",
+    "ServerStoppedError",
+    "TokenError",
+    "UnknownApplicationError",
+    "Visit",
+    "WaitTimeoutError",
+    "visit",
+)
+
+__version__ = version("flask-bokeh")

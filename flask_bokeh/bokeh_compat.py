@@ -1,0 +1,135 @@
+"""The few places where we reach behind Bokeh's public API, and where its versions differ.
+
+Checked on Bokeh 3.9.2 and 3.10.2; ``tests/test_bokeh_compat.py`` fails when one of them
+moves. Everything here runs on the thread of the server's IOLoop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from bokeh.application import Application
+from bokeh.client import ClientSession
+from bokeh.server.auth_provider import AuthModule, NullAuth
+from bokeh.server.server import Server
+from bokeh.server.tornado import BokehTornado
+from tornado.ioloop import IOLoop
+
+from .config import Settings
+
+__all__ = ("HostedServer", "SignedClientSession", "make_server", "stop_server")
+
+
+class HostedServer(Server):
+    """Bokeh's server, with a name for the Tornado application inside it."""
+
+    @property
+    def tornado(self) -> BokehTornado:
+        """Private in Bokeh (``Server._tornado``), and needed to serve handed-over sockets."""
+        return self._tornado
+
+
+def make_server(
+    applications: Mapping[str, Application], settings: Settings, key: bytes, io_loop: IOLoop
+) -> HostedServer:
+    """Make and start the server that ``bokeh serve`` would run with the same settings.
+
+    Bokeh 3.10 has ``Server.from_settings`` for the settings that are not plain keywords;
+    Settings has read and merged the same ones, so on 3.9 they are passed directly.
+    """
+    keywords: dict[str, Any] = {
+        "address": "127.0.0.1",
+        "port": 0,
+        "use_index": False,
+        # An unused session must not outlive its time by much; Bokeh looks every 17 s.
+        "check_unused_sessions_milliseconds": _check_interval(settings.unused_session_lifetime),
+        **settings.server_options,
+        "unused_session_lifetime_milliseconds": round(settings.unused_session_lifetime * 1000),
+        "session_token_expiration": max(1, round(settings.token_expiration)),
+        "websocket_max_message_size": settings.max_message_size,
+        "allow_websocket_origin": [_host(origin) for origin in settings.allow_ws_origin] or None,
+        "sign_sessions": True,
+        "secret_key": key,
+        "generate_session_ids": False,
+        "ssl_certfile": settings.ssl_certfile,
+        "ssl_keyfile": settings.ssl_keyfile,
+        "ssl_password": settings.ssl_password,
+        "cookie_secret": settings.cookie_secret,
+        "xsrf_cookies": settings.xsrf_cookies,
+        "ico_path": settings.ico_path,
+        "auth_provider": AuthModule(settings.auth_module) if settings.auth_module else NullAuth(),
+    }
+    if "unix_socket" in settings.server_options:
+        del keywords["address"], keywords["port"]
+    factory = getattr(HostedServer, "from_settings", HostedServer)
+    server: HostedServer = factory(applications, io_loop=io_loop, **keywords)
+    server.start()
+    return server
+
+
+async def stop_server(server: HostedServer, timeout: float) -> None:
+    """Stop the server so that the hooks on_session_destroyed and on_server_unloaded have run.
+
+    Bokeh 3.9 runs only the second kind. Call it when no connection is left.
+
+    :param timeout: seconds for everything.
+    """
+    with _cheap_collections():
+        if hasattr(server, "stop_async"):
+            await asyncio.wait_for(server.stop_async(), timeout)
+            return
+        for session in server.get_sessions():
+            session.request_expiration()
+        # The job that Bokeh runs every 17 seconds, private in name only.
+        await asyncio.wait_for(server.tornado._cleanup_sessions(), timeout)
+        server.stop()
+
+
+@contextmanager
+def _cheap_collections() -> Iterator[None]:
+    """Bokeh collects garbage twice for each session that ends, 70 ms a time in a process with
+    numpy and pandas: 300 sessions would take 40 s to stop. Frozen objects are not looked at.
+    """
+    frozen_by_us = gc.get_freeze_count() == 0
+    gc.freeze()
+    try:
+        yield
+    finally:
+        if frozen_by_us:
+            gc.unfreeze()
+
+
+class SignedClientSession(ClientSession):
+    """A client session that shows a token of ours instead of minting an unsigned one."""
+
+    def __init__(
+        self, session_id: str, token: str, url: str, io_loop: IOLoop, max_message_size: int
+    ) -> None:
+        self._text = token
+        super().__init__(
+            session_id=session_id,  # type: ignore[arg-type]
+            websocket_url=url,
+            io_loop=io_loop,
+            max_message_size=max_message_size,
+        )
+
+    @property
+    def token(self) -> str:
+        return self._text
+
+    def wait_until_closed(self) -> None:
+        """Run the client's loop until the connection has ended (private on the session)."""
+        self._loop_until_closed()
+
+
+def _check_interval(lifetime: float) -> int:
+    return round(1000 * max(0.25, min(17.0, lifetime / 10)))
+
+
+def _host(origin: str) -> str:
+    """Bokeh wants host[:port], without the scheme."""
+    return origin.partition("://")[2] or origin

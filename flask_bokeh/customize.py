@@ -1,0 +1,156 @@
+"""Hooks, and the application that runs them.
+
+:class:`HostedApplication` is the Bokeh application that the server hosts for each registered
+one. It fills the document with the registered application's own handlers, then runs the
+``customize`` hooks, all inside a Flask application context. If something raises, it puts a
+box in the plot's place, so the rest of the page works.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bokeh.application import Application
+from bokeh.models.widgets import Div
+
+from .errors import (
+    ApplicationFailedError,
+    RegistrationError,
+    ScriptError,
+    ServerStoppedError,
+)
+from .registry import check_path
+from .tokens import Visit, is_pulled, visit
+
+if TYPE_CHECKING:
+    from bokeh.document import Document
+
+__all__ = ("Hook", "Hooks", "HostedApplication")
+
+logger = logging.getLogger("flask_bokeh")
+
+Hook = Callable[["Document", Visit], Any]
+H = TypeVar("H", bound=Hook)
+
+
+class Hooks:
+    """The ``customize`` hooks, in the order of their registration."""
+
+    def __init__(self) -> None:
+        self._hooks: list[tuple[str | None, Hook]] = []
+
+    def add(self, path: str | None, hook: H) -> H:
+        """:raises RegistrationError: for a bad path or something that can't be called."""
+        if path is not None:
+            check_path(path)
+        if not callable(hook):
+            raise RegistrationError(f"A customize hook must be a function, not {hook!r}.")
+        self._hooks.append((path, hook))
+        return hook
+
+    def for_path(self, path: str) -> list[Hook]:
+        """The hooks of one application, and those of every application."""
+        return [hook for wanted, hook in self._hooks if wanted is None or wanted == path]
+
+    def paths(self) -> set[str]:
+        """The paths that hooks were registered for."""
+        return {path for path, _ in self._hooks if path is not None}
+
+
+class HostedApplication(Application):
+    """A registered application as the server hosts it.
+
+    It shares the handlers of the registered one, so Bokeh sees their kinds, static files and
+    life-cycle hooks. ``initialize_document`` never raises: on Bokeh 3.9 an exception there
+    would leave a session pending for ever.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        application: Application,
+        hooks: list[Hook],
+        *,
+        context: Callable[[], AbstractContextManager[Any]],
+        report: Callable[[ApplicationFailedError], str],
+    ) -> None:
+        """
+        :param context: makes a Flask application context.
+        :param report: logs a failure and returns the HTML of the box that tells of it.
+        """
+        super().__init__(*application.handlers, metadata=application.metadata)
+        self._path = path
+        self._hooks = hooks
+        self._context = context
+        self._report = report
+        self._expected: set[str] = set()
+        self._failures: weakref.WeakKeyDictionary[Document, ApplicationFailedError] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def initialize_document(self, doc: Document) -> None:
+        """Fill a new document. On the IOLoop's thread or a worker thread of Bokeh's."""
+        try:
+            pulled = is_pulled(doc)
+            if pulled and visit(doc).session_id not in self._expected:
+                raise ServerStoppedError("this pulled session has ended; reload the page")
+            with self._context():
+                self._fill(doc)
+                self._customize(doc)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # reported by _fail
+            self._fail(doc, error)
+
+    @contextmanager
+    def expecting(self, session_id: str) -> Iterator[None]:
+        """Pull a session: in the block, and only there, it may be created.
+
+        Its failure is for the view, and is not shown or reported here. From any thread.
+        """
+        self._expected.add(session_id)
+        try:
+            yield
+        finally:
+            self._expected.discard(session_id)
+
+    def failure(self, doc: Document) -> ApplicationFailedError | None:
+        """What went wrong when this document was filled, if anything did."""
+        return self._failures.get(doc)
+
+    def _fill(self, doc: Document) -> None:
+        super().initialize_document(doc)
+        for handler in self.handlers:
+            if handler.failed:  # scripts, directories and notebooks keep the text only
+                raise ScriptError(str(handler.error), str(handler.error_detail))
+
+    def _customize(self, doc: Document) -> None:
+        for hook in self._hooks:
+            try:
+                hook(doc, visit(doc))
+            except (Exception, SystemExit) as error:
+                name = getattr(hook, "__qualname__", repr(hook))
+                culprit = f"The hook {name} of {self._path}"
+                raise ApplicationFailedError(self._path, culprit, error) from error
+
+    def _fail(self, doc: Document, error: BaseException) -> None:
+        if isinstance(error, ApplicationFailedError):
+            failure = error
+        else:
+            failure = ApplicationFailedError(self._path, f"The application {self._path}", error)
+            failure.__cause__ = error
+        self._failures[doc] = failure
+        # Whatever was started for a half-made document must not go on.
+        for callback in list(doc.session_callbacks):
+            doc.callbacks.remove_session_callback(callback)
+        doc.clear()
+        if doc.session_context is not None and doc.session_context.id in self._expected:
+            return  # the view gets the exception, and Flask reports it from there
+        try:
+            html = self._report(failure)
+        except Exception:  # a site's own template may fail, too
+            logger.exception("The box that tells of an error could not be made.")
+            html = "This plot could not be made."
+        doc.add_root(Div(text=html, sizing_mode="stretch_width"))

@@ -1,0 +1,174 @@
+"""The one adapter for ``bokeh.embed``: BokehJS, and the scripts that show a session.
+
+Bokeh 4 is to replace ``autoload.js`` and render items (bokeh issue 15413); what changes then
+changes here. Works with strings and Bokeh objects only; the markup around them is in
+``templates/flask_bokeh``. Any thread may call it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from bokeh.core.templates import AUTOLOAD_JS
+from bokeh.embed.bundle import Bundle, Script, bundle_for_objs_and_resources, extension_dirs
+from bokeh.embed.elements import script_for_render_items
+from bokeh.embed.server import server_html_page_for_session
+from bokeh.embed.util import RenderItem
+from bokeh.model import Model
+from bokeh.resources import Resources
+from bokeh.server.views.static_handler import StaticHandler
+from bokeh.settings import settings as bokeh_settings
+from bokeh.util.serialization import make_globally_unique_css_safe_id
+
+from .config import Settings
+
+if TYPE_CHECKING:
+    from bokeh.server.session import ServerSession
+
+__all__ = (
+    "Assets",
+    "Place",
+    "assets",
+    "autoload_script",
+    "new_element_id",
+    "page",
+    "session_script",
+    "static_folder",
+    "url_path",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Assets:
+    """What a page must load before it can show anything."""
+
+    js_files: tuple[str, ...]
+    js_raw: tuple[str, ...]
+    css_files: tuple[str, ...]
+    css_raw: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An element of the page for one root of a document."""
+
+    element_id: str
+    root_id: str
+    visible: bool
+
+
+def assets(settings: Settings, root_url: str) -> Assets:
+    """BokehJS and the models of every extension that is imported.
+
+    :param root_url: the URL path of the blueprint.
+    """
+    bundle = _cached_bundle(settings, root_url)
+    return Assets(
+        js_files=tuple(map(str, bundle.js_files)),
+        js_raw=tuple(bundle.js_raw),
+        css_files=tuple(map(str, bundle.css_files)),
+        css_raw=tuple(bundle.css_raw),
+    )
+
+
+def session_script(
+    token: str,
+    element_id: str,
+    *,
+    app_url: str,
+    server_url: str | None = None,
+    places: Sequence[tuple[Model, Place]] = (),
+) -> str:
+    """The script that connects to a session and shows it.
+
+    :param app_url: the URL path of the application, from :func:`url_path`.
+    :param server_url: scheme, host and port, if they are not those of the page.
+    :param places: where each root goes; without it, all go into the element.
+    """
+    item = RenderItem(
+        token=token,
+        elementid=None if places else element_id,  # type: ignore[arg-type]
+        roots={root: place.element_id for root, place in places},  # type: ignore[misc]
+        use_for_title=False,
+    )
+    return str(script_for_render_items({}, [item], app_path=app_url, absolute_url=server_url))
+
+
+def autoload_script(
+    settings: Settings,
+    token: str,
+    element_id: str,
+    *,
+    app_url: str,
+    server_url: str,
+    root_url: str,
+    resources: bool,
+) -> str:
+    """Bokeh's ``autoload.js``: loads BokehJS if the page has none, then shows a session.
+
+    :param resources: whether to load BokehJS.
+    """
+    bundle = Bundle()
+    if resources:
+        cached = _cached_bundle(settings, root_url)
+        bundle = Bundle(cached.js_files, cached.js_raw, cached.css_files, cached.css_raw)
+    bundle.add(Script(session_script(token, element_id, app_url=app_url, server_url=server_url)))
+    return str(AUTOLOAD_JS.render(bundle=bundle, elementid=element_id))
+
+
+def page(settings: Settings, session: ServerSession, root_url: str) -> str:
+    """The page of an application: its own template, or Bokeh's, around its document."""
+    document = session.document
+    html = server_html_page_for_session(
+        session,
+        resources=_resources(settings.resources, settings.minified, settings.log_level, root_url),
+        title=document.title,
+        template=document.template,
+        template_variables=document.template_variables,
+    )
+    return str(html)
+
+
+def new_element_id() -> str:
+    """An id for an element, that no other element has."""
+    return make_globally_unique_css_safe_id()
+
+
+def static_folder(extension: str | None = None) -> str | None:
+    """The folder of BokehJS, or of an extension's files; None for an unknown extension."""
+    if extension is None:
+        return str(bokeh_settings.bokehjs_path())
+    folder = extension_dirs.get(extension)
+    return None if folder is None else str(folder)
+
+
+def url_path(*parts: str) -> str:
+    """Join and quote, so that the result may stand in a URL, in HTML and in a script.
+
+    A prefix can come from a request header (``SCRIPT_NAME`` behind a proxy), and Bokeh's
+    template puts the path into a script as it is.
+    """
+    return quote("".join(parts), safe="/:[]-._~")
+
+
+def _cached_bundle(settings: Settings, root_url: str) -> Bundle:
+    # Extensions register their models when they are imported, which may come late.
+    models = len(Model.model_class_reverse_map)
+    return _bundle(settings.resources, settings.minified, settings.log_level, root_url, models)
+
+
+@lru_cache(maxsize=32)
+def _bundle(mode: str, minified: bool, log_level: str, root_url: str, models: int) -> Bundle:
+    return bundle_for_objs_and_resources(None, _resources(mode, minified, log_level, root_url))
+
+
+def _resources(mode: str, minified: bool, log_level: str, root_url: str) -> Resources:
+    options: dict[str, Any] = {"minified": minified, "log_level": log_level}
+    if mode.startswith("server"):
+        # The version is a hash of the content, so a browser may keep the file for ever.
+        options |= {"root_url": root_url, "path_versioner": StaticHandler.append_version}
+    return Resources(mode=mode, **options)  # type: ignore[arg-type]

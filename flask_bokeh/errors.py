@@ -1,0 +1,145 @@
+"""Every exception that flask_bokeh raises, and nothing else.
+
+One root, :class:`FlaskBokehError`. Each leaf also inherits the builtin that a caller would
+expect (a bad setting is a ``ValueError``, a wait that ran out is a ``TimeoutError``) and
+carries the data a handler wants as attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class FlaskBokehError(Exception):
+    """Root of all errors raised by flask_bokeh."""
+
+
+class ConfigError(FlaskBokehError, ValueError):
+    """One or more settings are wrong.
+
+    :ivar problems: one sentence for each, naming the key, its value and what is accepted.
+    """
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class NotInitializedError(FlaskBokehError, RuntimeError):
+    """The Flask application in use has no flask_bokeh."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Flask application has no flask_bokeh. Did you forget bokeh.init_app(app), "
+            "or make two FlaskBokeh() instances and initialize the other one?"
+        )
+
+
+class RegistrationError(FlaskBokehError, ValueError):
+    """An application or a hook was registered in a way that can't work."""
+
+
+class UnknownApplicationError(FlaskBokehError, LookupError):
+    """No application is registered under this path.
+
+    :ivar path: the path that was asked for.
+    :ivar known: the registered paths.
+    """
+
+    def __init__(self, path: str, known: Iterable[str]) -> None:
+        self.path = path
+        self.known = tuple(sorted(known))
+        paths = ", ".join(self.known) or "none"
+        super().__init__(f"No Bokeh application is registered at {path!r}. Registered: {paths}.")
+
+
+class ApplicationLoadError(FlaskBokehError, RuntimeError):
+    """An application's script, directory or notebook could not be loaded.
+
+    :ivar path: the application's path.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        super().__init__(f"The Bokeh application at {path!r} can't be loaded: {reason}")
+
+
+class ApplicationFailedError(FlaskBokehError, RuntimeError):
+    """An application, or one of its hooks, raised while its document was filled.
+
+    The original exception is ``__cause__``.
+
+    :ivar path: the application's path.
+    :ivar culprit: what raised, for a person: ``"The application /sliders"``,
+        ``"The hook greet of /sliders"``.
+    """
+
+    def __init__(self, path: str, culprit: str, error: BaseException) -> None:
+        self.path = path
+        self.culprit = culprit
+        super().__init__(f"{culprit} raised {type(error).__name__}: {error}")
+
+
+class ScriptError(FlaskBokehError, RuntimeError):
+    """A script, directory or notebook application failed; Bokeh kept only the text of why.
+
+    :ivar detail: the traceback, as text.
+    """
+
+    def __init__(self, message: str, detail: str) -> None:
+        self.detail = detail
+        super().__init__(message)
+
+
+class ServerStartError(FlaskBokehError, RuntimeError):
+    """The Bokeh server of this process could not be started. The cause is ``__cause__``."""
+
+
+class ServerStoppedError(FlaskBokehError, RuntimeError):
+    """The Bokeh server of this process has been stopped, or was never started."""
+
+
+class WaitTimeoutError(FlaskBokehError, TimeoutError):
+    """A bounded wait ran out.
+
+    :ivar what: what was waited for.
+    :ivar seconds: how long.
+    """
+
+    def __init__(self, what: str, seconds: float, hint: str = "") -> None:
+        self.what = what
+        self.seconds = seconds
+        super().__init__(f"Waited {seconds:g} s for {what}.{' ' + hint if hint else ''}")
+
+
+class LoopThreadError(FlaskBokehError, RuntimeError):
+    """A blocking call was made on the IOLoop's own thread, where it would wait for itself."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} blocks, and was called on the thread of the Bokeh server's IOLoop, "
+            "which would wait for itself. Call it from a Flask view or from another thread."
+        )
+
+
+class TokenError(FlaskBokehError, ValueError):
+    """A session token is malformed, forged, too old, or of another application."""
+
+
+class ArgumentsError(FlaskBokehError, ValueError):
+    """``arguments`` or ``data`` can't travel in a session token."""
+
+
+class EmbedError(FlaskBokehError, RuntimeError):
+    """A template asked for something that can't be embedded."""
+
+
+class HandoffError(FlaskBokehError, RuntimeError):
+    """The client's socket can't be taken from this WSGI server.
+
+    :ivar status: the HTTP status that tells the client.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        self.status = status
+        super().__init__(message)

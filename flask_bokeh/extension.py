@@ -1,0 +1,326 @@
+"""``FlaskBokeh``: the public face. It holds registrations, and wires the parts together."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial, wraps
+from pathlib import Path
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flask import Flask, Response, current_app, request
+from markupsafe import Markup
+
+from .bridge.views import make_blueprint, visible_headers
+from .config import Settings
+from .customize import Hook, Hooks
+from .embed import url_path
+from .errors import EmbedError, NotInitializedError, ServerStoppedError
+from .registry import Registry, Source
+from .sessions import PulledSession
+from .state import BokehState, Site
+from .templating import (
+    BokehTags,
+    error_box,
+    holds_token,
+    pulled_in_request,
+    render_resources,
+    render_session,
+    template_folder,
+)
+
+if TYPE_CHECKING:
+    from bokeh.model import Model
+    from tornado.ioloop import IOLoop
+
+__all__ = ("FlaskBokeh",)
+
+F = TypeVar("F", bound=Callable[..., Any])
+H = TypeVar("H", bound=Hook)
+
+
+class FlaskBokeh:
+    """Live Bokeh applications in a Flask site.
+
+    One instance serves any number of Flask applications. It holds the registrations; what
+    belongs to one Flask application is in ``app.extensions["bokeh"]``.
+
+    :param app: a Flask application to initialize right away.
+    :param options: settings, as the fields of :class:`~flask_bokeh.config.Settings`; they win
+        over the ``BOKEH_*`` keys of ``app.config``.
+    """
+
+    def __init__(self, app: Flask | None = None, **options: Any) -> None:
+        self._options = options
+        self._registry = Registry()
+        self._hooks = Hooks()
+        self._user_loader: Callable[[], str | None] = lambda: None
+        if app is not None:
+            self.init_app(app)
+
+    # --- wiring ---------------------------------------------------------------------------
+
+    def init_app(self, app: Flask) -> None:
+        """Add flask_bokeh to a Flask application. Settings are read here, and only here.
+
+        :raises ConfigError: naming every setting that is wrong.
+        :raises RuntimeError: if the application has flask_bokeh already.
+        """
+        if "bokeh" in app.extensions:
+            raise RuntimeError(
+                f"The Flask application {app.import_name!r} has flask_bokeh already. "
+                "Call init_app once, on one FlaskBokeh instance."
+            )
+        settings = Settings.load(app.config, self._options)
+        state = BokehState(
+            settings,
+            Site(
+                root=Path(app.root_path),
+                context=app.app_context,
+                secret=lambda: app.secret_key,
+                user=self._user,
+                headers=visible_headers,
+                report=partial(error_box, app),
+            ),
+            self._registry,
+            self._hooks,
+        )
+        state.applications  # noqa: B018  # complains now about BOKEH_APPLICATIONS
+        app.extensions["bokeh"] = state
+        app.register_blueprint(
+            make_blueprint(state, template_folder()), url_prefix=settings.url_prefix
+        )
+        app.after_request(_never_store_tokens)
+        app.jinja_env.add_extension(BokehTags)
+        app.jinja_env.globals.update(
+            server_document=self.server_document,
+            server_session=self.server_session,
+            bokeh_resources=self.resources,
+            _bokeh_tag=self._tag,
+        )
+
+    # --- registrations --------------------------------------------------------------------
+
+    def application(self, path: str, *, page: bool = False) -> Callable[[F], F]:
+        """Register a function that fills a document, as the application at ``path``.
+
+        :param page: also serve it as a page of its own, ``/bokeh`` + ``path``, and to
+            ``autoload.js``. Without it the application is seen only where a view embeds it.
+        :raises RegistrationError: for a bad path or a path that is taken.
+        """
+
+        def register(function: F) -> F:
+            self.add_application(path, function, page=page)
+            return function
+
+        return register
+
+    def add_application(self, path: str, source: Source, *, page: bool = False) -> None:
+        """Register an application: a function, a script, a directory, a notebook or a Bokeh
+        ``Application``.
+
+        :param source: file names are relative to ``app.root_path``.
+        :param page: as in :meth:`application`.
+        :raises RegistrationError: for a bad path, a path that is taken, a source of a wrong
+            kind, or when the server runs already.
+        """
+        self._registry.add(path, source, page=page)
+
+    def customize(self, path: str | None = None) -> Callable[[H], H]:
+        """Register a hook ``f(doc, visit)`` that runs when a session is created.
+
+        It runs after the application, once a session, in an application context, in the
+        process and on the thread that creates the session: there is no request.
+
+        :param path: the application; None for every application.
+        """
+        return lambda hook: self._hooks.add(path, hook)
+
+    def user_loader(self, function: Callable[[], str | None]) -> Callable[[], str | None]:
+        """Register the function that says who is asking: ``f() -> str or None``, in a request."""
+        self._user_loader = function
+        return function
+
+    # --- sessions -------------------------------------------------------------------------
+
+    @contextmanager
+    def pull_session(
+        self,
+        path: str,
+        *,
+        arguments: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+        user: str | EllipsisType | None = ...,
+        transport: str | None = None,
+    ) -> Iterator[PulledSession]:
+        """Create a session and edit it: ``with bokeh.pull_session("/sliders") as session``.
+
+        When the block ends, the edits are on the server. ``{% bokeh session %}`` shows it.
+        In a request; not on the server's own loop.
+
+        :param arguments: strings for the application, as :attr:`Visit.arguments`.
+        :param data: JSON values for the application, as :attr:`Visit.data`.
+        :param user: who visits; by default, whom the ``user_loader`` names.
+        :param transport: ``direct`` or ``client``; by default ``BOKEH_PULL_TRANSPORT``.
+        :raises ApplicationFailedError: if the application or a hook raised.
+        :raises WaitTimeoutError: if it takes longer than ``BOKEH_PULL_TIMEOUT`` seconds.
+        """
+        state = _state()
+        with state.pull(
+            path,
+            arguments=arguments,
+            data=data,
+            user=state.site.user() if isinstance(user, EllipsisType) else user,
+            transport=transport,
+        ) as session:
+            pulled_in_request().append(session)
+            yield session
+
+    def with_session(
+        self, path: str, *, name: str = "bokeh_session", **options: Any
+    ) -> Callable[[F], F]:
+        """Decorate a view: it gets a session of its own in each request, as a keyword.
+
+        For plain and async functions, and for methods and ``decorators`` of class-based views.
+
+        :param name: the keyword. It is not ``session``, which is Flask's cookie session.
+        :param options: as for :meth:`pull_session`.
+        """
+
+        def decorate(view: F) -> F:
+            if inspect.iscoroutinefunction(view):
+
+                @wraps(view)
+                async def async_view(*args: Any, **kwargs: Any) -> Any:
+                    with self.pull_session(path, **options) as session:
+                        return await view(*args, **kwargs, **{name: session})
+
+                return async_view  # type: ignore[return-value]
+
+            @wraps(view)
+            def plain_view(*args: Any, **kwargs: Any) -> Any:
+                with self.pull_session(path, **options) as session:
+                    return view(*args, **kwargs, **{name: session})
+
+            return plain_view  # type: ignore[return-value]
+
+        return decorate
+
+    # --- markup ---------------------------------------------------------------------------
+
+    def server_document(
+        self,
+        path: str,
+        *,
+        arguments: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> Markup:
+        """The markup that shows a new session of an application. In a request.
+
+        Nothing is created until the browser connects.
+
+        :raises UnknownApplicationError: listing the known paths.
+        :raises ArgumentsError: if arguments or data can't travel in a token.
+        """
+        state = _state()
+        token = state.new_token(path, arguments=arguments, data=data, user=state.site.user())
+        return render_session(state.settings, token, server_url=_server_url(state))
+
+    def server_session(self, session: PulledSession, *, model: Model | None = None) -> Markup:
+        """The markup that shows a pulled session. In the request that pulled it.
+
+        :param model: show only this root of its document.
+        :raises EmbedError: if the page shows it already, or the model is no root of it.
+        """
+        if not isinstance(session, PulledSession):
+            raise EmbedError(f"{session!r} is not a session from pull_session or with_session.")
+        state = _state()
+        return render_session(
+            state.settings,
+            session.token,
+            server_url=_server_url(state),
+            pulled=session,
+            model=model,
+        )
+
+    def resources(self) -> Markup:
+        """The tags that load BokehJS; the second time in a request, nothing."""
+        return render_resources(_state().settings)
+
+    # --- life cycle -----------------------------------------------------------------------
+
+    def start(self, io_loop: IOLoop | None = None) -> None:
+        """Start the server now, instead of on first use. In an application context.
+
+        :param io_loop: put it on this loop, which the caller runs (in a Tornado program or a
+            notebook), instead of on a thread.
+        :raises ServerStartError: with the cause.
+        """
+        _state().start(io_loop)
+
+    def stop(self) -> None:
+        """Stop the server of this process, in an application context. Idempotent.
+
+        Sockets are closed, and the hooks ``on_session_destroyed`` and ``on_server_unloaded``
+        run, within ``BOKEH_STOP_TIMEOUT`` seconds. It happens by itself when Python exits.
+
+        :raises LoopThreadError: on the server's own loop; use :meth:`stop_async` there.
+        """
+        _state().stop()
+
+    async def stop_async(self) -> None:
+        """Like :meth:`stop`, on the server's own loop."""
+        await _state().stop_async()
+
+    def _user(self) -> str | None:
+        return self._user_loader()
+
+    def _tag(self, what: object = None, **keywords: Any) -> Markup:
+        """``{% bokeh %}``."""
+        if isinstance(what, str):
+            arguments = dict(keywords.pop("arguments", None) or {})
+            data = keywords.pop("data", None)
+            return self.server_document(what, arguments=arguments | keywords, data=data)
+        if isinstance(what, PulledSession):
+            return self.server_session(what, **keywords)
+        if what is not None:
+            raise EmbedError(
+                f"{{% bokeh %}} got {what!r}; expected an application's path or a pulled session."
+            )
+        pulled = pulled_in_request()
+        if len(pulled) != 1:
+            raise EmbedError(
+                f"{{% bokeh %}} shows the session that was pulled in this request, but "
+                f"{len(pulled) or 'none'} were. Name one: {{% bokeh session %}} or "
+                f'{{% bokeh "/path" %}}.'
+            )
+        return self.server_session(pulled[0], **keywords)
+
+
+def _state() -> BokehState:
+    state = current_app.extensions.get("bokeh")
+    if not isinstance(state, BokehState):
+        raise NotInitializedError()
+    return state
+
+
+def _server_url(state: BokehState) -> str | None:
+    """Where browsers find the server, if that is not Flask's own port."""
+    if state.settings.transport == "same-origin":
+        return None
+    port = state.server().port
+    if port is None:
+        raise ServerStoppedError("BOKEH_TRANSPORT is 'port', but the server is on a unix socket.")
+    scheme = "https" if state.settings.ssl_certfile else "http"
+    host = re.sub(r":\d+$", "", request.host)
+    return url_path(f"{scheme}://{host}:{port}")
+
+
+def _never_store_tokens(response: Response) -> Response:
+    """A page with a token in it must not come out of a cache for somebody else."""
+    if holds_token():
+        response.headers["Cache-Control"] = "no-store"
+    return response

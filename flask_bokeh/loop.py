@@ -1,0 +1,226 @@
+"""The IOLoop that hosts the Bokeh server, and every crossing into it.
+
+This is the only file that creates the thread, and the only one that passes work from another
+thread to the loop. Work crosses as a coroutine and comes back as a
+:class:`concurrent.futures.Future`; whoever waits for it waits for a bounded time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any, TypeVar
+
+from tornado.ioloop import IOLoop
+
+from .errors import LoopThreadError, ServerStartError, ServerStoppedError, WaitTimeoutError
+
+__all__ = ("ServerLoop", "at_interpreter_exit", "cancel_tasks", "settle")
+
+T = TypeVar("T")
+
+_WARM_THREADS = 4  # ThreadPoolExecutor allows five or more
+
+_BLOCKED_HINT = (
+    "The server's IOLoop may be blocked: look for an application or callback that computes, "
+    "sleeps or waits without 'await'."
+)
+
+
+class ServerLoop:
+    """The loop that the Bokeh server runs on: our own, on a thread of its own, or a caller's.
+
+    Belongs to the process that made it; a fork must make another.
+    """
+
+    def __init__(self, io_loop: IOLoop | None = None) -> None:
+        """:param io_loop: a loop that the caller runs and stops. Without it a thread is started."""
+        self.io_loop = io_loop
+        self._pid = os.getpid()
+        self._thread: threading.Thread | None = None
+        self._asked_to_stop: asyncio.Event | None = None
+        if io_loop is not None:
+            self._asyncio_loop: asyncio.AbstractEventLoop | None = _asyncio_loop(io_loop)
+        else:
+            self._asyncio_loop = None
+
+    @property
+    def owned(self) -> bool:
+        """Whether the loop runs on a thread of ours."""
+        return self._thread is not None
+
+    def start(self, timeout: float) -> None:
+        """Start the thread and return when its loop runs. Nothing to do for a caller's loop.
+
+        :param timeout: seconds.
+        :raises ServerStartError: with the cause; never hangs.
+        """
+        if self.io_loop is not None:
+            return
+        ready: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=self._run, args=(ready,), name="flask_bokeh", daemon=True
+        )
+        try:
+            self._thread.start()
+            ready.result(timeout)
+        except Exception as error:
+            self._thread = None
+            raise ServerStartError(f"The Bokeh server's thread did not start: {error}") from error
+
+    def run(self, work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> Future[T]:
+        """Run ``work(*args)`` on the loop. From any thread; does not wait.
+
+        :raises ServerStoppedError: if the loop does not run, or belongs to another process.
+        """
+        loop = self._asyncio_loop
+        if loop is None or loop.is_closed() or self._pid != os.getpid():
+            raise ServerStoppedError("The Bokeh server of this process is not running.")
+        coroutine = work(*args)
+        try:
+            return asyncio.run_coroutine_threadsafe(coroutine, loop)
+        except RuntimeError as error:  # closed between the check and the call
+            coroutine.close()
+            raise ServerStoppedError("The Bokeh server of this process has stopped.") from error
+
+    def call(
+        self,
+        work: Callable[..., Coroutine[Any, Any, T]],
+        *args: Any,
+        what: str,
+        timeout: float,
+    ) -> T:
+        """Run ``work(*args)`` on the loop and wait for its result. Not from the loop's thread.
+
+        :param what: what is waited for, for the error.
+        :param timeout: seconds.
+        :raises LoopThreadError: on the loop's thread.
+        :raises ServerStoppedError: if the loop does not run.
+        :raises WaitTimeoutError: if it takes longer; the work is cancelled.
+        """
+        self.forbid_loop_thread(what)
+        return self.wait(self.run(work, *args), what=what, timeout=timeout)
+
+    def wait(self, future: Future[T], *, what: str, timeout: float) -> T:
+        """Wait for something that runs on the loop, and cancel it if it takes too long.
+
+        :raises WaitTimeoutError: if it takes longer than ``timeout`` seconds.
+        """
+        try:
+            return future.result(timeout)
+        except FutureTimeout as error:
+            if future.done():  # a TimeoutError of the work itself
+                raise
+            future.cancel()
+            raise WaitTimeoutError(what, timeout, _BLOCKED_HINT) from error
+
+    def forbid_loop_thread(self, what: str) -> None:
+        """:raises LoopThreadError: if this is the loop's own thread."""
+        if self.on_loop_thread():
+            raise LoopThreadError(what[:1].upper() + what[1:])
+
+    def on_loop_thread(self) -> bool:
+        """Whether the caller runs on the loop."""
+        try:
+            return asyncio.get_running_loop() is self._asyncio_loop
+        except RuntimeError:
+            return False
+
+    def is_running(self) -> bool:
+        """Whether work passed to the loop would be done."""
+        return self._asyncio_loop is not None and self._asyncio_loop.is_running()
+
+    def stop(self, timeout: float) -> bool:
+        """End our thread and wait for it. A caller's loop is left alone. Idempotent.
+
+        :param timeout: seconds.
+        :returns: whether the thread has ended; one that is blocked by an application has not.
+        """
+        thread, self._thread = self._thread, None
+        if thread is None or self._pid != os.getpid():
+            return True
+        loop, event = self._asyncio_loop, self._asked_to_stop
+        if loop is not None and event is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(event.set)
+        thread.join(timeout)
+        return not thread.is_alive()
+
+    def _run(self, ready: Future[None]) -> None:
+        # Not asyncio.run(): it ends the executor from a new thread, and from Python 3.12 on
+        # none can be started once the interpreter exits.
+        executor = _warm_executor()
+        loop = asyncio.new_event_loop()
+        loop.set_default_executor(executor)
+        try:
+            loop.run_until_complete(self._main(ready))
+            loop.run_until_complete(cancel_tasks())
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        except BaseException as error:
+            if ready.done():
+                raise
+            ready.set_exception(error)
+        finally:
+            loop.close()
+            executor.shutdown()
+
+    async def _main(self, ready: Future[None]) -> None:
+        self._asyncio_loop = asyncio.get_running_loop()
+        self._asked_to_stop = asyncio.Event()
+        self.io_loop = IOLoop.current()
+        ready.set_result(None)
+        await self._asked_to_stop.wait()
+
+
+async def cancel_tasks() -> None:
+    """Cancel whatever else runs on the running loop, and wait for it."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _warm_executor() -> ThreadPoolExecutor:
+    """An executor for the loop with threads that run already.
+
+    Bokeh 3.10 runs its callbacks in the loop's executor, those at its end too, and from
+    Python 3.12 on no thread can be started any more once the interpreter exits.
+    """
+    executor = ThreadPoolExecutor(thread_name_prefix="flask_bokeh")
+    started = threading.Barrier(_WARM_THREADS)
+    for _ in range(_WARM_THREADS):
+        executor.submit(started.wait, 5)
+    return executor
+
+
+async def settle(awaitable: Awaitable[Any], timeout: float) -> bool:
+    """Await something for at most ``timeout`` seconds, on the loop; say whether it finished."""
+    try:
+        await asyncio.wait_for(asyncio.ensure_future(awaitable), timeout)
+    except TimeoutError:
+        return False
+    return True
+
+
+def at_interpreter_exit(function: Callable[[], None]) -> None:
+    """Run ``function`` when the interpreter exits, while threads and executors still work.
+
+    ``atexit`` is too late: by then ``concurrent.futures`` refuses work, and the hooks of
+    Bokeh 3.10, which run in executors, fail with "cannot schedule new futures after
+    shutdown". ``concurrent.futures`` itself uses this private hook of ``threading`` to get in
+    before its threads are joined; functions run in reverse order, so ours comes first.
+    Checked on CPython 3.11 to 3.13; ``tests/test_loop.py`` fails when it moves.
+    """
+    threading._register_atexit(function)  # type: ignore[attr-defined]
+
+
+def _asyncio_loop(io_loop: IOLoop) -> asyncio.AbstractEventLoop:
+    loop = getattr(io_loop, "asyncio_loop", None)
+    if not isinstance(loop, asyncio.AbstractEventLoop):
+        raise TypeError(
+            f"io_loop is {io_loop!r}: expected a Tornado IOLoop such as IOLoop.current()"
+        )
+    return loop

@@ -1,0 +1,136 @@
+"""Which applications there are: a path, and what fills a document there.
+
+A registry holds what was registered, on the extension, before any Flask application is known.
+:func:`load` turns it into Bokeh applications, once for each process, when the server starts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bokeh.application import Application
+from bokeh.application.handlers import FunctionHandler
+from bokeh.command.util import build_single_handler_application
+
+from .errors import ApplicationLoadError, RegistrationError, UnknownApplicationError
+
+__all__ = ("Registration", "Registry", "check_path", "load")
+
+Source = str | Path | Application | Callable[..., Any]
+
+_PATH = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
+# The names under an application's path that the server answers itself.
+_RESERVED = frozenset({"ws", "autoload.js", "metadata", "static"})
+
+
+class Registration:
+    """One registered application."""
+
+    __slots__ = ("page", "path", "source")
+
+    def __init__(self, path: str, source: Source, *, page: bool) -> None:
+        self.path = path
+        self.source = source
+        self.page = page
+
+
+class Registry:
+    """The registered applications, by path. Not for several threads at once."""
+
+    def __init__(self) -> None:
+        self._items: dict[str, Registration] = {}
+        self._closed = False
+
+    def add(self, path: str, source: Source, *, page: bool = False) -> None:
+        """Register an application.
+
+        :raises RegistrationError: for a bad path, a taken path, a source of a wrong kind, or
+            after :meth:`close`.
+        """
+        check_path(path)
+        if self._closed:
+            raise RegistrationError(
+                f"The application {path!r} comes too late: the Bokeh server has been started. "
+                "Register applications before the first page is shown."
+            )
+        if path in self._items:
+            raise RegistrationError(f"A Bokeh application is already registered at {path!r}.")
+        if not isinstance(source, str | Path | Application) and not callable(source):
+            raise RegistrationError(
+                f"The Bokeh application at {path!r} is {source!r}; expected a function, the path "
+                "of a script, directory or notebook, or a bokeh Application."
+            )
+        if not isinstance(source, str | Path | Application):
+            try:
+                FunctionHandler(source)
+            except ValueError as error:
+                raise RegistrationError(
+                    f"The Bokeh application at {path!r} must take one argument, doc: {error}"
+                ) from error
+        self._items[path] = Registration(path, source, page=page)
+
+    def get(self, path: str) -> Registration:
+        """:raises UnknownApplicationError: listing the known paths."""
+        try:
+            return self._items[path]
+        except KeyError:
+            raise UnknownApplicationError(path, self._items) from None
+
+    def close(self) -> None:
+        """Take no more: the server has been given what there is."""
+        self._closed = True
+
+    def merged(self, more: Mapping[str, Source]) -> Registry:
+        """A copy with more applications in it."""
+        copy = Registry()
+        copy._items = dict(self._items)
+        for path, source in more.items():
+            copy.add(path, source)
+        return copy
+
+    def __iter__(self) -> Iterator[Registration]:
+        return iter(self._items.values())
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._items
+
+
+def check_path(path: object) -> None:
+    """:raises RegistrationError: unless this can be the path of an application."""
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise RegistrationError(f"The path {path!r} must be a string that starts with a slash.")
+    segments = path.strip("/").split("/")
+    if not _PATH.fullmatch(path) or {".", ".."} & set(segments):
+        raise RegistrationError(
+            f"The path {path!r} may hold letters, digits and . _ ~ - between slashes, and may "
+            "not end with a slash."
+        )
+    for taken in _RESERVED.intersection(segments):
+        raise RegistrationError(
+            f"The path {path!r} can't hold {taken!r}: Bokeh answers there itself."
+        )
+
+
+def load(registration: Registration, root: Path) -> Application:
+    """Make the Bokeh application.
+
+    :param root: the folder that relative file names start from (``app.root_path``).
+    :raises ApplicationLoadError: saying what is wrong with the file.
+    """
+    path, source = registration.path, registration.source
+    if isinstance(source, Application):
+        return source
+    if not isinstance(source, str | Path):
+        return Application(FunctionHandler(source))
+    file = root / Path(source).expanduser()
+    if not file.exists():
+        raise ApplicationLoadError(path, f"{file} does not exist.")
+    if file.is_dir() and not any((file / name).exists() for name in ("main.py", "main.ipynb")):
+        raise ApplicationLoadError(path, f"the directory {file} has no main.py or main.ipynb.")
+    try:
+        return build_single_handler_application(str(file))
+    except Exception as error:
+        raise ApplicationLoadError(path, str(error).strip()) from error

@@ -1,0 +1,199 @@
+"""The Bokeh server inside this process: start, create sessions, adopt sockets, stop.
+
+It is Bokeh's own server on a :class:`~flask_bokeh.loop.ServerLoop`. Its port listens on
+loopback only and answers to signed tokens only; browsers reach it through
+:class:`~flask_bokeh.bridge.handoff.UpgradeServer`, on Flask's port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import socket
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from bokeh.application import Application
+from bokeh.protocol.exceptions import ProtocolError
+from bokeh.server.contexts import ApplicationContext
+from bokeh.server.session import ServerSession
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
+
+from .bokeh_compat import HostedServer, make_server, stop_server
+from .bridge.handoff import UpgradeServer
+from .config import Settings
+from .errors import FlaskBokehError, ServerStartError, ServerStoppedError
+from .loop import ServerLoop, settle
+from .tokens import Token
+
+if TYPE_CHECKING:
+    from tornado.ioloop import IOLoop
+
+__all__ = ("InProcessServer",)
+
+logger = logging.getLogger("flask_bokeh")
+
+
+class InProcessServer:
+    """A running Bokeh server. Belongs to the process that started it."""
+
+    def __init__(self, loop: ServerLoop, settings: Settings) -> None:
+        self.loop = loop
+        self.worker = secrets.token_urlsafe(9)
+        """A random id of this process, for tokens of sessions that live only here."""
+        self._settings = settings
+        self._server: HostedServer | None = None
+        self._upgrades: UpgradeServer | None = None
+
+    @classmethod
+    def start(
+        cls,
+        applications: Mapping[str, Application],
+        settings: Settings,
+        key: bytes,
+        io_loop: IOLoop | None = None,
+    ) -> InProcessServer:
+        """Start the server, and return when it is ready.
+
+        :param io_loop: a loop that the caller runs; without it, a thread is started. Called
+            on the thread of that loop, this does not need it to run yet.
+        :raises ServerStartError: with the cause, within ``BOKEH_START_TIMEOUT`` seconds.
+        """
+        loop = ServerLoop(io_loop)
+        self = cls(loop, settings)
+        try:
+            loop.start(settings.start_timeout)
+            if loop.on_loop_thread() or not loop.is_running():
+                self._make(applications, key)
+            else:
+                loop.call(
+                    self._make_on_loop,
+                    applications,
+                    key,
+                    what="the Bokeh server to start",
+                    timeout=settings.start_timeout,
+                )
+        except FlaskBokehError:
+            loop.stop(settings.stop_timeout)
+            raise
+        except Exception as error:
+            loop.stop(settings.stop_timeout)
+            raise ServerStartError(
+                f"The Bokeh server did not start: {type(error).__name__}: {error}"
+            ) from error
+        logger.info("Bokeh server started on %s", self.url or "a unix socket")
+        return self
+
+    @property
+    def url(self) -> str | None:
+        """The server's own address, without a slash at the end; None on a unix socket."""
+        server = self._running()
+        if server.port is None:
+            return None
+        scheme = "https" if self._settings.ssl_certfile else "http"
+        return f"{scheme}://{server.address or 'localhost'}:{server.port}"
+
+    @property
+    def port(self) -> int | None:
+        """The server's own port."""
+        return self._running().port
+
+    @property
+    def open_sockets(self) -> int:
+        """How many handed-over sockets are open."""
+        return self._upgrades.open_sockets if self._upgrades else 0
+
+    def find_session(self, token: Token) -> ServerSession | None:
+        """The token's session, if it lives here. From any thread; use it on the loop."""
+        try:
+            return self._running().get_session(token.visit.path, token.visit.session_id)  # type: ignore[arg-type]
+        except ProtocolError:
+            return None
+
+    async def create_session(self, token: Token, headers: Mapping[str, str]) -> ServerSession:
+        """Create the token's session, or find it. On the loop.
+
+        :param headers: what the application sees as the headers of the request.
+        """
+        request = HTTPServerRequest(
+            start_line=RequestStartLine("GET", token.visit.path, "HTTP/1.1"),
+            headers=HTTPHeaders(dict(headers)),
+        )
+        return await self.context(token.visit.path).create_session_if_needed(
+            token.visit.session_id,  # type: ignore[arg-type]
+            request,
+            token.text,
+        )
+
+    def context(self, path: str) -> ApplicationContext:
+        """Bokeh's context of an application."""
+        return self._running().tornado.applications[path]
+
+    def adopt(self, client: socket.socket, head: bytes, address: tuple[str, int]) -> None:
+        """Serve a client whose socket was taken over. From any thread; waits for nothing.
+
+        :raises ServerStoppedError: if the server does not run; the socket is closed.
+        """
+
+        async def adopt() -> None:
+            if self._upgrades is None:
+                client.close()
+            else:
+                self._upgrades.adopt(client, head, address)
+
+        try:
+            self.loop.run(adopt)
+        except ServerStoppedError:
+            client.close()
+            raise
+
+    def stop(self) -> None:
+        """Close the sockets, run the hooks, end the thread. Not from the loop's thread.
+
+        Takes ``BOKEH_STOP_TIMEOUT`` seconds at most; what could not be done is logged.
+        """
+        if self._server is None:
+            return
+        timeout = self._settings.stop_timeout
+        deadline = time.monotonic() + timeout
+        try:
+            self.loop.call(self.stop_async, what="the Bokeh server to stop", timeout=timeout)
+        except TimeoutError as error:
+            logger.warning("The Bokeh server did not stop in time, and was left. %s", error)
+        if not self.loop.stop(max(0.1, deadline - time.monotonic())):
+            logger.warning("The Bokeh server's thread is blocked by an application.")
+
+    async def stop_async(self) -> None:
+        """The same, on the loop, for a loop that the caller owns."""
+        server, self._server = self._server, None
+        upgrades, self._upgrades = self._upgrades, None
+        if server is None or upgrades is None:
+            return
+        timeout = self._settings.stop_timeout * 0.8
+        upgrades.close_sockets()
+        server.unlisten()
+        await settle(self._until_disconnected(server), timeout / 2)
+        await stop_server(server, timeout / 2)
+        await settle(upgrades.close_all_connections(), 0.1)
+
+    async def _make_on_loop(self, applications: Mapping[str, Application], key: bytes) -> None:
+        self._make(applications, key)
+
+    def _make(self, applications: Mapping[str, Application], key: bytes) -> None:
+        io_loop = self.loop.io_loop
+        if io_loop is None:
+            raise ServerStoppedError("The Bokeh server's loop is not running.")
+        self._server = make_server(applications, self._settings, key, io_loop)
+        self._upgrades = UpgradeServer(self._server.tornado)
+
+    def _running(self) -> HostedServer:
+        if self._server is None:
+            raise ServerStoppedError("The Bokeh server of this process is not running.")
+        return self._server
+
+    @staticmethod
+    async def _until_disconnected(server: HostedServer) -> None:
+        while any(session.connection_count for session in server.get_sessions()):
+            await asyncio.sleep(0.01)

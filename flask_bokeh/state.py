@@ -1,0 +1,248 @@
+"""What one Flask application has of flask_bokeh: made by ``init_app``, found in
+``app.extensions["bokeh"]``.
+
+It knows no Flask: what it needs from the site it gets as functions. The server is started on
+first use, once in each process, so it survives a fork (gunicorn's workers, ``--preload``), the
+reloader and several applications in a process.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .config import Settings
+from .customize import Hooks, HostedApplication
+from .errors import ApplicationFailedError, RegistrationError, ServerStartError, WaitTimeoutError
+from .loop import at_interpreter_exit
+from .registry import Registry, load
+from .server import InProcessServer
+from .sessions import PulledSession, pull_client, pull_direct
+from .tokens import Token, TokenIssuer, derive_key
+
+if TYPE_CHECKING:
+    from tornado.ioloop import IOLoop
+
+__all__ = ("BokehState", "Site")
+
+logger = logging.getLogger("flask_bokeh")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What the Flask application gives."""
+
+    root: Path
+    """The folder that files of applications are relative to."""
+    context: Callable[[], AbstractContextManager[Any]]
+    """Makes an application context."""
+    secret: Callable[[], str | bytes | None]
+    """The site's ``SECRET_KEY``."""
+    user: Callable[[], str | None]
+    """Who is asking, in a request."""
+    headers: Callable[[], Mapping[str, str]]
+    """The headers of the request that an application may see."""
+    report: Callable[[ApplicationFailedError], str]
+    """Logs a failure and returns the HTML of its box."""
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class BokehState:
+    """Settings, registrations and server of one Flask application. For any thread."""
+
+    settings: Settings
+    site: Site
+    registry: Registry
+    hooks: Hooks
+    _server: InProcessServer | None = field(default=None, repr=False)
+    _owner: int = field(default=0, repr=False)
+    _issuer: TokenIssuer | None = field(default=None, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        _states.add(self)
+
+    @property
+    def applications(self) -> Registry:
+        """The registered applications, those of ``BOKEH_APPLICATIONS`` included."""
+        more = self.settings.applications
+        return self.registry.merged(more) if more else self.registry
+
+    @property
+    def tokens(self) -> TokenIssuer:
+        """Mints and reads this site's tokens."""
+        if self._issuer is None:
+            with self._locked():
+                if self._issuer is None:
+                    self._issuer = TokenIssuer(
+                        key=self._key(),
+                        expiration=self.settings.token_expiration,
+                        max_age=self.settings.token_max_age,
+                        max_arguments_size=self.settings.max_arguments_size,
+                    )
+        return self._issuer
+
+    def server(self) -> InProcessServer:
+        """The server of this process, started if need be.
+
+        :raises ServerStartError: with the cause, within ``BOKEH_START_TIMEOUT`` seconds.
+        """
+        server = self._server
+        if server is not None and self._owner == os.getpid():
+            return server
+        return self.start()
+
+    def start(self, io_loop: IOLoop | None = None) -> InProcessServer:
+        """Start the server now.
+
+        :param io_loop: a loop that the caller owns and runs.
+        :raises ServerStartError: as :meth:`server`; also if it runs already on another loop.
+        """
+        key = self.tokens.key
+        with self._locked():
+            if self._server is None or self._owner != os.getpid():
+                server = InProcessServer.start(self._hosted(), self.settings, key, io_loop)
+                self._server, self._owner = server, os.getpid()
+                _stop_all_at_exit()
+            elif io_loop is not None and self._server.loop.io_loop is not io_loop:
+                raise ServerStartError(
+                    "The Bokeh server runs already, on another loop. Call bokeh.start(io_loop=...) "
+                    "before the first page, or bokeh.stop() first."
+                )
+            return self._server
+
+    def stop(self) -> None:
+        """Stop the server of this process, if it runs. Not from the loop's thread. Idempotent."""
+        server = self._taken()
+        if server is not None:
+            server.stop()
+
+    async def stop_async(self) -> None:
+        """The same on the server's loop, for a loop that the caller owns."""
+        server = self._taken()
+        if server is not None:
+            await server.stop_async()
+
+    def new_token(
+        self,
+        path: str,
+        *,
+        arguments: Mapping[str, Any] | None,
+        data: Mapping[str, Any] | None,
+        user: str | None,
+        worker: str | None = None,
+    ) -> Token:
+        """A token of a new session of an application.
+
+        :raises UnknownApplicationError: listing the known paths.
+        :raises ArgumentsError: if arguments or data can't travel in a token.
+        """
+        self.applications.get(path)
+        return self.tokens.mint(path, user=user, arguments=arguments, data=data, worker=worker)
+
+    @contextmanager
+    def pull(
+        self,
+        path: str,
+        *,
+        arguments: Mapping[str, Any] | None,
+        data: Mapping[str, Any] | None,
+        user: str | None,
+        transport: str | None,
+    ) -> Iterator[PulledSession]:
+        """A session in the caller's hands: see :mod:`flask_bokeh.sessions`."""
+        transport = transport or self.settings.pull_transport
+        if transport not in ("direct", "client"):
+            raise ValueError(f"transport is {transport!r}; expected 'direct' or 'client'.")
+        self.applications.get(path)
+        server = self.server()
+        token = self.new_token(
+            path, arguments=arguments, data=data, user=user, worker=server.worker
+        )
+        timeout = self.settings.pull_timeout
+        if transport == "direct":
+            pulled = pull_direct(server, token, self.site.headers(), timeout)
+        else:
+            pulled = pull_client(server, token, timeout, self.settings.max_message_size)
+        with pulled as session:
+            yield session
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        timeout = self.settings.start_timeout
+        if not self._lock.acquire(timeout=timeout):
+            raise WaitTimeoutError("another thread to start the Bokeh server", timeout)
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _taken(self) -> InProcessServer | None:
+        with self._locked():
+            server, self._server = self._server, None
+        return server if self._owner == os.getpid() else None
+
+    def _hosted(self) -> dict[str, HostedApplication]:
+        applications = self.applications
+        for path in self.hooks.paths():
+            if path not in applications:
+                known = ", ".join(sorted(item.path for item in applications)) or "none"
+                raise RegistrationError(
+                    f"customize({path!r}) has no application. Registered: {known}."
+                )
+        self.registry.close()
+        return {
+            item.path: HostedApplication(
+                item.path,
+                load(item, self.site.root),
+                self.hooks.for_path(item.path),
+                context=self.site.context,
+                report=self.site.report,
+            )
+            for item in applications
+        }
+
+    def _key(self) -> bytes:
+        if self.settings.secret_key is not None:
+            return self.settings.secret_key
+        if secret := self.site.secret():
+            return derive_key(secret)
+        logger.warning(
+            "Neither BOKEH_SECRET_KEY nor SECRET_KEY is set: plots are signed with a random key. "
+            "They stop when this process ends, and do not work with several workers."
+        )
+        return secrets.token_bytes(32)
+
+
+_states: weakref.WeakSet[BokehState] = weakref.WeakSet()
+_exit_registered = False
+
+
+def _stop_all_at_exit() -> None:
+    global _exit_registered
+    if not _exit_registered:
+        _exit_registered = True
+        at_interpreter_exit(_stop_all)
+
+
+def _stop_all() -> None:
+    for state in list(_states):
+        state.stop()
+
+
+def _after_fork_in_child() -> None:
+    # A lock that another thread of the parent held would stay locked for ever.
+    for state in list(_states):
+        state._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,218 @@
+"""Markup: the Jinja tags, the functions behind them, and the error box.
+
+The functions render ``templates/flask_bokeh/*.html``, which a site may replace by files of
+the same names in its own template folder. Everything returned is ``Markup``.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, current_app, g, got_request_exception, request
+from jinja2 import nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
+from markupsafe import Markup
+
+from . import embed
+from .config import Settings
+from .errors import ApplicationFailedError, EmbedError, ScriptError
+from .sessions import PulledSession
+from .tokens import Token
+
+if TYPE_CHECKING:
+    from bokeh.model import Model
+
+__all__ = (
+    "BokehTags",
+    "error_box",
+    "pulled_in_request",
+    "render_resources",
+    "render_session",
+    "template_folder",
+)
+
+logger = logging.getLogger("flask_bokeh")
+
+
+def template_folder() -> str:
+    """Where our templates are: in the package when installed, beside it in a checkout.
+
+    An editable install maps a top-level folder into the package in the wheel only.
+    """
+    package = Path(__file__).parent
+    inside = package / "templates"
+    return str(inside if inside.is_dir() else package.parent / "templates")
+
+
+def render_resources(settings: Settings) -> Markup:
+    """The tags that load BokehJS, the first time in a request; then nothing."""
+    if _page().resources:
+        return Markup()
+    _page().resources = True
+    return _render("resources.html", assets=embed.assets(settings, _root_url(settings) + "/"))
+
+
+def render_session(
+    settings: Settings,
+    token: Token,
+    *,
+    server_url: str | None,
+    pulled: PulledSession | None = None,
+    model: Model | None = None,
+) -> Markup:
+    """The markup that shows a session, with BokehJS before it if the page has none yet.
+
+    :param server_url: the Bokeh server's own address, where it has one for browsers.
+    :param pulled: the session, if it exists already.
+    :param model: show only this root of it.
+    :raises EmbedError: for a session that the page shows already, or a model that is no root.
+    """
+    if pulled is not None:
+        if pulled.embedded:
+            raise EmbedError(
+                f"The pulled session of {pulled.path} is on this page already. BokehJS shows a "
+                "session in one place; pull another, or put both roots into one layout."
+            )
+        pulled.embedded = True
+    _page().has_token = True
+    path = token.visit.path
+    places = [] if model is None or pulled is None else _places(pulled, model)
+    element_id = embed.new_element_id()
+    script = embed.session_script(
+        token.text,
+        element_id,
+        app_url=application_url(settings, path) if server_url is None else path,
+        server_url=server_url,
+        places=places,
+    )
+    return _render(
+        "embed.html",
+        resources=render_resources(settings),
+        element_id=element_id,
+        path=path,
+        places=[place for _, place in places],
+        script=script,
+    )
+
+
+def application_url(settings: Settings, path: str) -> str:
+    """The URL path of an application, as this request's client sees it."""
+    return embed.url_path(_root_url(settings), path.rstrip("/"))
+
+
+def root_url(settings: Settings) -> str:
+    """The URL path of the blueprint, with a slash at the end."""
+    return _root_url(settings) + "/"
+
+
+def pulled_in_request() -> list[PulledSession]:
+    """The sessions that were pulled in this request, for ``{% bokeh %}``."""
+    return _page().pulled
+
+
+def holds_token() -> bool:
+    """Whether this request's response may hold a token, and so must not be stored."""
+    page = g.get("_flask_bokeh_page")
+    return page is not None and page.has_token
+
+
+def mark_token() -> None:
+    """Say that this request's response holds a token."""
+    _page().has_token = True
+
+
+def error_box(app: Flask, failure: ApplicationFailedError) -> str:
+    """Report a failure as Flask reports one, and return the HTML that tells the visitor.
+
+    On any thread.
+    """
+    reference = secrets.token_hex(4)
+    cause = failure.__cause__ or failure
+    detail = "".join(traceback.format_exception(cause))
+    if isinstance(cause, ScriptError):
+        detail = cause.detail
+        logger.error("%s [reference %s]\n%s", failure, reference, detail)
+    else:
+        logger.error("%s [reference %s]", failure, reference, exc_info=cause)
+    got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=cause)
+    with app.app_context():
+        return _render(
+            "error.html",
+            message=str(failure),
+            reference=reference,
+            detail=detail if app.debug else None,
+        )
+
+
+class BokehTags(Extension):
+    """``{% bokeh %}`` and ``{% bokeh_resources %}``."""
+
+    tags = {"bokeh", "bokeh_resources"}  # noqa: RUF012  # Jinja's own form
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        """Turn a tag into a call of the function that the extension put into the globals."""
+        tag = next(parser.stream)
+        arguments: list[nodes.Expr] = []
+        keywords: list[nodes.Keyword] = []
+        while parser.stream.current.type != "block_end":
+            if arguments or keywords:
+                parser.stream.expect("comma")
+            if parser.stream.current.type == "name" and parser.stream.look().type == "assign":
+                name = next(parser.stream).value
+                next(parser.stream)
+                keywords.append(nodes.Keyword(name, parser.parse_expression()))
+            elif arguments or keywords:
+                parser.fail("{% bokeh %} takes one path or session, then name=value", tag.lineno)
+            else:
+                arguments.append(parser.parse_expression())
+        if tag.value == "bokeh_resources" and (arguments or keywords):
+            parser.fail("{% bokeh_resources %} takes nothing", tag.lineno)
+        function = nodes.Name(
+            "bokeh_resources" if tag.value == "bokeh_resources" else "_bokeh_tag", "load"
+        )
+        call = nodes.Call(function, arguments, keywords, None, None, lineno=tag.lineno)
+        return nodes.Output([call], lineno=tag.lineno)
+
+
+class _Page:
+    """What the response of this request holds already."""
+
+    __slots__ = ("has_token", "pulled", "resources")
+
+    def __init__(self) -> None:
+        self.resources = False
+        self.has_token = False
+        self.pulled: list[PulledSession] = []
+
+
+def _page() -> _Page:
+    if "_flask_bokeh_page" not in g:
+        g._flask_bokeh_page = _Page()
+    page: _Page = g._flask_bokeh_page
+    return page
+
+
+def _root_url(settings: Settings) -> str:
+    return embed.url_path(request.script_root, settings.url_prefix)
+
+
+def _places(pulled: PulledSession, model: Model) -> list[tuple[Model, embed.Place]]:
+    # BokehJS wants a place for every root, so the others get hidden ones.
+    roots = pulled.document.roots
+    if model not in roots:
+        raise EmbedError(f"{model!r} is not a root of the session of {pulled.path}.")
+    return [
+        (root, embed.Place(embed.new_element_id(), str(root.id), root is model)) for root in roots
+    ]
+
+
+def _render(name: str, **values: Any) -> Markup:
+    # Without the site's context processors: they may want a request, and a session that is
+    # created on the IOLoop has none.
+    template = current_app.jinja_env.get_template(f"flask_bokeh/{name}")
+    return Markup(template.render(values))

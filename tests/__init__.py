@@ -1,0 +1,1 @@
+"""The tests of flask_bokeh. Each one says in a sentence what it holds the code to."""

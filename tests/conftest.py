@@ -1,0 +1,256 @@
+"""Live servers, a real browser, and a watch on what tests leave behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+from flask_bokeh import FlaskBokeh
+
+ROOT = Path(__file__).parent.parent
+SITE = "tests.live_apps.site:create_app()"
+
+COMMANDS: dict[str, list[str]] = {
+    "werkzeug": ["-m", "flask", "--app", "{app}", "run", "--port", "0"],
+    "gunicorn-sync": ["-m", "gunicorn", "--bind", "127.0.0.1:0", "--access-logfile", "-", "{app}"],
+    "gunicorn-gthread": [
+        *["-m", "gunicorn", "--bind", "127.0.0.1:0", "--access-logfile", "-"],
+        *["--worker-class", "gthread", "--threads", "4", "{app}"],
+    ],
+}
+_ADDRESS = re.compile(r"(?:Running on|Listening at:) http://(127\.0\.0\.1:\d+)")
+_TROUBLE = re.compile(r"Traceback|Error|ERROR|WARNING:(?! This is a development)|Warning|warn\b")
+
+
+class LiveServer:
+    """A WSGI server in a process of its own."""
+
+    def __init__(self, kind: str, app: str, config: dict[str, Any], args: list[str]) -> None:
+        command = [part.format(app=app) for part in COMMANDS[kind]]
+        # The application comes last for gunicorn; options may follow it in both.
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", *command, *args],
+            cwd=ROOT,
+            env={**os.environ, "SITE_CONFIG": json.dumps(config), "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._lines: list[str] = []
+        self._found = threading.Event()
+        self.address = ""
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        if not self._found.wait(30) or not self.address:
+            self.stop()
+            raise RuntimeError(f"{kind} did not start:\n{self.log}")
+        self.url = f"http://{self.address}"
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.append(line)
+            if not self.address and (match := _ADDRESS.search(line)):
+                self.address = match[1]
+                self._found.set()
+        self._found.set()
+
+    @property
+    def log(self) -> str:
+        return "".join(self._lines)
+
+    @property
+    def trouble(self) -> str:
+        """The lines of the log that nobody wants to see in normal use."""
+        return "".join(line for line in self._lines if _TROUBLE.search(line))
+
+    def get(self, path: str, **headers: str) -> str:
+        request = urllib.request.Request(self.url + path, headers=headers)
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return str(response.read().decode())
+
+    def stats(self) -> dict[str, int]:
+        return dict(json.loads(self.get("/stats")))
+
+    def token(self, path: str = "/") -> str:
+        """The session token in a page."""
+        return tokens_in(self.get(path))[0]
+
+    def stop(self, how: signal.Signals = signal.SIGINT, timeout: float = 20) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        try:
+            code = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
+        self._reader.join(5)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return code
+
+
+def tokens_in(html: str) -> list[str]:
+    return re.findall(r'"token":"([A-Za-z0-9_.-]+)"', html)
+
+
+def eventually(check: Callable[[], Any], what: str, seconds: float = 10) -> Any:
+    """Wait until a check holds, and return what it returned."""
+    deadline = time.monotonic() + seconds
+    while not (result := check()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {seconds} s for {what}; last: {result!r}")
+        time.sleep(0.02)
+    return result
+
+
+Live = Callable[..., LiveServer]
+
+
+@pytest.fixture
+def live() -> Iterator[Live]:
+    """Start servers; each must end with a clean log, unless the test says otherwise."""
+    with ExitStack() as stack:
+
+        def start(
+            kind: str = "werkzeug",
+            app: str = SITE,
+            *,
+            config: dict[str, Any] | None = None,
+            args: list[str] | None = None,
+            clean: bool = True,
+        ) -> LiveServer:
+            server = LiveServer(kind, app, config or {}, args or [])
+
+            def check() -> None:
+                server.stop()
+                if clean:
+                    assert server.trouble == "", server.log
+
+            stack.callback(check)
+            return server
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium: the one on this machine, else Playwright's own."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=found,
+            args=[
+                *["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
+                *["--disable-background-networking", "--disable-component-update"],
+                "--disable-sync",
+            ],
+        )
+        yield chromium
+        chromium.close()
+
+
+class Tab:
+    """A page of the browser, and everything its console said."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.messages: list[str] = []
+        self.trouble: list[str] = []
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.trouble.append(f"exception: {error}"))
+
+    def _console(self, message: ConsoleMessage) -> None:
+        self.messages.append(message.text)
+        if message.type in ("error", "warning", "assert"):
+            self.trouble.append(f"{message.type}: {message.text}")
+
+    def open(self, url: str, plots: int = 1) -> Tab:
+        """Open a page and wait until so many sessions are shown."""
+        self.page.goto(url)
+        self.page.wait_for_function(
+            "n => window.Bokeh && Bokeh.documents.length >= n && "
+            "Bokeh.documents.every(d => d.is_idle)",
+            arg=plots,
+            timeout=20_000,
+        )
+        return self
+
+    def title(self, name: str = "plot", document: int = 0) -> str:
+        return str(
+            self.page.evaluate(
+                "([d, n]) => Bokeh.documents[d].get_model_by_name(n).title.text", [document, name]
+            )
+        )
+
+    def until_title(self, text: str, name: str = "plot", document: int = 0) -> None:
+        self.page.wait_for_function(
+            "([d, n, t]) => Bokeh.documents[d].get_model_by_name(n).title.text == t",
+            arg=[document, name, text],
+            timeout=10_000,
+        )
+
+    def move_slider(self, presses: int = 1, nth: int = 0) -> None:
+        """Move a slider as a person would, with the keyboard."""
+        handle = self.page.locator(".noUi-handle").nth(nth)
+        handle.focus()
+        for _ in range(presses):
+            handle.press("ArrowRight")
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[Tab]:
+    """A fresh page in a fresh profile; its console must stay clean."""
+    context = browser.new_context(viewport={"width": 1000, "height": 900})
+    tab = Tab(context.new_page())
+    yield tab
+    context.close()
+    assert tab.trouble == []
+
+
+@pytest.fixture
+def bokeh() -> FlaskBokeh:
+    """An extension with nothing registered."""
+    return FlaskBokeh()
+
+
+@pytest.fixture
+def app() -> Flask:
+    """A Flask application without flask_bokeh."""
+    app = Flask("tests.app")
+    app.secret_key = "a secret key for the tests only"
+    return app
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """No test leaves a thread of ours behind: what starts a server stops it."""
+    yield
+    from flask_bokeh import state
+
+    for one in list(state._states):
+        one.stop()
+    left = [thread.name for thread in threading.enumerate() if "flask_bokeh" in thread.name]
+    assert left == []

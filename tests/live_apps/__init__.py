@@ -1,0 +1,1 @@
+"""Sites that the tests serve with real servers."""

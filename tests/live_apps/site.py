@@ -1,0 +1,171 @@
+"""A small site with everything the live tests look at. Settings come in ``SITE_CONFIG``."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+
+from bokeh.document import Document
+from bokeh.layouts import column
+from bokeh.models import ColumnDataSource, Slider
+from bokeh.plotting import figure
+from flask import Flask, Response, jsonify, render_template_string, request
+
+from flask_bokeh import FlaskBokeh, PulledSession, Visit
+
+bokeh = FlaskBokeh()
+
+PAGE = "<!doctype html><title>t</title><link rel=icon href='data:,'><body>{body}</body>"
+
+
+@bokeh.application("/sliders", page=True)
+def sliders(doc: Document) -> None:
+    source = ColumnDataSource({"x": [1, 2, 3], "y": [1, 2, 3]})
+    plot = figure(title="plain", name="plot", height=200, width=400)
+    plot.line("x", "y", source=source)
+    slider = Slider(start=0, end=10, value=1, step=1, title="k", name="k")
+
+    def changed(attr: str, old: int, new: int) -> None:
+        source.data = {"x": [1, 2, 3], "y": [new, 2 * new, 3 * new]}
+        plot.title.text = f"{plot.title.text.partition(' k=')[0]} k={new}"
+
+    slider.on_change("value", changed)
+    doc.add_root(column(slider, plot))
+
+
+@bokeh.application("/hooked")
+def hooked(doc: Document) -> None:
+    sliders(doc)
+
+
+@bokeh.application("/two")
+def two(doc: Document) -> None:
+    for name in ("left", "right"):
+        plot = figure(title=name, name=name, height=150, width=200)
+        plot.scatter([1, 2], [1, 2])
+        doc.add_root(plot)
+
+
+@bokeh.application("/tiny")
+def tiny(doc: Document) -> None:
+    doc.add_root(Slider(start=0, end=10, value=1, name="k"))
+
+
+@bokeh.application("/raises")
+def raises(doc: Document) -> None:
+    doc.add_periodic_callback(lambda: None, 50)
+    raise LookupError("the data are gone")
+
+
+@bokeh.application("/hook-raises")
+def hook_raises(doc: Document) -> None:
+    sliders(doc)
+
+
+@bokeh.application("/slow")
+def slow(doc: Document) -> None:
+    time.sleep(2)
+    tiny(doc)
+
+
+@bokeh.customize("/hooked")
+def greet(doc: Document, visit: Visit) -> None:
+    doc.select_one(
+        {"name": "plot"}
+    ).title.text = (
+        f"for {visit.user} {visit.arguments.get('year', '')} {visit.data.get('shop', '')}"
+    )
+
+
+@bokeh.customize("/hook-raises")
+def bad_hook(doc: Document, visit: Visit) -> None:
+    raise KeyError("no such column")
+
+
+@bokeh.user_loader
+def user() -> str | None:
+    return request.args.get("user")
+
+
+def create_app() -> Flask:
+    app = Flask(__name__)
+    app.secret_key = "a secret key for the tests only"
+    app.config.update(json.loads(os.environ.get("SITE_CONFIG", "{}")))
+    bokeh.init_app(app)
+
+    def page(body: str, **values: object) -> str:
+        return render_template_string(PAGE.format(body=body), **values)
+
+    @app.get("/")
+    def index() -> str:
+        return page("<h1>plain</h1>{% bokeh '/sliders' %}")
+
+    @app.get("/hook")
+    def hook() -> str:
+        return page("{% bokeh '/hooked', year=2024, data={'shop': 'Lyon'} %}")
+
+    @app.get("/mine")
+    @bokeh.with_session("/sliders")
+    def mine(bokeh_session: PulledSession) -> str:
+        edit(bokeh_session)
+        return page("{% bokeh %}")
+
+    @app.get("/client")
+    @bokeh.with_session("/sliders", transport="client")
+    def client(bokeh_session: PulledSession) -> str:
+        edit(bokeh_session)
+        return page("{% bokeh %}")
+
+    @app.get("/tiny/<transport>")
+    def tiny_page(transport: str) -> str:
+        with bokeh.pull_session("/tiny", transport=transport) as session:
+            session.document.select_one({"name": "k"}).value = 5
+        return page("{% bokeh session %}", session=session)
+
+    @app.get("/pull-raises/<transport>")
+    def pull_raises(transport: str) -> str:
+        with bokeh.pull_session("/raises", transport=transport):
+            return "unreachable"
+
+    @app.get("/many")
+    def many() -> str:
+        with bokeh.pull_session("/sliders") as one, bokeh.pull_session("/two") as other:
+            edit(one)
+        return page(
+            "{% bokeh one %}{% bokeh '/hooked' %}{{ server_session(other, model=right) }}",
+            one=one,
+            other=other,
+            right=other.document.roots[1],
+        )
+
+    @app.get("/broken")
+    def broken() -> str:
+        return page("<h1>works</h1>{% bokeh '/raises' %}{% bokeh '/hook-raises' %}")
+
+    @app.get("/slow")
+    @bokeh.with_session("/slow")
+    def slow_page(bokeh_session: PulledSession) -> str:
+        return "ok"
+
+    @app.get("/stats")
+    def stats() -> Response:
+        state = app.extensions["bokeh"]
+        server = state._server
+        sessions = [] if server is None else server._server.get_sessions()
+        return jsonify(
+            pid=os.getpid(),
+            descriptors=len(os.listdir("/proc/self/fd")),
+            threads=threading.active_count(),
+            sessions=len([one for one in sessions if not one.expiration_requested]),
+            sockets=0 if server is None else server.open_sockets,
+            port=None if server is None else server.port,
+        )
+
+    return app
+
+
+def edit(session: PulledSession) -> None:
+    name = request.args.get("user", "nobody")
+    session.document.select_one({"name": "plot"}).title.text = f"made for {name}"
