@@ -6,7 +6,6 @@ moves. Everything here runs on the thread of the server's IOLoop.
 
 from __future__ import annotations
 
-import asyncio
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -71,21 +70,19 @@ def make_server(
     return server
 
 
-async def stop_server(server: HostedServer, timeout: float) -> None:
+async def stop_server(server: HostedServer) -> None:
     """Stop the server so that the hooks on_session_destroyed and on_server_unloaded have run.
 
     Bokeh 3.9 runs only the second kind. Call it when no connection is left.
-
-    :param timeout: seconds for everything.
     """
     with _cheap_collections():
         if hasattr(server, "stop_async"):
-            await asyncio.wait_for(server.stop_async(), timeout)
+            await server.stop_async()
             return
         for session in server.get_sessions():
             session.request_expiration()
         # The job that Bokeh runs every 17 seconds, private in name only.
-        await asyncio.wait_for(server.tornado._cleanup_sessions(), timeout)
+        await server.tornado._cleanup_sessions()
         server.stop()
 
 

@@ -8,17 +8,15 @@ are reported together.
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from bokeh.server.tornado import BokehTornado
 from bokeh.settings import settings as bokeh_settings
 
 from .errors import ConfigError
+from .server_options import check_option, suggestion
 
 __all__ = ("Settings",)
 
@@ -117,7 +115,7 @@ class Settings:
         :raises ConfigError: with every problem found.
         """
         problems: list[str] = [
-            f"FlaskBokeh() has no option {name!r}.{_suggestion(name, _FIELDS)}"
+            f"FlaskBokeh() has no option {name!r}.{suggestion(name, _FIELDS)}"
             for name in options
             if name not in _FIELDS
         ]
@@ -183,12 +181,7 @@ def _check_key(key: str) -> str | None:
         return f"{key} can't be set: flask_bokeh always signs sessions."
     if key in _bokeh_variables():
         return f"{key} holds for a whole process: set it in the environment, not in app.config."
-    return f"{key} is not a setting.{_suggestion(key, [key_of(name) for name in _FIELDS])}"
-
-
-def _suggestion(word: str, words: Any) -> str:
-    close = difflib.get_close_matches(word, list(words), n=1)
-    return f" Did you mean {close[0]}?" if close else ""
+    return f"{key} is not a setting.{suggestion(key, [key_of(name) for name in _FIELDS])}"
 
 
 # --- checks: return the value to use, or raise with what would be right ------------------
@@ -264,52 +257,10 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return dict(value)
 
 
-# Options of Server itself; those of BokehTornado are read from its signature.
-SERVER_OPTIONS = frozenset(
-    {"address", "port", "unix_socket", "index", "use_xheaders", "http_server_kwargs"}
-)
-# BokehTornado passes the rest on to tornado.web.Application, which accepts any name at all:
-# these are its documented settings that make sense here.
-_TORNADO_SETTINGS = frozenset(
-    {"compress_response", "log_function", "websocket_ping_interval", "websocket_ping_timeout"}
-)
-# Options that have a key of their own, or that the security of the tokens depends on.
-_ELSEWHERE = {
-    "allow_websocket_origin": "set BOKEH_ALLOW_WS_ORIGIN instead",
-    "extra_websocket_origins": "set BOKEH_ALLOW_WS_ORIGIN instead",
-    "auth_provider": "set BOKEH_AUTH_MODULE instead",
-    "cookie_secret": "set BOKEH_COOKIE_SECRET instead",
-    "ico_path": "set BOKEH_ICO_PATH instead",
-    "ssl_certfile": "set BOKEH_SSL_CERTFILE instead",
-    "ssl_keyfile": "set BOKEH_SSL_KEYFILE instead",
-    "ssl_password": "set BOKEH_SSL_PASSWORD instead",
-    "xsrf_cookies": "set BOKEH_XSRF_COOKIES instead",
-    "secret_key": "set BOKEH_SECRET_KEY instead",
-    "session_token_expiration": "set BOKEH_TOKEN_EXPIRATION instead",
-    "unused_session_lifetime_milliseconds": "set BOKEH_UNUSED_SESSION_LIFETIME instead",
-    "websocket_max_message_size": "set BOKEH_MAX_MESSAGE_SIZE instead",
-    "websocket_max_message_size_bytes": "set BOKEH_MAX_MESSAGE_SIZE instead",
-    "prefix": "set BOKEH_URL_PREFIX instead",
-    "sign_sessions": "flask_bokeh always signs sessions",
-    "generate_session_ids": "session ids always come from flask_bokeh",
-    "absolute_url": "flask_bokeh derives URLs from each request",
-    "io_loop": "call bokeh.start(io_loop=...) instead",
-    "num_procs": "run several workers of the WSGI server instead",
-}
-
-
 def _server_options(value: Any) -> Mapping[str, Any]:
     options = _mapping(value)
-    parameters = inspect.signature(BokehTornado.__init__).parameters.values()
-    tornado = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
-    known = (tornado | SERVER_OPTIONS | _TORNADO_SETTINGS) - set(_ELSEWHERE)
     for name in options:
-        if name in _ELSEWHERE:
-            raise ValueError(f"{name!r} can't be set there; {_ELSEWHERE[name]}")
-        if name not in known:
-            raise ValueError(
-                f"Bokeh's server has no option {name!r}.{_suggestion(name, known)}".rstrip(".?")
-            )
+        check_option(name)
     return options
 
 

@@ -23,8 +23,6 @@ __all__ = ("ServerLoop", "at_interpreter_exit", "cancel_tasks", "settle")
 
 T = TypeVar("T")
 
-_WARM_THREADS = 4  # ThreadPoolExecutor allows five or more
-
 _BLOCKED_HINT = (
     "The server's IOLoop may be blocked: look for an application or callback that computes, "
     "sleeps or waits without 'await'."
@@ -184,15 +182,16 @@ async def cancel_tasks() -> None:
 
 
 def _warm_executor() -> ThreadPoolExecutor:
-    """An executor for the loop with threads that run already.
+    """An executor for the loop whose threads all run already.
 
-    Bokeh 3.10 runs its callbacks in the loop's executor, those at its end too, and from
-    Python 3.12 on no thread can be started any more once the interpreter exits.
+    Bokeh 3.10 runs its callbacks in the loop's executor, those at the end of sessions too, and
+    from Python 3.12 on no thread can be started any more once the interpreter exits.
     """
-    executor = ThreadPoolExecutor(thread_name_prefix="flask_bokeh")
-    started = threading.Barrier(_WARM_THREADS)
-    for _ in range(_WARM_THREADS):
-        executor.submit(started.wait, 5)
+    size = min(32, (os.cpu_count() or 1) + 4)  # as many as asyncio allows by default
+    executor = ThreadPoolExecutor(size, thread_name_prefix="flask_bokeh")
+    all_started = threading.Barrier(size)
+    for _ in range(size):
+        executor.submit(all_started.wait, 5)
     return executor
 
 

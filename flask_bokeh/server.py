@@ -162,8 +162,9 @@ class InProcessServer:
             self.loop.call(self.stop_async, what="the Bokeh server to stop", timeout=timeout)
         except TimeoutError as error:
             logger.warning("The Bokeh server did not stop in time, and was left. %s", error)
-        if not self.loop.stop(max(0.1, deadline - time.monotonic())):
-            logger.warning("The Bokeh server's thread is blocked by an application.")
+        finally:
+            if not self.loop.stop(max(0.1, deadline - time.monotonic())):
+                logger.warning("The Bokeh server's thread is blocked by an application.")
 
     async def stop_async(self) -> None:
         """The same, on the loop, for a loop that the caller owns."""
@@ -175,7 +176,10 @@ class InProcessServer:
         upgrades.close_sockets()
         server.unlisten()
         await settle(self._until_disconnected(server), timeout / 2)
-        await stop_server(server, timeout / 2)
+        if not await settle(stop_server(server), timeout / 2):
+            logger.warning(
+                "Sessions and hooks did not end within %g s (BOKEH_STOP_TIMEOUT).", timeout
+            )
         await settle(upgrades.close_all_connections(), 0.1)
 
     async def _make_on_loop(self, applications: Mapping[str, Application], key: bytes) -> None:

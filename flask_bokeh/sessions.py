@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -86,7 +86,8 @@ def pull_direct(
         yield PulledSession(token, session.document)
         keep = True
     finally:
-        done.set_result(keep)
+        with suppress(InvalidStateError):  # cancelled: the server has stopped
+            done.set_result(keep)
     try:
         # Not cancelled when it takes too long: Bokeh 3.9 would keep a broken session.
         server.loop.wait(holding, what=f"{what} to be let go", timeout=timeout)

@@ -235,7 +235,10 @@ def _stop_all_at_exit() -> None:
 
 def _stop_all() -> None:
     for state in list(_states):
-        state.stop()
+        try:
+            state.stop()
+        except Exception:
+            logger.exception("A Bokeh server could not be stopped as Python exits.")
 
 
 def _after_fork_in_child() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +23,9 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from flask_bokeh import FlaskBokeh
 
+from .browser import FLAGS as BROWSER_FLAGS
+from .browser import find as find_browser
+
 ROOT = Path(__file__).parent.parent
 SITE = "tests.live_apps.site:create_app()"
 
@@ -37,6 +39,8 @@ COMMANDS: dict[str, list[str]] = {
 }
 _ADDRESS = re.compile(r"(?:Running on|Listening at:) http://(127\.0\.0\.1:\d+)")
 _TROUBLE = re.compile(r"Traceback|Error|ERROR|WARNING:(?! This is a development)|Warning|warn\b")
+# BokehJS sends a model again after a reconnect, to bokeh serve as well.
+_BOKEHS = re.compile(r"BokehUserWarning: reference already known")
 
 
 class LiveServer:
@@ -66,6 +70,7 @@ class LiveServer:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
+            line = re.sub(r"\x1b\[[0-9;]*m", "", line)  # werkzeug colours its log
             self._lines.append(line)
             if not self.address and (match := _ADDRESS.search(line)):
                 self.address = match[1]
@@ -79,11 +84,17 @@ class LiveServer:
     @property
     def trouble(self) -> str:
         """The lines of the log that nobody wants to see in normal use."""
-        return "".join(line for line in self._lines if _TROUBLE.search(line))
+        return "".join(
+            line for line in self._lines if _TROUBLE.search(line) and not _BOKEHS.search(line)
+        )
 
     def get(self, path: str, **headers: str) -> str:
         request = urllib.request.Request(self.url + path, headers=headers)
         with urllib.request.urlopen(request, timeout=20) as response:
+            return str(response.read().decode())
+
+    def post(self, path: str) -> str:
+        with urllib.request.urlopen(self.url + path, data=b"", timeout=20) as response:
             return str(response.read().decode())
 
     def stats(self) -> dict[str, int]:
@@ -153,16 +164,9 @@ def live() -> Iterator[Live]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Chromium: the one on this machine, else Playwright's own."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    executable = find_browser()
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=found,
-            args=[
-                *["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
-                *["--disable-background-networking", "--disable-component-update"],
-                "--disable-sync",
-            ],
-        )
+        chromium = playwright.chromium.launch(executable_path=executable, args=BROWSER_FLAGS)
         yield chromium
         chromium.close()
 
@@ -192,6 +196,10 @@ class Tab:
             timeout=20_000,
         )
         return self
+
+    def forgive(self, *parts: str) -> None:
+        """Take lines out of the trouble that the test itself has made."""
+        self.trouble = [line for line in self.trouble if not any(part in line for part in parts)]
 
     def title(self, name: str = "plot", document: int = 0) -> str:
         return str(

@@ -1,10 +1,14 @@
-"""Real servers and a real browser: pages, personal edits, live callbacks."""
+"""Real servers and a real browser: pages, personal edits, live callbacks, errors in place."""
 
 from __future__ import annotations
 
+import re
+import signal
+
 import pytest
 
-from .conftest import COMMANDS, Live, Tab
+from .conftest import COMMANDS, Live, Tab, eventually
+from .sockets import connect, open_sockets
 
 SERVERS = list(COMMANDS)
 
@@ -13,7 +17,174 @@ SERVERS = list(COMMANDS)
 def test_plots_are_personal_and_live(live: Live, tab: Tab, server: str) -> None:
     """On every server the edit made for a user is there, and the application's callback answers."""
     site = live(server)
-    tab.open(f"{site.url}/mine?user=ann")
-    assert tab.title() == "made for ann"
+    for user in ("ann", "bob"):
+        tab.open(f"{site.url}/mine?user={user}")
+        assert tab.title() == f"made for {user}"
+        tab.move_slider(3)
+        tab.until_title(f"made for {user} k=4")
+    # The server's own access log has a line for each socket.
+    assert len(re.findall(r'/bokeh/sliders/ws\?user=\w+ HTTP/1.1" 101', site.log)) == 2
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_hooks_and_client_transport(live: Live, tab: Tab, server: str) -> None:
+    """On every server a hook's edit is there, and one made through bokeh.client; both live."""
+    site = live(server)
+    tab.open(f"{site.url}/hook?user=ann")
+    assert tab.title() == "for ann 2024 Lyon"
+    tab.move_slider()
+    tab.until_title("for ann 2024 Lyon k=2")
+    tab.open(f"{site.url}/client?user=bob")
+    assert tab.title() == "made for bob"
+    tab.move_slider()
+    tab.until_title("made for bob k=2")
+
+
+def test_several_on_a_page(live: Live, tab: Tab) -> None:
+    """A pulled session, one from a hook, and one root of a third share a page and BokehJS."""
+    site = live()
+    tab.open(f"{site.url}/many?user=ann", plots=3)
+    titles = tab.page.evaluate(
+        "Bokeh.documents.map(d => d.roots().map(r => (r.title ?? r.children[1].title).text))"
+    )
+    assert sorted(titles) == [["for ann  "], ["left", "right"], ["made for ann"]]
+    assert tab.page.locator("script[src*='bokeh.min.js']").count() == 1
+    shown = tab.page.locator(".bk-Figure").filter(visible=True)
+    assert shown.count() == 3  # of four, one is hidden
+    tab.move_slider()
+    tab.until_title("made for ann k=2")
+
+
+def test_an_error_stays_in_its_place(live: Live, tab: Tab) -> None:
+    """An application and a hook that raise show a box with a reference, which the log has, too."""
+    site = live(clean=False)
+    tab.open(f"{site.url}/broken", plots=2)
+    assert tab.page.locator("h1").inner_text() == "works"
+    boxes = tab.page.get_by_role("alert")
+    eventually(lambda: boxes.count() == 2, "two boxes")
+    for box, culprit in zip(boxes.all(), ["The application /raises", "The hook"], strict=True):
+        reference = box.locator("code").inner_text()
+        line = next(line for line in site.log.splitlines() if f"[reference {reference}]" in line)
+        assert culprit in line
+        assert "the data are gone" not in box.inner_text()
+    assert "LookupError: the data are gone" in site.log
+    assert "KeyError" in site.log
+
+
+def test_an_error_in_debug_mode(live: Live, tab: Tab) -> None:
+    """In debug mode the box shows the traceback."""
+    site = live(args=["--debug", "--no-reload"], clean=False)
+    tab.open(f"{site.url}/broken", plots=2)
+    box = tab.page.get_by_role("alert").first
+    assert "LookupError: the data are gone" in box.inner_text()
+    assert "in raises" in box.inner_text()
+
+
+def test_a_page_of_its_own(live: Live, tab: Tab) -> None:
+    """An application with page=True lives at its own address."""
+    site = live()
+    tab.open(f"{site.url}/bokeh/sliders")
+    tab.move_slider()
+    tab.until_title("plain k=2")
+
+
+def test_autoload_in_a_plain_page(live: Live, tab: Tab) -> None:
+    """The script that Bokeh's own server_document asks for works from Flask's port."""
+    site = live()
+    tab.page.goto(f"{site.url}/stats")
+    tab.page.set_content(
+        f"<body><script id='e1' src='{site.url}/bokeh/sliders/autoload.js"
+        "?bokeh-autoload-element=e1'></script></body>"
+    )
+    tab.page.wait_for_function("window.Bokeh && Bokeh.documents.length == 1")
+    tab.move_slider()
+    tab.until_title("plain k=2")
+
+
+@pytest.mark.parametrize("page", ["/mine", "/hook"])
+def test_a_broken_socket_reconnects(live: Live, tab: Tab, page: str) -> None:
+    """A page whose token has expired comes back to its session when its socket breaks."""
+    site = live(config={"BOKEH_TOKEN_EXPIRATION": 1})
+    tab.open(f"{site.url}{page}?user=ann")
     tab.move_slider(3)
-    tab.until_title("made for ann k=4")
+    tab.page.wait_for_function("Bokeh.documents[0].get_model_by_name('k').value == 4")
+    changed = eventually(lambda: "k=4" in tab.title() and tab.title(), "the callback")
+    tab.page.wait_for_timeout(1500)  # the token expires; the session lives
+    site.post("/cut")
+    eventually(lambda: site.log.count("/ws?user=ann") == 2, "the second socket")
+    eventually(lambda: site.stats()["sockets"] == 1, "the socket to be open")
+    tab.move_slider()
+    tab.until_title(changed.replace("k=4", "k=5"))
+
+
+def test_a_hooks_session_is_rebuilt_after_a_restart(live: Live, tab: Tab) -> None:
+    """When the server restarts, a page with a customize hook gets its document again."""
+    first = live()
+    tab.open(f"{first.url}/hook?user=ann")
+    first.stop()
+    again = live(args=["--port", first.address.rpartition(":")[2]])
+    eventually(lambda: again.stats()["sockets"] == 1, "the page to reconnect", seconds=20)
+    tab.until_title("for ann 2024 Lyon")
+    tab.move_slider()
+    tab.until_title("for ann 2024 Lyon k=2")
+    tab.forgive("WebSocket connection to", "Failed to connect", "Lost websocket", "websocket")
+
+
+def test_a_pulled_session_is_not_replaced_after_a_restart(live: Live, tab: Tab) -> None:
+    """When the server restarts, a pulled session is refused, not replaced by a plain one."""
+    first = live(clean=False)
+    tab.open(f"{first.url}/mine?user=ann")
+    first.stop()
+    again = live(args=["--port", first.address.rpartition(":")[2]], clean=False)
+    eventually(lambda: "has ended" in again.log, "the refusal", seconds=20)
+    assert tab.title() == "made for ann"
+    tab.forgive("WebSocket connection to", "Failed to connect", "Lost websocket", "websocket")
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_nothing_leaks_from_sockets(live: Live, server: str) -> None:
+    """After pages and sockets come and go, descriptors and threads are what they were."""
+    site = live(server)
+
+    def descriptors(limit: int) -> bool:
+        return site.stats()["descriptors"] <= limit and site.stats()["sockets"] == 0
+
+    for _ in range(2):  # executors get their threads
+        with open_sockets(site, "/hook", "/hooked", 8):
+            eventually(lambda: site.stats()["sockets"] == 8, "eight sockets")
+        eventually(lambda: descriptors(1000), "no socket")
+    before = site.stats()
+    with open_sockets(site, "/hook", "/hooked", 20):
+        assert site.stats()["descriptors"] >= before["descriptors"] + 18
+    eventually(lambda: descriptors(before["descriptors"]), f"{before} again")
+    assert site.stats()["threads"] <= before["threads"] + 4
+
+
+def test_one_sync_worker_holds_300_sockets(live: Live) -> None:
+    """One gunicorn sync worker holds 300 live plots, and still answers pages."""
+    site = live("gunicorn-sync", args=["--timeout", "5"])
+    worker = site.stats()["pid"]
+    with open_sockets(site, "/tiny/direct", "/tiny", 300):
+        stats = site.stats()
+        assert stats["sockets"] == 300
+        assert stats["pid"] == worker
+        assert "flask-bokeh" in site.get("/hook")
+    eventually(lambda: site.stats()["sockets"] == 0, "no socket")
+
+
+@pytest.mark.parametrize(
+    ("server", "how"),
+    [
+        ("werkzeug", signal.SIGINT),  # on SIGTERM Python itself ends at once
+        ("gunicorn-sync", signal.SIGTERM),
+        ("gunicorn-sync", signal.SIGINT),
+        ("gunicorn-gthread", signal.SIGTERM),
+    ],
+)
+def test_sockets_end_with_going_away(live: Live, server: str, how: signal.Signals) -> None:
+    """When the server ends, open sockets are closed with 1001, within seconds."""
+    site = live(server)
+    socket = connect(site, "/hooked", site.token("/hook"))
+    site.stop(how)
+    assert socket.close_code() == 1001
+    socket.close()

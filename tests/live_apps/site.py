@@ -149,6 +149,21 @@ def create_app() -> Flask:
     def slow_page(bokeh_session: PulledSession) -> str:
         return "ok"
 
+    @app.get("/favicon.ico")
+    def favicon() -> tuple[str, int]:
+        return "", 204
+
+    @app.post("/cut")
+    def cut() -> str:
+        """Break every open socket, as a bad network would."""
+        server = app.extensions["bokeh"].server()
+
+        async def close() -> None:
+            server._upgrades.close_sockets()
+
+        server.loop.call(close, what="the sockets to close", timeout=5)
+        return "cut"
+
     @app.get("/stats")
     def stats() -> Response:
         state = app.extensions["bokeh"]

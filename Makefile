@@ -1,0 +1,51 @@
+# `make demo` and `make test` need nothing but Python 3.11 or later (and a network for pip).
+# Choose another one with `make test PYTHON=python3.12`.
+
+PYTHON := $(shell for python in "$(PYTHON)" python3 python3.13 python3.12 python3.11 python; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo "$$python" && break; done)
+ifeq ($(PYTHON),)
+$(error flask_bokeh needs Python 3.11 or later; found none. Try: make $(MAKECMDGOALS) PYTHON=/path/to/python)
+endif
+
+VERSION := $(shell "$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+VENV := .venv-$(VERSION)
+LOWEST := .venv-lowest-$(VERSION)
+PORT := 5000
+
+.PHONY: demo test test-lowest lint clean
+
+demo: $(VENV)/demo-installed  ## Serve the example site.
+	@$(VENV)/bin/python -m example_app --port $(PORT)
+
+test: $(VENV)/test-installed lint  ## Run all tests, browser included.
+	$(VENV)/bin/python -m tests.browser
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/test-installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+test-lowest: $(LOWEST)/test-installed  ## Run all tests with the oldest dependencies (Python 3.11).
+	$(LOWEST)/bin/python -m tests.browser
+	$(LOWEST)/bin/python -m pytest
+
+$(VENV)/demo-installed: pyproject.toml
+	"$(PYTHON)" -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[example]'
+	@touch $@
+
+$(VENV)/test-installed: pyproject.toml
+	"$(PYTHON)" -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	@touch $@
+
+$(LOWEST)/test-installed: pyproject.toml tests/lowest.txt
+	"$(PYTHON)" -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint tests/lowest.txt --editable '.[test]'
+	@touch $@
+
+clean:
+	rm -rf .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis

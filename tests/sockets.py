@@ -1,0 +1,65 @@
+"""WebSocket clients that are no browsers, and raw sockets for what no browser would send."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import websocket
+
+if TYPE_CHECKING:
+    from .conftest import LiveServer
+
+
+class Socket:
+    """An open WebSocket to a session, after Bokeh's ACK."""
+
+    def __init__(self, site: LiveServer, path: str, token: str, origin: str | None = None) -> None:
+        self._socket = websocket.create_connection(
+            f"ws://{site.address}/bokeh{path}/ws",
+            subprotocols=["bokeh", token],
+            origin=origin or site.url,
+            timeout=20,
+        )
+        self.ack: dict[str, Any] = json.loads(self._socket.recv())
+        self._socket.recv()
+        self._socket.recv()
+
+    def close_code(self) -> int:
+        """Read until the other side closes, and return its code."""
+        while True:
+            opcode, data = self._socket.recv_data()
+            if opcode == websocket.ABNF.OPCODE_CLOSE:
+                return int(struct.unpack("!H", data[:2])[0])
+
+    def close(self) -> None:
+        self._socket.close(timeout=2)
+
+    def __enter__(self) -> Socket:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def connect(site: LiveServer, path: str, token: str, origin: str | None = None) -> Socket:
+    """Open a WebSocket with a token, as a page of the site would."""
+    return Socket(site, path, token, origin)
+
+
+@contextmanager
+def open_sockets(site: LiveServer, page: str, path: str, count: int) -> Iterator[list[Socket]]:
+    """So many pages, each with its socket open."""
+
+    def one(_: int) -> Socket:
+        return connect(site, path, site.token(page))
+
+    with ExitStack() as stack, ThreadPoolExecutor(8) as pool:
+        sockets = list(pool.map(one, range(count)))
+        for socket in sockets:
+            stack.enter_context(socket)
+        yield sockets

@@ -1,0 +1,151 @@
+"""Settings: read once, checked together, each error says key, value and what is right."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields
+
+import pytest
+from bokeh.server.server import _ServerOpts
+from bokeh.server.tornado import BokehTornado
+from flask import Flask
+
+from flask_bokeh import ConfigError, FlaskBokeh
+from flask_bokeh import config as module
+from flask_bokeh.config import Settings
+from flask_bokeh.server_options import ELSEWHERE
+
+
+def load(**config: object) -> Settings:
+    return Settings.load(config, {})
+
+
+def test_defaults() -> None:
+    """With nothing set, the defaults hold and validate."""
+    settings = load()
+    assert settings.url_prefix == "/bokeh"
+    assert settings.resources == "server"
+    assert settings.unused_session_lifetime == 60
+    assert settings.secret_key is None
+
+
+def test_argument_over_config_over_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An argument wins over app.config, which wins over the environment."""
+    monkeypatch.setenv("BOKEH_RESOURCES", "cdn")
+    assert load().resources == "cdn"
+    assert load(BOKEH_RESOURCES="inline").resources == "inline"
+    assert Settings.load({"BOKEH_RESOURCES": "inline"}, {"resources": "server"}).resources == (
+        "server"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "field", "value"),
+    [
+        ("BOKEH_SECRET_KEY", "0123456789abcdef", "secret_key", b"0123456789abcdef"),
+        ("BOKEH_ALLOW_WS_ORIGIN", "a.org,b.org:81", "allow_ws_origin", ("a.org", "b.org:81")),
+        ("BOKEH_MINIFIED", "no", "minified", False),
+        ("BOKEH_LOG_LEVEL", "error", "log_level", "error"),
+        ("BOKEH_AUTH_MODULE", "auth.py", "auth_module", "auth.py"),
+        ("BOKEH_COOKIE_SECRET", "secret", "cookie_secret", "secret"),
+        ("BOKEH_XSRF_COOKIES", "yes", "xsrf_cookies", True),
+        ("BOKEH_ICO_PATH", "none", "ico_path", "none"),
+        ("BOKEH_SSL_CERTFILE", "c.pem", "ssl_certfile", "c.pem"),
+        ("BOKEH_SSL_KEYFILE", "k.pem", "ssl_keyfile", "k.pem"),
+        ("BOKEH_SSL_PASSWORD", "p", "ssl_password", "p"),
+    ],
+)
+def test_bokehs_environment_counts(
+    monkeypatch: pytest.MonkeyPatch, variable: str, text: str, field: str, value: object
+) -> None:
+    """What bokeh serve reads from the environment, we read there, too."""
+    monkeypatch.setenv(variable, text)
+    assert getattr(load(), field) == value
+
+
+def test_a_bad_environment_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bad value in the environment is refused with the variable's name."""
+    monkeypatch.setenv("BOKEH_XSRF_COOKIES", "maybe")
+    with pytest.raises(ConfigError, match=r"BOKEH_XSRF_COOKIES is 'maybe'"):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("BOKEH_URL_PREFIX", "bokeh", "expected a path such as '/bokeh'"),
+        ("BOKEH_URL_PREFIX", "/", "expected a path such as '/bokeh'"),
+        ("BOKEH_TRANSPORT", "pigeon", "expected one of 'same-origin', 'port'"),
+        ("BOKEH_SECRET_KEY", "short", "16 characters or more"),
+        ("BOKEH_PULL_TIMEOUT", 0, "number of seconds greater than 0"),
+        ("BOKEH_PULL_TIMEOUT", True, "number of seconds greater than 0"),
+        ("BOKEH_PULL_TIMEOUT", "10", "number of seconds greater than 0"),
+        ("BOKEH_MAX_MESSAGE_SIZE", 1.5, "whole number of bytes"),
+        ("BOKEH_PULL_TRANSPORT", "fast", "expected one of 'direct', 'client'"),
+        ("BOKEH_ALLOW_WS_ORIGIN", ["*"], "every site on the web"),
+        ("BOKEH_ALLOW_WS_ORIGIN", 5, "list of origins"),
+        ("BOKEH_ALLOW_MISSING_ORIGIN", "yes", "True or False"),
+        ("BOKEH_RESOURCES", "ftp", "expected one of 'server'"),
+        ("BOKEH_LOG_LEVEL", "loud", "expected one of 'trace'"),
+        ("BOKEH_ICO_PATH", "x.png", "valid .ico path"),
+        ("BOKEH_APPLICATIONS", ["/x"], "a dict with strings as keys"),
+        ("BOKEH_SERVER_OPTIONS", {"keepalive": 1}, "no option 'keepalive'"),
+        ("BOKEH_SERVER_OPTIONS", {"keep_alive_millisecond": 1}, "keep_alive_milliseconds"),
+        ("BOKEH_SERVER_OPTIONS", {"sign_sessions": False}, "always signs sessions"),
+        ("BOKEH_SERVER_OPTIONS", {"prefix": "/x"}, "set BOKEH_URL_PREFIX instead"),
+        ("BOKEH_PULL_TIMEOT", 5, "Did you mean BOKEH_PULL_TIMEOUT?"),
+        ("BOKEH_SIMPLE_IDS", True, "set it in the environment"),
+        ("BOKEH_SIGN_SESSIONS", False, "always signs sessions"),
+    ],
+)
+def test_bad_values_are_refused(key: str, value: object, message: str) -> None:
+    """A bad value is refused with its key, the value, and what would be right."""
+    with pytest.raises(ConfigError) as caught:
+        load(**{key: value})
+    assert key in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_all_problems_at_once() -> None:
+    """One error tells of every problem."""
+    with pytest.raises(ConfigError) as caught:
+        load(BOKEH_TRANSPORT="x", BOKEH_LOG_LEVEL="y", BOKEH_NONSENSE=1)
+    assert len(caught.value.problems) == 3
+
+
+def test_an_unknown_option_is_refused(app: Flask) -> None:
+    """A misspelt argument of FlaskBokeh is refused when it meets an application."""
+    with pytest.raises(ConfigError, match=r"no option 'urlprefix'.*Did you mean url_prefix"):
+        FlaskBokeh(app, urlprefix="/x")
+
+
+def test_secrets_are_not_shown() -> None:
+    """Neither an error nor a repr shows a secret."""
+    with pytest.raises(ConfigError) as caught:
+        load(BOKEH_SECRET_KEY="hunter2")
+    assert "hunter2" not in str(caught.value)
+    shown = repr(load(BOKEH_SECRET_KEY="0123456789abcdef", BOKEH_COOKIE_SECRET="swordfish"))
+    assert "0123456789abcdef" not in shown
+    assert "swordfish" not in shown
+
+
+def test_every_field_is_documented_and_checked() -> None:
+    """Each setting has a check, and a sentence that says what it is for."""
+    source = inspect.getsource(Settings)
+    for field in fields(Settings):
+        assert field.name in module._CHECKS
+        _, _, after = source.partition(f"    {field.name}: ")
+        assert '"""' in after.partition("\n\n")[0], field.name
+
+
+def test_every_option_of_bokehs_server_is_known() -> None:
+    """Each keyword of Server and of BokehTornado can be set, or is refused with a reason."""
+    parameters = inspect.signature(BokehTornado.__init__).parameters.values()
+    tornado = {one.name for one in parameters if one.kind is one.KEYWORD_ONLY}
+    server = set(_ServerOpts({}).properties()) | {"http_server_kwargs", "io_loop"}
+    for name in tornado | server:
+        if name in ELSEWHERE:
+            with pytest.raises(ConfigError, match=name):
+                load(BOKEH_SERVER_OPTIONS={name: None})
+        else:
+            assert load(BOKEH_SERVER_OPTIONS={name: None}).server_options == {name: None}

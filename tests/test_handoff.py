@@ -1,0 +1,154 @@
+"""The request head that is replayed, and the socket that is taken. See also test_attack."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_bokeh import HandoffError
+from flask_bokeh.bridge.handoff import request_head, take_socket
+
+ENVIRON = {
+    "HTTP_HOST": "example.org",
+    "HTTP_ORIGIN": "https://example.org",
+    "HTTP_COOKIE": "session=1",
+    "HTTP_SEC_WEBSOCKET_KEY": "dGhlIHNhbXBsZSBub25jZQ==",
+    "HTTP_SEC_WEBSOCKET_VERSION": "13",
+    "HTTP_CONNECTION": "keep-alive, Upgrade",
+    "HTTP_X_FORWARDED_FOR": "10.0.0.1",
+    "HTTP_AUTHORIZATION": "Basic x",
+    "QUERY_STRING": "a=1",
+    "REQUEST_URI": "/evil",
+}
+
+
+def test_a_head_is_rebuilt_from_a_list() -> None:
+    """Target, Connection, Upgrade and token are ours; only listed headers come from outside."""
+    lines = request_head("/x/ws", ENVIRON, "to.ken").decode().split("\r\n")
+    assert lines == [
+        "GET /x/ws HTTP/1.1",
+        "Host: example.org",
+        "Cookie: session=1",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Protocol: bokeh, to.ken",
+        "",
+        "",
+    ]
+
+
+@pytest.mark.parametrize("char", ["\r", "\n", "\r\n\r\n", "\0", "\x0b", "\x1f", "\x7f", "\u0100"])
+@pytest.mark.parametrize("name", ["HOST", "COOKIE", "USER_AGENT", "SEC_WEBSOCKET_KEY"])
+def test_a_header_can_not_end_its_line(name: str, char: str) -> None:
+    """A control character in any forwarded header is refused."""
+    with pytest.raises(HandoffError) as caught:
+        request_head("/x/ws", {**ENVIRON, f"HTTP_{name}": f"a{char}GET /b HTTP/1.1"}, "to.ken")
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("target", ["/x y", "/x\r\nHost: b", "x", "/x?y", "/ä", ""])
+def test_a_target_is_a_plain_path(target: str) -> None:
+    """Whatever a route matched, only the path of an application becomes a request line."""
+    with pytest.raises(HandoffError):
+        request_head(target, ENVIRON, "to.ken")
+
+
+def test_a_head_has_a_limit() -> None:
+    """Headers of more than 32 KB are refused with 431."""
+    with pytest.raises(HandoffError) as caught:
+        request_head("/x/ws", {**ENVIRON, "HTTP_COOKIE": "a" * 33_000}, "to.ken")
+    assert caught.value.status == 431
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([name for name in ENVIRON if name.startswith("HTTP_")])
+        | st.text(max_size=10).map("HTTP_".__add__),
+        st.text(max_size=60),
+    )
+)
+def test_no_header_makes_another_line(environ: dict[str, str]) -> None:
+    """For any headers, the head is refused, or is one request with the lines we wrote."""
+    try:
+        head = request_head("/x/ws", environ, "to.ken")
+    except HandoffError:
+        return
+    assert head.count(b"\r\n\r\n") == 1
+    assert head.endswith(b"\r\n\r\n")
+    lines = head[:-4].split(b"\r\n")
+    assert lines[0] == b"GET /x/ws HTTP/1.1"
+    assert lines[-3:] == [
+        b"Connection: Upgrade",
+        b"Upgrade: websocket",
+        b"Sec-WebSocket-Protocol: bokeh, to.ken",
+    ]
+    names = [line.partition(b":")[0] for line in lines[1:]]
+    assert len(names) == len(set(names))
+    assert not any((byte < 32 and byte != 9) or byte == 127 for byte in b"".join(lines))
+
+
+class Input(io.BufferedReader):
+    """The buffered input of a WSGI server, over a socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock.makefile("rb", buffering=0))  # type: ignore[arg-type]
+
+
+def test_the_server_keeps_a_dead_peer() -> None:
+    """The client's socket is ours; the server's object finds silence and may write and close."""
+    client, server = socket.socketpair()
+    before = set(os.listdir("/proc/self/fd"))
+    body = Input(server)
+    taken, peer = take_socket({"werkzeug.socket": server, "wsgi.input": body})
+    server.sendall(b"HTTP/1.1 101 nobody reads this\r\n\r\n")
+    assert server.recv(10) == b""
+    server.shutdown(socket.SHUT_RDWR)
+    body.close()
+    server.close()
+    peer.close()
+    taken.sendall(b"hello")
+    assert client.recv(10) == b"hello"
+    client.sendall(b"answer")
+    assert taken.recv(10) == b"answer"
+    taken.close()
+    client.close()
+    assert set(os.listdir("/proc/self/fd")) <= before
+
+
+def test_early_bytes_give_the_client_back() -> None:
+    """Data before the WebSocket is open is refused, and the server can tell the client."""
+    client, server = socket.socketpair()
+    client.sendall(b"early")
+    body = Input(server)
+    body.peek(1)
+    with pytest.raises(HandoffError, match="before the WebSocket was open") as caught:
+        take_socket({"werkzeug.socket": server, "wsgi.input": body})
+    assert caught.value.status == 400
+    server.sendall(b"HTTP/1.1 400")
+    assert client.recv(20) == b"HTTP/1.1 400"
+    body.close()
+    client.close()
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("environ", "status"),
+    [
+        ({}, 501),
+        ({"werkzeug.socket": object(), "CONTENT_LENGTH": "5"}, 400),
+        ({"werkzeug.socket": object(), "HTTP_TRANSFER_ENCODING": "chunked"}, 400),
+    ],
+)
+def test_what_can_not_be_taken(environ: dict[str, Any], status: int) -> None:
+    """A server without a socket, and a request with a body, are refused; nothing is taken."""
+    with pytest.raises(HandoffError) as caught:
+        take_socket(environ)
+    assert caught.value.status == status

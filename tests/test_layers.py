@@ -1,0 +1,77 @@
+"""The house stands: each file imports downwards only, and flask stays in the top layers."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "flask_bokeh"
+
+# From the top; a file may import from the lines below its own. See CONTRIBUTING.md.
+LAYERS = [
+    ["__init__"],
+    ["extension"],
+    ["bridge.views"],
+    ["templating"],
+    ["state"],
+    ["sessions"],
+    ["server", "customize"],
+    ["embed", "bokeh_compat", "bridge.handoff"],
+    ["registry", "tokens", "loop", "config", "bridge.origin"],
+    ["errors", "server_options", "bridge.__init__"],
+]
+FLASK = {"__init__", "extension", "bridge.views", "templating"}
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def modules() -> list[str]:
+    return sorted(
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in PACKAGE.rglob("*.py")
+    )
+
+
+def imports(module: str) -> set[str]:
+    """Absolute names, as ``flask`` or ``flask_bokeh.errors``."""
+    path = PACKAGE / Path(*module.split(".")).with_suffix(".py")
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ["flask_bokeh", *module.split(".")][: -node.level] if node.level else []
+            parent = ".".join([*base, *([node.module] if node.module else [])])
+            found.add(parent)
+            found |= {f"{parent}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_the_map_is_complete() -> None:
+    """Every file has its place in a layer."""
+    assert modules() == sorted(LEVEL)
+
+
+@pytest.mark.parametrize("module", modules())
+def test_imports_go_down(module: str) -> None:
+    """A file imports only from layers below its own, or beside it in the engine."""
+    ours = {
+        name.removeprefix("flask_bokeh.")
+        for name in imports(module)
+        if name.removeprefix("flask_bokeh.") in LEVEL
+    }
+    assert {name for name in ours if LEVEL[name] <= LEVEL[module]} == set()
+
+
+@pytest.mark.parametrize("module", modules())
+def test_flask_stays_on_top(module: str) -> None:
+    """Only the web glue, the extension and the package itself know Flask."""
+    uses = any(name.split(".")[0] in ("flask", "werkzeug") for name in imports(module))
+    assert not uses or module in FLASK
+
+
+@pytest.mark.parametrize("module", modules())
+def test_files_stay_small(module: str) -> None:
+    """A file that grows past some 300 lines holds more than one idea."""
+    path = PACKAGE / Path(*module.split(".")).with_suffix(".py")
+    assert len(path.read_text().splitlines()) <= 330

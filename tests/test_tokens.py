@@ -1,0 +1,168 @@
+"""Tokens: signed, small, with nothing in them but the visit."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import time
+import zlib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from bokeh.document import Document
+from bokeh.util.token import generate_jwt_token, generate_session_id, get_token_payload
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_bokeh import ArgumentsError, TokenError, visit
+from flask_bokeh.tokens import MAX_TOKEN_LENGTH, TokenIssuer, derive_key
+
+KEY = b"a key for the tests only"
+issuer = TokenIssuer(key=KEY, expiration=300, max_age=3600, max_arguments_size=2048)
+
+
+def test_what_goes_in_comes_out() -> None:
+    """A token carries user, arguments, data, path and session id, and the process that pulled."""
+    token = issuer.mint(
+        "/x", user="ann", arguments={"year": 2024}, data={"a": [1, None]}, worker="w"
+    )
+    read = issuer.read(token.text)
+    assert read == token
+    assert read.visit.user == "ann"
+    assert read.visit.arguments == {"year": "2024"}
+    assert read.visit.data == {"a": [1, None]}
+    assert read.visit.path == "/x"
+    assert read.worker == "w"
+
+
+def test_bokeh_finds_the_arguments_where_it_looks() -> None:
+    """doc.session_context.request.arguments is made from the token, as Bokeh makes it."""
+    payload = get_token_payload(issuer.mint("/x", user=None, arguments={"q": "ü"}).text)
+    assert payload["arguments"] == {"q": ["ü".encode()]}
+    assert "cookies" not in payload
+    assert "headers" not in payload
+
+
+def test_sessions_have_ids_of_their_own() -> None:
+    """Each token is of another session."""
+    ids = {issuer.mint("/x", user=None).visit.session_id for _ in range(50)}
+    assert len(ids) == 50
+
+
+def test_renewing_keeps_session_visit_and_age() -> None:
+    """A renewed token is of the same session and page, and expires later."""
+    old = replace(issuer, expiration=1).mint("/x", user="ann", data={"k": 1})
+    new = issuer.renew(old)
+    assert (new.visit, new.issued) == (old.visit, old.issued)
+    expiry = [get_token_payload(token.text)["session_expiry"] for token in (old, new)]
+    assert expiry[1] - expiry[0] >= 298
+
+
+def test_an_old_page_is_not_renewed_for_ever() -> None:
+    """After BOKEH_TOKEN_MAX_AGE a token is refused."""
+    token = issuer.mint("/x", user=None)
+    old = issuer.renew(replace(token, issued=time.time() - 3601))
+    with pytest.raises(TokenError, match="too old"):
+        issuer.read(old.text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "data", "message"),
+    [
+        ({"a": None}, None, "expected strings or numbers"),
+        ({1: "a"}, None, "expected strings or numbers"),
+        (None, {"a": object()}, "not JSON"),
+        (None, {"a": float("nan")}, "not JSON"),
+        (None, [1], "expected a dict"),
+        (None, {1: "a"}, "changes on its way"),
+        (None, {"a": (1, 2)}, "changes on its way"),
+        ({"a": "x" * 2048}, None, "BOKEH_MAX_ARGUMENTS_SIZE allows 2,048"),
+    ],
+)
+def test_what_cannot_travel_is_refused(arguments: Any, data: Any, message: str) -> None:
+    """Arguments and data that are not JSON, or too large, are refused where they are given."""
+    with pytest.raises(ArgumentsError, match=message):
+        issuer.mint("/x", user=None, arguments=arguments, data=data)
+
+
+def test_a_token_fits_into_a_header() -> None:
+    """Whatever is allowed, the token stays under the 8 KB that servers and proxies take."""
+    noise = base64.b64encode(zlib.compress(bytes(range(256)) * 5)).decode() * 4
+    large = replace(issuer, max_arguments_size=50_000)
+    assert len(issuer.mint("/x", user=None, data={"n": noise[:1900]}).text) < MAX_TOKEN_LENGTH
+    rng = random.Random(1)
+    much = {"n": "".join(chr(rng.randint(33, 126)) for _ in range(9000))}
+    with pytest.raises(ArgumentsError, match="headers over 8 KB"):
+        large.mint("/x", user=None, data=much)
+
+
+def test_forged_tokens_are_refused() -> None:
+    """Unsigned, signed with another key, cut, or put together from two: refused."""
+    text = issuer.mint("/x", user="ann").text
+    other = replace(issuer, key=b"another key entirely").mint("/x", user="ann").text
+    body, signature = text.split(".")
+    plain = generate_jwt_token(generate_session_id(None, False), None, False)
+    bomb = (
+        base64.urlsafe_b64encode(
+            json.dumps(
+                {
+                    "session_id": "x",
+                    "__bk__zlib_": base64.urlsafe_b64encode(zlib.compress(b"0" * 10**6)).decode(),
+                }
+            ).encode()
+        )
+        .decode()
+        .rstrip("=")
+    )
+    for bad in (
+        other,
+        plain,
+        body,
+        f"{body}.",
+        f".{signature}",
+        f"{body}.{other.split('.')[1]}",
+        f"{other.split('.')[0]}.{signature}",
+        text[:-1],
+        text + "A",
+        f"{bomb}.{signature}",
+        "",
+        "a" * 1_000_000,
+        "Ä.Ö",
+    ):
+        with pytest.raises(TokenError):
+            issuer.read(bad)
+
+
+def test_a_signed_token_of_somebody_elses_is_refused() -> None:
+    """A token that Bokeh signed with our key, but that we did not mint, is refused."""
+    session_id = generate_session_id(KEY, True)
+    with pytest.raises(TokenError, match="malformed"):
+        issuer.read(generate_jwt_token(session_id, KEY, True))
+
+
+@given(st.text(max_size=200) | st.from_regex(r"[A-Za-z0-9_-]{1,80}\.[A-Za-z0-9_-]{1,60}"))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    """No text makes the reader fail in another way than by refusing."""
+    with pytest.raises(TokenError):
+        issuer.read(text)
+
+
+def test_tokens_and_keys_are_not_shown() -> None:
+    """Reprs hold neither the key nor a token."""
+    token = issuer.mint("/x", user=None)
+    assert token.text not in repr(token)
+    assert "key for the tests" not in repr(issuer)
+
+
+def test_the_derived_key_is_not_the_sites_key() -> None:
+    """The key from SECRET_KEY is stable, for text and bytes alike, and not SECRET_KEY itself."""
+    assert derive_key("secret") == derive_key(b"secret") != b"secret"
+    assert derive_key("secret") != derive_key("Secret")
+
+
+def test_a_document_from_elsewhere_has_no_visit() -> None:
+    """visit() says so where there is none."""
+    with pytest.raises(TokenError, match="no session of flask_bokeh"):
+        visit(Document())

@@ -1,0 +1,230 @@
+"""The blueprint, as a client of HTTP sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bokeh.application import Application
+from bokeh.application.handlers import FunctionHandler
+from bokeh.document import Document
+from bokeh.models import Slider
+from flask import Flask
+from flask.testing import FlaskClient
+
+from flask_bokeh import FlaskBokeh
+from flask_bokeh.bridge import views
+
+from .conftest import tokens_in
+
+
+@pytest.fixture
+def site(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> FlaskClient:
+    @bokeh.application("/hidden")
+    def hidden(doc: Document) -> None:
+        doc.add_root(Slider(start=0, end=1, value=0))
+
+    @bokeh.application("/open", page=True)
+    def public(doc: Document) -> None:
+        hidden(doc)
+        doc.title = f"year {doc.session_context.request.arguments['year'][0].decode()}"  # type: ignore[union-attr,attr-defined]
+
+    folder = tmp_path / "folder"
+    (folder / "static").mkdir(parents=True)
+    (folder / "static" / "own.txt").write_text("mine")
+    (folder / "secret.txt").write_text("not for you")
+    (folder / "main.py").write_text("")
+    bokeh.add_application("/folder", folder)
+    application = Application(FunctionHandler(hidden), metadata={"by": "us"})
+    bokeh.add_application("/team/meta", application, page=True)
+    bokeh.init_app(app)
+    return app.test_client()
+
+
+def test_bokehjs_is_cached_for_ever(site: FlaskClient) -> None:
+    """Files with the hash of their content are cached for a year; others are checked each time."""
+    versioned = site.get("/bokeh/static/js/bokeh.min.js?v=abc", buffered=True)
+    assert versioned.status_code == 200
+    assert "immutable" in versioned.headers["Cache-Control"]
+    assert "max-age=31536000" in versioned.headers["Cache-Control"]
+    plain = site.get("/bokeh/static/js/bokeh.min.js", buffered=True)
+    assert plain.headers["Cache-Control"] == "no-cache"
+    again = site.get(
+        "/bokeh/static/js/bokeh.min.js",
+        headers={"If-None-Match": plain.headers["ETag"]},
+        buffered=True,
+    )
+    assert again.status_code == 304
+
+
+def test_an_applications_own_files(site: FlaskClient) -> None:
+    """A directory application's static folder is served, and nothing beside it."""
+    assert site.get("/bokeh/folder/static/own.txt", buffered=True).text == "mine"
+    assert site.get("/bokeh/hidden/static/own.txt", buffered=True).status_code == 404
+    assert site.get("/bokeh/nope/static/own.txt", buffered=True).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/bokeh/static/../__init__.py",
+        "/bokeh/static/%2e%2e/__init__.py",
+        "/bokeh/static/..%2f__init__.py",
+        "/bokeh/static/%252e%252e/__init__.py",
+        "/bokeh/static//etc/passwd",
+        "/bokeh/folder/static/../secret.txt",
+        "/bokeh/folder/static/..%2fsecret.txt",
+        "/bokeh/static/extensions/x/y.js",
+        "/bokeh/static/extensions/../js/bokeh.js",
+    ],
+)
+def test_no_way_out_of_a_static_folder(site: FlaskClient, path: str) -> None:
+    """Traversal, plain or encoded, finds nothing."""
+    assert site.get(path, buffered=True).status_code in (404, 308)
+
+
+def test_extensions_files(
+    site: FlaskClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of a Bokeh extension come from the folder that it registered."""
+    from bokeh.embed.bundle import extension_dirs
+
+    (tmp_path / "ext.js").write_text("1")
+    monkeypatch.setitem(extension_dirs, "ext", tmp_path)
+    assert site.get("/bokeh/static/extensions/ext/ext.js", buffered=True).text == "1"
+
+
+def test_applications_have_no_page_unless_they_want_one(site: FlaskClient, app: Flask) -> None:
+    """Page, autoload.js and metadata answer for page=True only; in debug the 404 says so."""
+    for suffix in ("", "/autoload.js?bokeh-autoload-element=e", "/metadata"):
+        assert site.get(f"/bokeh/hidden{suffix}").status_code == 404
+        assert site.get(f"/bokeh/open{suffix}", query_string=None).status_code in (200, 400)
+    app.debug = True
+    assert "page=True" in site.get("/bokeh/hidden").text
+    assert site.get("/bokeh/").status_code == 404
+
+
+def test_a_page_of_its_own(site: FlaskClient) -> None:
+    """The page is Bokeh's, with our URLs, the query as arguments, and a token."""
+    response = site.get("/bokeh/open?year=2024")
+    assert "<title>year 2024</title>" in response.text
+    assert "/bokeh/static/js/bokeh.min.js?v=" in response.text
+    assert response.headers["Cache-Control"] == "no-store"
+    assert len(tokens_in(response.text)) == 1
+
+
+def test_autoload(site: FlaskClient) -> None:
+    """autoload.js loads BokehJS and shows a session, from this host."""
+    response = site.get("/bokeh/open/autoload.js?bokeh-autoload-element=e1&year=1")
+    assert response.mimetype == "application/javascript"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert "http://localhost/bokeh/static/js/bokeh.min.js" in response.text
+    assert '"http://localhost"' in response.text
+    assert len(tokens_in(response.text)) == 1
+    bare = site.get("/bokeh/open/autoload.js?bokeh-autoload-element=e1&resources=none")
+    assert "bokeh.min.js" not in bare.text
+
+
+@pytest.mark.parametrize("element", ["", "a'b", "<x>", "1a"])
+def test_autoload_wants_an_element(site: FlaskClient, element: str) -> None:
+    """The element's id goes into a script, so it must be one."""
+    response = site.get("/bokeh/open/autoload.js", query_string={"bokeh-autoload-element": element})
+    assert response.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.test"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "https://friend.test"}, 200),
+    ],
+)
+def test_autoload_is_not_for_other_sites(
+    site: FlaskClient, app: Flask, headers: dict[str, str], status: int
+) -> None:
+    """Another site's page gets a visitor's token only if it is on the list."""
+    other, extension = Flask("other"), FlaskBokeh(allow_ws_origin=["https://friend.test"])
+    other.secret_key = "x" * 20
+    extension.add_application("/open", lambda doc: None, page=True)
+    extension.init_app(other)
+    response = other.test_client().get(
+        "/bokeh/open/autoload.js?bokeh-autoload-element=e", headers=headers
+    )
+    assert response.status_code == status
+    allowed = response.headers.get("Access-Control-Allow-Origin")
+    assert allowed == (headers.get("Origin") if status == 200 else None)
+
+
+def test_metadata(site: FlaskClient) -> None:
+    """What the application says of itself, and its path."""
+    assert site.get("/bokeh/team/meta/metadata").json == {"url": "/team/meta", "data": {"by": "us"}}
+
+
+def upgrade(site: FlaskClient, path: str, token: str, **headers: str) -> Any:
+    base = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Origin": "http://localhost",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Protocol": f"bokeh, {token}",
+    }
+    merged = {**base, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return site.get(path, headers={name: value for name, value in merged.items() if value})
+
+
+def test_an_upgrade_is_judged(
+    site: FlaskClient, app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Origin, token and application are checked; each refusal says why."""
+    html = site.get("/bokeh/open?year=1").text
+    token = tokens_in(html)[0]
+    assert upgrade(site, "/bokeh/open/ws", token).status_code == 501  # no socket in a test client
+    for response, status, reason in [
+        (upgrade(site, "/bokeh/open/ws", token, Origin="http://evil.test"), 403, "ProxyFix"),
+        (upgrade(site, "/bokeh/open/ws", token, Origin=""), 403, "Origin None"),
+        (upgrade(site, "/bokeh/hidden/ws", token), 403, "another application"),
+        (upgrade(site, "/bokeh/open/ws", token + "x"), 403, "wrong signature"),
+        (upgrade(site, "/bokeh/open/ws", ""), 403, "malformed"),
+        (
+            upgrade(site, "/bokeh/open/ws", token, Sec_WebSocket_Protocol="x"),
+            403,
+            "no Bokeh session",
+        ),
+        (upgrade(site, "/bokeh/nope/ws", token), 404, ""),
+    ]:
+        assert response.status_code == status
+        assert reason in response.text
+    assert "Refused a WebSocket of /open" in caplog.text
+    assert token not in caplog.text
+
+
+def test_a_pulled_session_that_has_gone(app: Flask, site: FlaskClient, bokeh: FlaskBokeh) -> None:
+    """A pulled session is never silently replaced by a fresh one: its socket is refused."""
+    with app.test_request_context():
+        with bokeh.pull_session("/hidden") as session:
+            pass
+        bokeh.stop()
+    response = upgrade(site, "/bokeh/hidden/ws", session.token.text)
+    assert response.status_code == 410
+    assert "has ended" in response.text
+
+
+def test_a_websockets_address_as_a_page(site: FlaskClient) -> None:
+    """A plain request for a WebSocket's address is told to upgrade."""
+    response = site.get("/bokeh/open/ws")
+    assert response.status_code == 426
+    assert response.headers["Upgrade"] == "websocket"
+
+
+def test_the_visible_headers(app: Flask) -> None:
+    """An application sees the same headers whether its session is pulled or handed over."""
+    from flask_bokeh.bridge.handoff import _FORWARDED
+
+    assert set(views._VISIBLE_HEADERS) <= set(_FORWARDED)
+    with app.test_request_context(headers={"Cookie": "a=b", "Authorization": "x"}):
+        assert views.visible_headers() == {"Host": "localhost", "Cookie": "a=b"}
