@@ -22,6 +22,7 @@ from .errors import (
     RegistrationError,
     ScriptError,
     ServerStoppedError,
+    TokenError,
 )
 from .registry import check_path
 from .tokens import Visit, is_pulled, visit
@@ -95,14 +96,19 @@ class HostedApplication(Application):
     def initialize_document(self, doc: Document) -> None:
         """Fill a new document. On the IOLoop's thread or a worker thread of Bokeh's."""
         try:
-            pulled = is_pulled(doc)
-            if pulled and visit(doc).session_id not in self._expected:
-                raise ServerStoppedError("this pulled session has ended; reload the page")
+            self._admit(doc)
             with self._context():
                 self._fill(doc)
                 self._customize(doc)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # reported by _fail
             self._fail(doc, error)
+
+    def _admit(self, doc: Document) -> None:
+        """Refuse what a browser should not get by way of a port that skips Flask's views."""
+        if visit(doc).path != self._path:
+            raise TokenError("The session token is of another application.")
+        if is_pulled(doc) and visit(doc).session_id not in self._expected:
+            raise ServerStoppedError("This pulled session has ended. Reload the page.")
 
     @contextmanager
     def expecting(self, session_id: str) -> Iterator[None]:

@@ -69,8 +69,8 @@ class LiveServer:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            line = re.sub(r"\x1b\[[0-9;]*m", "", line)  # werkzeug colours its log
+        for coloured in self.process.stdout:
+            line = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
             self._lines.append(line)
             if not self.address and (match := _ADDRESS.search(line)):
                 self.address = match[1]
@@ -161,7 +161,8 @@ def live() -> Iterator[Live]:
         yield start
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: while Playwright runs, this thread has a running asyncio loop.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium: the one on this machine, else Playwright's own."""
     executable = find_browser()

@@ -1,0 +1,234 @@
+"""Attacks on live servers: what gets past Flask, what a hostile client can leave behind."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from .conftest import COMMANDS, SITE, Live, LiveServer, eventually
+from .sockets import connect
+
+SERVERS = list(COMMANDS)
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+
+
+def head(site: LiveServer, token: str, path: str = "/hooked", **replace: str) -> bytes:
+    """The head of a good upgrade request, with some of its lines replaced."""
+    headers = {
+        "Host": site.address,
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Origin": site.url,
+        "Sec-WebSocket-Key": KEY,
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Protocol": f"bokeh, {token}",
+        **{name.replace("_", "-"): value for name, value in replace.items()},
+    }
+    lines = [f"GET /bokeh{path}/ws HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+@contextlib.contextmanager
+def raw(site: LiveServer) -> Iterator[socket.socket]:
+    host, port = site.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as sock:
+        yield sock
+
+
+def read(sock: socket.socket, seconds: float = 3.0) -> bytes:
+    """Everything that comes until the other side closes, or is silent for so long."""
+    sock.settimeout(seconds)
+    data = b""
+    with contextlib.suppress(TimeoutError, ConnectionError):
+        while chunk := sock.recv(65536):
+            data += chunk
+    return data
+
+
+def read_head(sock: socket.socket) -> bytes:
+    """One response's head."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        chunk = sock.recv(1)
+        if not chunk:
+            break
+        data += chunk
+    return data
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def site(request: pytest.FixtureRequest) -> Iterator[LiveServer]:
+    """Refusals are logged, so the log is not clean; but it holds no traceback."""
+    server = LiveServer(str(request.param), SITE, {}, [])
+    yield server
+    server.stop()
+    assert "Traceback" not in server.log
+
+
+def test_a_connection_carries_one_upgrade(site: LiveServer) -> None:
+    """After an upgrade that Tornado refuses, nothing more gets through on the connection."""
+    token = site.token("/hook")
+    second = f"GET /hooked/metadata HTTP/1.1\r\nHost: {site.address}\r\n\r\n".encode()
+    with raw(site) as sock:
+        # Flask lets it in; Tornado answers 426 for the version and would keep the connection.
+        sock.sendall(head(site, token, Sec_WebSocket_Version="99"))
+        first = read_head(sock)
+        assert first.startswith(b"HTTP/1.1 426"), first
+        with contextlib.suppress(ConnectionError):
+            sock.sendall(second)
+        rest = read(sock)
+        assert b"HTTP/1.1 200" not in rest
+        assert b"/hooked" not in rest
+    with raw(site) as sock:  # and one that waits is sent away by itself
+        sock.sendall(head(site, token, Sec_WebSocket_Version="99"))
+        before = time.monotonic()
+        read(sock, 5)
+        assert time.monotonic() - before < 4
+    eventually(lambda: site.stats()["sockets"] == 0, "no socket")
+
+
+def test_a_second_request_behind_the_first(site: LiveServer) -> None:
+    """A second request in the same packet never reaches Bokeh, and the client is told off."""
+    token = site.token("/hook")
+    smuggled = head(site, token)
+    with raw(site) as sock:
+        sock.sendall(head(site, token) + smuggled)
+        answer = read(sock)
+        assert answer.startswith(b"HTTP/1.1 400"), answer[:200]
+        assert b"101" not in answer.split(b"\r\n")[0]
+    eventually(lambda: site.stats()["sockets"] == 0, "no socket")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "X: a\nSec-WebSocket-Protocol: bokeh, evil",
+        "X: a\rGET /evil HTTP/1.1",
+        "Cookie: a\nHost: evil",
+        "User-Agent: a\0b",
+        "Cookie: a\x0bb",
+        "Cookie: a\x7f",
+        " folded: line",
+        "Content-Length: 5",
+        "Transfer-Encoding: chunked",
+    ],
+)
+def test_a_head_can_not_smuggle(site: LiveServer, line: str) -> None:
+    """Raw control characters, folds and bodies make no second request and no other host."""
+    token = site.token("/hook")
+    bad = head(site, token).replace(b"Upgrade: websocket", f"Upgrade: websocket\r\n{line}".encode())
+    with raw(site) as sock:
+        sock.sendall(bad)
+        answer = read(sock, 1.0)
+    # Either a WebSocket to our session (the server dropped the line), or a refusal; never two.
+    assert answer.count(b"HTTP/1.1 ") <= 1
+    assert b"evil" not in answer
+    eventually(lambda: site.stats()["sockets"] == 0, "no socket")
+    assert "Traceback" not in site.log
+
+
+@pytest.mark.parametrize(
+    "replace",
+    [
+        {"Origin": "http://evil.test"},
+        {"Origin": "null"},
+        {"Host": "evil.test"},
+        {"Sec_WebSocket_Protocol": "bokeh"},
+        {"Sec_WebSocket_Protocol": "bokeh, a.b"},
+        {"Sec_WebSocket_Protocol": "evil, TOKEN"},
+        {"Sec_WebSocket_Protocol": "bokeh, TOKEN, TOKEN"},
+        {"Sec_WebSocket_Protocol": "bokeh, TOKENx"},
+    ],
+)
+def test_refused_before_the_hand_over(site: LiveServer, replace: dict[str, str]) -> None:
+    """A foreign origin or a bad token is refused by Flask: 403, and no socket is handed over."""
+    token = site.token("/hook")
+    with raw(site) as sock:
+        values = {name: value.replace("TOKEN", token) for name, value in replace.items()}
+        sock.sendall(head(site, token, **values))
+        assert read_head(sock).startswith(b"HTTP/1.1 403")
+    assert site.stats()["sockets"] == 0
+    assert token not in site.log
+
+
+def test_half_a_head_and_silence(site: LiveServer) -> None:
+    """Clients that vanish in the middle, before or after the hand-over, leave nothing."""
+    token = site.token("/hook")
+    with connect(site, "/hooked", token):
+        pass
+    eventually(lambda: site.stats()["sockets"] == 0, "no socket")
+    before = site.stats()
+    for part in (20, -4, -1):
+        with raw(site) as sock:
+            sock.sendall(head(site, token)[:part])
+    for _ in range(5):
+        with raw(site) as sock:
+            sock.sendall(head(site, token))
+    eventually(
+        lambda: (
+            site.stats()["sockets"] == 0 and site.stats()["descriptors"] <= before["descriptors"]
+        ),
+        "everything given back",
+        seconds=15,
+    )
+
+
+def test_bokehs_own_port(live: Live) -> None:
+    """The server's own port is on loopback only and answers to signed tokens only."""
+    site = live(clean=False)
+    site.get("/mine")
+    port = site.stats()["port"]
+    listening = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    addresses = {line[1] for line in listening if line[3] == "0A"}
+    assert f"0100007F:{port:04X}" in addresses
+    assert f"00000000:{port:04X}" not in addresses
+    own = LiveServer.__new__(LiveServer)
+    own.address, own.url = f"127.0.0.1:{port}", f"http://127.0.0.1:{port}"
+    for path in ("/sliders", "/sliders/autoload.js?bokeh-autoload-element=e", "/hooked"):
+        with raw(own) as sock:
+            sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {own.address}\r\n\r\n".encode())
+            assert read_head(sock).startswith(b"HTTP/1.1 403"), path
+
+
+@pytest.fixture(scope="module")
+def fuzzed() -> Iterator[LiveServer]:
+    server = LiveServer("werkzeug", SITE, {}, [])
+    yield server
+    server.stop()
+
+
+lines = st.lists(
+    st.tuples(
+        st.sampled_from(["Host", "Cookie", "User-Agent", "Sec-WebSocket-Key", "X", "Connection"]),
+        st.text(st.characters(max_codepoint=255), max_size=30),
+    ),
+    max_size=4,
+)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(lines)
+def test_any_lines_make_one_request_at_most(
+    fuzzed: LiveServer, extra: list[tuple[str, str]]
+) -> None:
+    """Whatever lines a client adds, there is one answer at most, and the server lives."""
+    token = fuzzed.token("/hook")
+    added = "".join(f"\r\n{name}: {value}" for name, value in extra).encode("latin-1")
+    with raw(fuzzed) as sock:
+        sock.sendall(
+            head(fuzzed, token).replace(b"Upgrade: websocket", b"Upgrade: websocket" + added)
+        )
+        sock.shutdown(socket.SHUT_WR)
+        answer = read(sock, 2)
+    assert answer.count(b"HTTP/1.1 ") <= 1
+    assert "Traceback" not in fuzzed.log

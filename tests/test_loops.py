@@ -1,0 +1,124 @@
+"""The Bokeh server on a loop that somebody else owns."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import nbformat
+import pytest
+from flask import Flask
+from nbclient import NotebookClient
+from tornado.ioloop import IOLoop
+
+from flask_bokeh import FlaskBokeh, LoopThreadError, ServerStartError
+from flask_bokeh.loop import ServerLoop
+
+from .conftest import COMMANDS, ROOT, Live, Tab, tokens_in
+
+CHECK = """
+import asyncio, json, re, urllib.request, websocket
+
+def look():
+    html = urllib.request.urlopen(url, timeout=10).read().decode()
+    token = re.search(r'"token":"([^"]+)"', html)[1]
+    address = url.removeprefix("http").replace("://", "ws://")
+    socket = websocket.create_connection(
+        f"{address}bokeh/slider/ws", subprotocols=["bokeh", token], origin=url.rstrip("/"),
+        timeout=10,
+    )
+    ack = json.loads(socket.recv())
+    socket.close()
+    return ack["msgtype"]
+
+await asyncio.to_thread(look)
+"""
+
+
+# pyzmq and ipykernel are not ours to keep from warning.
+@pytest.mark.filterwarnings("default")
+def test_a_notebook() -> None:
+    """The notebook in docs runs as it is, and a client of its page gets through to the plot."""
+    notebook = nbformat.read(ROOT / "docs" / "notebook.ipynb", as_version=4)  # type: ignore[no-untyped-call]
+    at_end = next(n for n, cell in enumerate(notebook.cells) if "shutdown" in cell.source)
+    notebook.cells.insert(at_end, nbformat.v4.new_code_cell(CHECK))  # type: ignore[no-untyped-call]
+    NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(ROOT)}}).execute()
+    outputs: list[Any] = notebook.cells[at_end].outputs
+    assert [out.data["text/plain"] for out in outputs if "data" in out] == ["'ACK'"]
+
+
+def test_on_a_running_loop(app: Flask, bokeh: FlaskBokeh) -> None:
+    """On a loop of the caller's a view in a thread pulls sessions; no thread of ours exists."""
+    bokeh.add_application("/x", lambda doc: None)
+    bokeh.init_app(app)
+
+    def view() -> str:
+        with app.test_request_context(), bokeh.pull_session("/x") as session:
+            return str(bokeh.server_session(session))
+
+    async def main() -> None:
+        with app.app_context():
+            bokeh.start(io_loop=IOLoop.current())
+            with ThreadPoolExecutor(1) as pool:
+                html = await asyncio.get_running_loop().run_in_executor(pool, view)
+                assert len(tokens_in(html)) == 1
+            with pytest.raises(LoopThreadError, match="would wait for itself"):
+                view()
+            with pytest.raises(ServerStartError, match="on another loop"):
+                bokeh.start(io_loop=IOLoop(make_current=False))
+            await bokeh.stop_async()
+
+    asyncio.run(main())
+
+
+def test_on_a_loop_that_runs_later(app: Flask, bokeh: FlaskBokeh) -> None:
+    """The classic way: start on IOLoop.current() first, and run the loop afterwards."""
+    bokeh.init_app(app)
+    loop = IOLoop(make_current=True)
+    with app.app_context():
+        bokeh.start(io_loop=loop)
+        loop.add_callback(bokeh.stop_async)
+        loop.call_later(0.3, loop.stop)
+        loop.start()
+        assert app.extensions["bokeh"]._server is None
+    loop.close(all_fds=True)
+
+
+def test_what_is_no_loop(app: Flask, bokeh: FlaskBokeh) -> None:
+    """Something that is no Tornado loop is refused."""
+    bokeh.init_app(app)
+    with app.app_context(), pytest.raises(TypeError, match="expected a Tornado IOLoop"):
+        bokeh.start(io_loop=asyncio)  # type: ignore[arg-type]
+
+
+def test_a_loop_that_does_not_run() -> None:
+    """Work for a loop that never started is refused, not queued for ever."""
+    from flask_bokeh import ServerStoppedError
+
+    async def work() -> None:
+        pass
+
+    loop = ServerLoop()
+    with pytest.raises(ServerStoppedError):
+        loop.run(work)
+    loop.start(5)
+    loop.call(work, what="nothing", timeout=5)
+    assert loop.stop(5)
+    assert loop.stop(5)
+    with pytest.raises(ServerStoppedError):
+        loop.run(work)
+
+
+def test_a_tornado_program(live: Live, tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a Tornado program the plots share its loop; edits and callbacks work; it ends clean."""
+    monkeypatch.setitem(COMMANDS, "tornado", ["docs/tornado_program.py"])
+    site = live("tornado")
+    tab.open(site.url)
+    model = "Bokeh.documents[0].get_model_by_name"
+    assert tab.page.evaluate(f"{model}('k').title") == "on Tornado's loop"
+    tab.move_slider(2)
+    tab.page.wait_for_function(f"{model}('data').data['x'].length == 3")
+    tab.forgive("404")  # no favicon
+    tab.page.close()
+    assert site.stop() == 0
