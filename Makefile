@@ -16,7 +16,7 @@ PORT := 5000
 .PHONY: demo test test-lowest lint clean
 
 demo: $(VENV)/demo-installed  ## Serve the example site.
-	@$(VENV)/bin/python -m example_app --port $(PORT)
+	@$(VENV)/bin/gunicorn --worker-class gthread --threads 8 --bind 127.0.0.1:$(PORT) "example_app:create_app()"
 
 test: $(VENV)/test-installed lint  ## Run all tests, browser included.
 	$(VENV)/bin/python -m tests.browser

@@ -7,6 +7,7 @@ moves. Everything here runs on the thread of the server's IOLoop.
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -62,6 +63,7 @@ def make_server(
         "ico_path": settings.ico_path,
         "auth_provider": AuthModule(settings.auth_module) if settings.auth_module else NullAuth(),
     }
+    logging.getLogger("bokeh.server.views.ws").addFilter(_tells_news)
     if "unix_socket" in settings.server_options:
         del keywords["address"], keywords["port"]
     factory = getattr(HostedServer, "from_settings", HostedServer)
@@ -121,6 +123,11 @@ class SignedClientSession(ClientSession):
     def wait_until_closed(self) -> None:
         """Run the client's loop until the connection has ended (private on the session)."""
         self._loop_until_closed()
+
+
+def _tells_news(record: logging.LogRecord) -> bool:
+    """Keep out a warning of Bokeh's for each visitor who leaves a page that streams."""
+    return record.msg != "Failed sending message as connection was closed"
 
 
 def _check_interval(lifetime: float) -> int:

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bokeh.application import Application
+from bokeh.core.templates import FILE
 from bokeh.models.widgets import Div
 
 from .errors import (
@@ -152,6 +153,9 @@ class HostedApplication(Application):
         for callback in list(doc.session_callbacks):
             doc.callbacks.remove_session_callback(callback)
         doc.clear()
+        # An application's own template may want the roots that are not there.
+        doc.template = FILE
+        doc.template_variables.clear()
         if doc.session_context is not None and doc.session_context.id in self._expected:
             return  # the view gets the exception, and Flask reports it from there
         try:

@@ -19,7 +19,7 @@ from bokeh.application import Application
 from bokeh.protocol.exceptions import ProtocolError
 from bokeh.server.contexts import ApplicationContext
 from bokeh.server.session import ServerSession
-from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
+from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPServerRequest, RequestStartLine
 
 from .bokeh_compat import HostedServer, make_server, stop_server
 from .bridge.handoff import UpgradeServer
@@ -117,11 +117,14 @@ class InProcessServer:
 
         :param headers: what the application sees as the headers of the request.
         """
-        request = HTTPServerRequest(
-            start_line=RequestStartLine("GET", token.visit.path, "HTTP/1.1"),
-            headers=HTTPHeaders(dict(headers)),
-        )
-        return await self.context(token.visit.path).create_session_if_needed(
+        path = token.visit.path
+        try:
+            start_line = RequestStartLine("GET", path, "HTTP/1.1")
+            request = HTTPServerRequest(start_line=start_line, headers=HTTPHeaders(dict(headers)))
+        except HTTPInputError:  # what the client sent is no Host, or missing: leave it all out
+            start_line = RequestStartLine("GET", path, "HTTP/1.0")
+            request = HTTPServerRequest(start_line=start_line, headers=HTTPHeaders())
+        return await self.context(path).create_session_if_needed(
             token.visit.session_id,  # type: ignore[arg-type]
             request,
             token.text,

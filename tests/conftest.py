@@ -211,7 +211,7 @@ class Tab:
 
     def until_title(self, text: str, name: str = "plot", document: int = 0) -> None:
         self.page.wait_for_function(
-            "([d, n, t]) => Bokeh.documents[d].get_model_by_name(n).title.text == t",
+            "([d, n, t]) => window.Bokeh?.documents[d]?.get_model_by_name(n).title.text == t",
             arg=[document, name, text],
             timeout=10_000,
         )

@@ -228,3 +228,12 @@ def test_the_visible_headers(app: Flask) -> None:
     assert set(views._VISIBLE_HEADERS) <= set(_FORWARDED)
     with app.test_request_context(headers={"Cookie": "a=b", "Authorization": "x"}):
         assert views.visible_headers() == {"Host": "localhost", "Cookie": "a=b"}
+
+
+@pytest.mark.parametrize("host", ["a b", "", "x" * 300, "ä", "[::1"])
+def test_a_nonsense_host(app: Flask, bokeh: FlaskBokeh, host: str) -> None:
+    """A view that pulls a session does not fall over a Host that is none."""
+    bokeh.add_application("/x", lambda doc: None)
+    bokeh.init_app(app)
+    with app.test_request_context(environ_overrides={"HTTP_HOST": host}), bokeh.pull_session("/x"):
+        pass

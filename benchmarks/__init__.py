@@ -1,0 +1,1 @@
+"""Speed, memory and descriptors, measured side by side. See ``README.md``."""
