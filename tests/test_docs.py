@@ -1,0 +1,106 @@
+"""The documentation is true: its code runs, its tables are those of the code."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bokeh.document import Document
+from bokeh.plotting import figure
+from flask import Flask, render_template_string
+
+from flask_bokeh import FlaskBokeh
+from flask_bokeh.config import _FROM_BOKEH
+
+from .conftest import ROOT, Live, Tab
+
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_readmes_page(
+    live: Live, tab: Tab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The complete page of the README runs as it is, and does what is said beside it."""
+    (code,) = blocks(README, "python")
+    (tmp_path / "readme_site.py").write_text(code)
+    monkeypatch.setitem(os.environ, "PYTHONPATH", str(tmp_path))
+    site = live("werkzeug", str(tmp_path / "readme_site.py"))
+    tab.open(f"{site.url}/?user=Ann")
+    assert tab.title() == "Powers for Ann"
+    tab.open(f"{site.url}/mine")
+    model = "Bokeh.documents[0].get_model_by_name"
+    assert tab.page.evaluate(f"{model}('power').value") == 3
+    tab.move_slider()
+    y = f"{model}('plot').renderers[0].data_source.data.y"
+    tab.page.wait_for_function(f"Array.from({y}).join() == '0,1,16,81'")
+    tab.forgive("404")  # no favicon
+
+
+def test_the_readme_is_short() -> None:
+    """At most 130 lines, and every file it points to exists."""
+    assert len(README.splitlines()) <= 130
+    for target in re.findall(r"\]\((?!http)([^)#]+)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_readmes_commands() -> None:
+    """The two commands are targets of the Makefile, and CI calls the second."""
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
+        assert f"\n{target}:" in makefile
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_settings_are_those_of_the_code() -> None:
+    """docs/settings.md is what docs/make_settings.py writes."""
+    made = runpy.run_path(str(ROOT / "docs" / "make_settings.py"))
+    assert (ROOT / "docs" / "settings.md").read_text() == made["page"]()
+    assert made["FROM_ENVIRONMENT"] == set(_FROM_BOKEH)
+
+
+def test_the_page_on_sessions(app: Flask, bokeh: FlaskBokeh) -> None:
+    """The code of docs/sessions.md runs in a site that has what it needs."""
+    text = (ROOT / "docs" / "sessions.md").read_text()
+
+    @bokeh.application("/sales")
+    def sales(doc: Document) -> None:
+        doc.add_root(figure(name="plot"))
+
+    names: dict[str, Any] = {
+        "app": app,
+        "bokeh": bokeh,
+        "render_template_string": render_template_string,
+    }
+    for code in blocks(text, "python"):
+        exec(code, names)
+    bokeh.init_app(app)
+    client = app.test_client()
+    assert client.get("/report").text.count("flask-bokeh") == 1
+    assert client.get("/both").text.count("flask-bokeh") == 2
+    (tag,) = blocks(text, "jinja")
+    with app.test_request_context():
+        assert "flask-bokeh" in render_template_string(tag)
+
+
+def test_links_between_the_pages() -> None:
+    """Every link in docs leads to a file."""
+    for page in (*(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"):
+        for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), (page, target)
+
+
+def test_nothing_of_a_machine_is_in_the_files() -> None:
+    """No absolute path of a developer's machine is committed."""
+    for path in ROOT.rglob("*"):
+        if path.suffix in {".py", ".md", ".toml", ".txt", ".html"} and ".venv" not in str(path):
+            text = path.read_text()
+            assert "/" + "work/" not in text, path
+            assert "/" + "root/" not in text, path
