@@ -25,8 +25,8 @@ from typing import Any, Self
 import websocket
 
 ROOT = Path(__file__).parent.parent
-TIMEOUT = 60
-"""Seconds that one answer may take."""
+TIMEOUT = 300
+"""Seconds that one answer may take: a blocked server is a result, not an error."""
 
 _ADDRESS = re.compile(r"Listening at: http://([\w.]+:\d+)")
 _TOKEN = re.compile(r'"token":"([A-Za-z0-9_.-]+)"')
@@ -82,6 +82,12 @@ class ServerProcess:
         """What the server says of itself: pid, sessions."""
         with Browser(self.address) as browser:
             return dict(json.loads(browser.get("/stats")))
+
+    def usage(self) -> Usage:
+        """What the process that answers has taken, once it has closed our last connection."""
+        pid = self.stats()["pid"]
+        time.sleep(0.5)
+        return Usage.of(pid)
 
     def stop(self) -> None:
         if self._process.poll() is None:

@@ -74,7 +74,8 @@ def page() -> str:
     for field in fields(Settings):
         default = field.default if field.default is not MISSING else {}
         star = " *" if field.name in FROM_ENVIRONMENT else ""
-        text += f"| `{key_of(field.name)}`{star} | `{default!r}` | {said[field.name].replace('``', '`')} |\n"
+        meaning = said[field.name].replace("``", "`")
+        text += f"| `{key_of(field.name)}`{star} | `{default!r}` | {meaning} |\n"
     text += TAIL
     for name, reason in sorted(ELSEWHERE.items()):
         text += f"- `{name}`: {reason}\n"

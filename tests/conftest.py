@@ -97,7 +97,7 @@ class LiveServer:
         with urllib.request.urlopen(self.url + path, data=b"", timeout=20) as response:
             return str(response.read().decode())
 
-    def stats(self) -> dict[str, int]:
+    def stats(self) -> dict[str, Any]:
         return dict(json.loads(self.get("/stats")))
 
     def token(self, path: str = "/") -> str:

@@ -167,6 +167,7 @@ def test_one_sync_worker_holds_300_sockets(live: Live) -> None:
     with open_sockets(site, "/tiny/direct", "/tiny", 300):
         stats = site.stats()
         assert stats["sockets"] == 300
+        assert stats["nodelay"] == [1] * 300
         assert stats["pid"] == worker
         assert "flask-bokeh" in site.get("/hook")
     eventually(lambda: site.stats()["sockets"] == 0, "no socket")

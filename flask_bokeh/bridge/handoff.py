@@ -180,8 +180,7 @@ class UpgradeServer(HTTPServer):
     """
 
     def initialize(self, *args: Any, **kwargs: Any) -> None:
-        # A connection that was not upgraded has a second to go away by itself.
-        kwargs |= {"idle_connection_timeout": 1, "max_body_size": 0}
+        kwargs |= {"max_body_size": 0}
         super().initialize(*args, **kwargs)
         self._streams: set[_HandedStream] = set()
 

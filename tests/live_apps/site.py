@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 import time
 
@@ -176,6 +177,10 @@ def create_app() -> Flask:
             sessions=len([one for one in sessions if not one.expiration_requested]),
             sockets=0 if server is None else server.open_sockets,
             port=None if server is None else server.port,
+            nodelay=[
+                stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                for stream in (server._upgrades._streams if server else ())
+            ],
         )
 
     return app
