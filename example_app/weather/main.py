@@ -11,7 +11,7 @@ source = ColumnDataSource(table)
 
 plot = figure(
     name="plot",
-    title="Lincoln, Nebraska, 2016: each day from coldest to warmest",
+    title="Lincoln, Nebraska, 2016",
     height=320,
     sizing_mode="stretch_width",
     x_axis_type="datetime",
