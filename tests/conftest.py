@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,9 @@ class LiveServer:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
+        self._kind = kind
         self._lines: list[str] = []
         self._found = threading.Event()
         self.address = ""
@@ -104,14 +106,19 @@ class LiveServer:
         """The session token in a page."""
         return tokens_in(self.get(path))[0]
 
-    def stop(self, how: signal.Signals = signal.SIGINT, timeout: float = 20) -> int:
+    def stop(self, how: signal.Signals | None = None, timeout: float = 20) -> int:
+        """Stop it as its users do: Ctrl-C for werkzeug, TERM for the others."""
+        # On SIGINT a gunicorn gthread worker can hang in its own signal handler for ever.
+        usual = signal.SIGINT if self._kind == "werkzeug" else signal.SIGTERM
         if self.process.poll() is None:
-            self.process.send_signal(how)
+            self.process.send_signal(how or usual)
         try:
             code = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            code = self.process.wait()
+            code = -signal.SIGKILL
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
         self._reader.join(5)
         if self.process.stdout is not None:
             self.process.stdout.close()

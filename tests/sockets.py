@@ -38,6 +38,7 @@ class Socket:
 
     def close(self) -> None:
         self._socket.close(timeout=2)
+        self._socket.shutdown()  # close() leaves the descriptor once a close frame has come
 
     def __enter__(self) -> Socket:
         return self

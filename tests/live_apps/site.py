@@ -15,6 +15,7 @@ from bokeh.plotting import figure
 from flask import Flask, Response, jsonify, render_template_string, request
 
 from flask_bokeh import FlaskBokeh, PulledSession, Visit
+from flask_bokeh.server import InProcessServer
 
 bokeh = FlaskBokeh()
 
@@ -177,13 +178,23 @@ def create_app() -> Flask:
             sessions=len([one for one in sessions if not one.expiration_requested]),
             sockets=0 if server is None else server.open_sockets,
             port=None if server is None else server.port,
-            nodelay=[
-                stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-                for stream in (server._upgrades._streams if server else ())
-            ],
+            nodelay=[] if server is None else nodelay(server),
         )
 
     return app
+
+
+def nodelay(server: InProcessServer) -> list[int]:
+    """TCP_NODELAY of each handed-over socket."""
+
+    async def read() -> list[int]:
+        assert server._upgrades is not None
+        return [
+            stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            for stream in server._upgrades._streams
+        ]
+
+    return server.loop.call(read, what="the sockets' options", timeout=5)
 
 
 def edit(session: PulledSession) -> None:
