@@ -20,6 +20,7 @@ from bokeh.server.tornado import BokehTornado
 from tornado.ioloop import IOLoop
 
 from .config import Settings
+from .native import gevent_patched, warm_executor
 
 __all__ = ("HostedServer", "SignedClientSession", "make_server", "stop_server")
 
@@ -68,8 +69,19 @@ def make_server(
         del keywords["address"], keywords["port"]
     factory = getattr(HostedServer, "from_settings", HostedServer)
     server: HostedServer = factory(applications, io_loop=io_loop, **keywords)
+    if gevent_patched():
+        _use_native_threads(server)
     server.start()
     return server
+
+
+def _use_native_threads(server: HostedServer) -> None:
+    """Bokeh 3.10 fills documents and runs callbacks in a pool, whose threads gevent has replaced
+    by ones that would wait for a hub on the loop's thread, where none runs.
+    """
+    runner = getattr(server.tornado, "_executor", None)
+    if runner is not None:
+        runner._executor = warm_executor()
 
 
 async def stop_server(server: HostedServer) -> None:

@@ -11,13 +11,14 @@ import asyncio
 import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, TypeVar
 
 from tornado.ioloop import IOLoop
 
 from .errors import LoopThreadError, ServerStartError, ServerStoppedError, WaitTimeoutError
+from .native import NativeThread, new_event_loop, warm_executor
 
 __all__ = ("ServerLoop", "at_interpreter_exit", "cancel_tasks", "settle")
 
@@ -39,7 +40,7 @@ class ServerLoop:
         """:param io_loop: a loop that the caller runs and stops. Without it a thread is started."""
         self.io_loop = io_loop
         self._pid = os.getpid()
-        self._thread: threading.Thread | None = None
+        self._thread: NativeThread | None = None
         self._asked_to_stop: asyncio.Event | None = None
         if io_loop is not None:
             self._asyncio_loop: asyncio.AbstractEventLoop | None = _asyncio_loop(io_loop)
@@ -60,9 +61,7 @@ class ServerLoop:
         if self.io_loop is not None:
             return
         ready: Future[None] = Future()
-        self._thread = threading.Thread(
-            target=self._run, args=(ready,), name="flask_bokeh", daemon=True
-        )
+        self._thread = NativeThread(lambda: self._run(ready), "flask_bokeh")
         try:
             self._thread.start()
             ready.result(timeout)
@@ -144,14 +143,13 @@ class ServerLoop:
         loop, event = self._asyncio_loop, self._asked_to_stop
         if loop is not None and event is not None and not loop.is_closed():
             loop.call_soon_threadsafe(event.set)
-        thread.join(timeout)
-        return not thread.is_alive()
+        return thread.join(timeout)
 
     def _run(self, ready: Future[None]) -> None:
         # Not asyncio.run(): it ends the executor from a new thread, and from Python 3.12 on
         # none can be started once the interpreter exits.
-        executor = _warm_executor()
-        loop = asyncio.new_event_loop()
+        executor = warm_executor()
+        loop = new_event_loop()
         loop.set_default_executor(executor)
         try:
             loop.run_until_complete(self._main(ready))
@@ -179,20 +177,6 @@ async def cancel_tasks() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _warm_executor() -> ThreadPoolExecutor:
-    """An executor for the loop whose threads all run already.
-
-    Bokeh 3.10 runs its callbacks in the loop's executor, those at the end of sessions too, and
-    from Python 3.12 on no thread can be started any more once the interpreter exits.
-    """
-    size = min(32, (os.cpu_count() or 1) + 4)  # as many as asyncio allows by default
-    executor = ThreadPoolExecutor(size, thread_name_prefix="flask_bokeh")
-    all_started = threading.Barrier(size)
-    for _ in range(size):
-        executor.submit(all_started.wait, 5)
-    return executor
 
 
 async def settle(awaitable: Awaitable[Any], timeout: float) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import socket
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPServerRequest, Req
 
 from .bokeh_compat import HostedServer, make_server, stop_server
 from .bridge.handoff import UpgradeServer
+from .bridge.servers import TakenClient
 from .config import Settings
 from .errors import FlaskBokehError, ServerStartError, ServerStoppedError
 from .loop import ServerLoop, settle
@@ -134,17 +134,22 @@ class InProcessServer:
         """Bokeh's context of an application."""
         return self._running().tornado.applications[path]
 
-    def adopt(self, client: socket.socket, head: bytes, address: tuple[str, int]) -> None:
-        """Serve a client whose socket was taken over. From any thread; waits for nothing.
+    def adopt(self, client: TakenClient, head: bytes, address: tuple[str, int]) -> None:
+        """Serve a client who was taken from the WSGI server. From any thread; does not wait.
 
         :raises ServerStoppedError: if the server does not run; the socket is closed.
         """
 
         async def adopt() -> None:
+            try:
+                socket = await client.socket()
+            except TimeoutError:
+                logger.warning("The WSGI server did not let go of a client's TLS socket.")
+                return
             if self._upgrades is None:
-                client.close()
+                socket.close()
             else:
-                self._upgrades.adopt(client, head, address)
+                self._upgrades.adopt(socket, head, address)
 
         try:
             self.loop.run(adopt)
@@ -176,7 +181,7 @@ class InProcessServer:
         if server is None or upgrades is None:
             return
         timeout = self._settings.stop_timeout * 0.8
-        upgrades.close_sockets()
+        upgrades.close_sockets(1001)  # GOING AWAY
         server.unlisten()
         await settle(self._until_disconnected(server), timeout / 2)
         if not await settle(stop_server(server), timeout / 2):
@@ -193,7 +198,9 @@ class InProcessServer:
         if io_loop is None:
             raise ServerStoppedError("The Bokeh server's loop is not running.")
         self._server = make_server(applications, self._settings, key, io_loop)
-        self._upgrades = UpgradeServer(self._server.tornado)
+        self._upgrades = UpgradeServer(
+            self._server.tornado, max_waiting=4 * max(self._settings.max_message_size, 2**24)
+        )
 
     def _running(self) -> HostedServer:
         if self._server is None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from flask import Flask
 from flask.testing import FlaskClient
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
@@ -36,9 +41,27 @@ COMMANDS: dict[str, list[str]] = {
         *["-m", "gunicorn", "--bind", "127.0.0.1:0", "--access-logfile", "-"],
         *["--worker-class", "gthread", "--threads", "4", "{app}"],
     ],
+    "gunicorn-gevent": [
+        *["-m", "gunicorn", "--bind", "127.0.0.1:0", "--access-logfile", "-"],
+        *["--worker-class", "gevent", "{app}"],
+    ],
+    "waitress": ["-m", "waitress", "--listen", "127.0.0.1:0", "--threads", "8", "--call", "{path}"],
+    "cheroot": ["-m", "tests.live_apps.serve", "cheroot", "{app}"],
+    "uwsgi": ["-m", "tests.live_apps.serve", "uwsgi", "{app}"],
 }
-_ADDRESS = re.compile(r"(?:Running on|Listening at:) http://(127\.0\.0\.1:\d+)")
-_TROUBLE = re.compile(r"Traceback|Error|ERROR|WARNING:(?! This is a development)|Warning|warn\b")
+COMMANDS["werkzeug-tls"] = [*COMMANDS["werkzeug"], "--cert", "{cert}", "--key", "{key}"]
+for _kind in ("sync", "gthread"):
+    COMMANDS[f"gunicorn-{_kind}-tls"] = [
+        *COMMANDS[f"gunicorn-{_kind}"],
+        *["--certfile", "{cert}", "--keyfile", "{key}"],
+    ]
+_ADDRESS = re.compile(
+    r"(?:Running on|Listening at:|Serving on) https?://(127\.0\.0\.1:\d+)"
+    r"|bound to TCP address (127\.0\.0\.1:\d+)"
+)
+_TROUBLE = re.compile(
+    r"Traceback|Error|ERROR|(?<!\*\*\* )WARNING:(?! This is a development)|Warning|warn\b"
+)
 # BokehJS sends a model again after a reconnect, to bokeh serve as well.
 _BOKEHS = re.compile(r"BokehUserWarning: reference already known")
 
@@ -47,7 +70,9 @@ class LiveServer:
     """A WSGI server in a process of its own."""
 
     def __init__(self, kind: str, app: str, config: dict[str, Any], args: list[str]) -> None:
-        command = [part.format(app=app) for part in COMMANDS[kind]]
+        cert, key = certificate()
+        names = {"app": app, "path": app.removesuffix("()"), "cert": cert, "key": key}
+        command = [part.format_map(names) for part in COMMANDS[kind]]
         # The application comes last for gunicorn; options may follow it in both.
         self.process = subprocess.Popen(
             [sys.executable, "-u", *command, *args],
@@ -67,7 +92,7 @@ class LiveServer:
         if not self._found.wait(30) or not self.address:
             self.stop()
             raise RuntimeError(f"{kind} did not start:\n{self.log}")
-        self.url = f"http://{self.address}"
+        self.url = f"{'https' if 'tls' in kind else 'http'}://{self.address}"
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -75,7 +100,7 @@ class LiveServer:
             line = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
             self._lines.append(line)
             if not self.address and (match := _ADDRESS.search(line)):
-                self.address = match[1]
+                self.address = match[1] or match[2]
                 self._found.set()
         self._found.set()
 
@@ -92,12 +117,18 @@ class LiveServer:
 
     def get(self, path: str, **headers: str) -> str:
         request = urllib.request.Request(self.url + path, headers=headers)
-        with urllib.request.urlopen(request, timeout=20) as response:
+        with urllib.request.urlopen(request, timeout=20, context=self.context) as response:
             return str(response.read().decode())
 
     def post(self, path: str) -> str:
-        with urllib.request.urlopen(self.url + path, data=b"", timeout=20) as response:
+        address = self.url + path
+        with urllib.request.urlopen(address, b"", 20, context=self.context) as response:
             return str(response.read().decode())
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """What clients need to trust a server with TLS."""
+        return trusting() if self.url.startswith("https") else None
 
     def stats(self) -> dict[str, Any]:
         return dict(json.loads(self.get("/stats")))
@@ -123,6 +154,30 @@ class LiveServer:
         if self.process.stdout is not None:
             self.process.stdout.close()
         return code
+
+
+@cache
+def certificate() -> tuple[str, str]:
+    """Files with a certificate for 127.0.0.1 and its key; they end with the tests."""
+    folder = tempfile.TemporaryDirectory(prefix="flask_bokeh_tests")
+    atexit.register(folder.cleanup)
+    cert, key = (os.path.join(folder.name, name) for name in ("cert.pem", "key.pem"))
+    issued = _authority().issue_cert("127.0.0.1", "localhost")
+    issued.private_key_pem.write_to_path(key)
+    issued.cert_chain_pems[0].write_to_path(cert)
+    return cert, key
+
+
+@cache
+def _authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@cache
+def trusting() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    _authority().configure_trust(context)
+    return context
 
 
 def tokens_in(html: str) -> list[str]:
@@ -234,7 +289,7 @@ class Tab:
 @pytest.fixture
 def tab(browser: Browser) -> Iterator[Tab]:
     """A fresh page in a fresh profile; its console must stay clean."""
-    context = browser.new_context(viewport={"width": 1000, "height": 900})
+    context = browser.new_context(viewport={"width": 1000, "height": 900}, ignore_https_errors=True)
     tab = Tab(context.new_page())
     yield tab
     context.close()

@@ -20,10 +20,11 @@ class Socket:
 
     def __init__(self, site: LiveServer, path: str, token: str, origin: str | None = None) -> None:
         self._socket = websocket.create_connection(
-            f"ws://{site.address}/bokeh{path}/ws",
+            f"{site.url.replace('http', 'ws', 1)}/bokeh{path}/ws",
             subprotocols=["bokeh", token],
             origin=origin or site.url,
             timeout=20,
+            sslopt={"context": site.context} if site.context else None,
         )
         self.ack: dict[str, Any] = json.loads(self._socket.recv())
         self._socket.recv()

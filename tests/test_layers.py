@@ -18,9 +18,10 @@ LAYERS = [
     ["state"],
     ["sessions"],
     ["server", "customize"],
-    ["embed", "bokeh_compat", "bridge.handoff"],
+    ["embed", "bokeh_compat", "bridge.handoff", "bridge.servers"],
+    ["bridge.streams"],
     ["registry", "tokens", "loop", "config", "bridge.origin"],
-    ["errors", "server_options", "bridge.__init__"],
+    ["errors", "native", "server_options", "bridge.__init__"],
 ]
 FLASK = {"__init__", "extension", "bridge.views", "templating"}
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -22,8 +22,8 @@ def test_plots_are_personal_and_live(live: Live, tab: Tab, server: str) -> None:
         assert tab.title() == f"made for {user}"
         tab.move_slider(3)
         tab.until_title(f"made for {user} k=4")
-    # The server's own access log has a line for each socket.
-    assert len(re.findall(r'/bokeh/sliders/ws\?user=\w+ HTTP/1.1" 101', site.log)) == 2
+    if server not in ("waitress", "cheroot"):  # which have no access log
+        assert len(re.findall(r"/bokeh/sliders/ws\?user=\w+ .*\b101\b", site.log)) == 2
 
 
 @pytest.mark.parametrize("server", SERVERS)

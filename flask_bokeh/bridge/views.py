@@ -18,8 +18,9 @@ from ..server import InProcessServer
 from ..state import BokehState
 from ..templating import application_url, mark_token, root_url
 from ..tokens import Token
-from .handoff import request_head, take_socket
+from .handoff import request_head
 from .origin import origin_allowed
+from .servers import take
 
 __all__ = ("make_blueprint", "visible_headers")
 
@@ -64,14 +65,14 @@ class _Views:
             server, token = self._admit(registration)
             target = f"{registration.path.rstrip('/')}/ws"
             head = request_head(target, request.environ, token.text)
-            client, peer = take_socket(request.environ)
+            client = take(request.environ)
         except _Refused as refused:
             return self._refuse(registration.path, str(refused), refused.status)
         except HandoffError as error:
             return self._refuse(registration.path, str(error), error.status)
         # Nobody reads this answer but the WSGI server's access log: Tornado sends the real one.
         response = Response(status=101)
-        response.call_on_close(peer.close)
+        response.call_on_close(client.finish)
         address = (request.remote_addr or "", int(request.environ.get("REMOTE_PORT") or 0))
         server.adopt(client, head, address)
         return response
@@ -136,7 +137,7 @@ class _Views:
             for name, value in request.args.items()
             if not name.startswith("bokeh-") and name != "resources"
         }
-        host = embed.url_path(request.host_url.rstrip("/"))
+        host = embed.url_path(_own_origin())
         script = embed.autoload_script(
             settings,
             self._new_token(registration, arguments).text,
@@ -165,7 +166,7 @@ class _Views:
         origin = request.headers.get("Origin")
         if not self._origin_allowed(origin):
             raise _Refused(
-                f"the Origin {origin!r} is not {request.host_url.rstrip('/')!r}. Behind a proxy, "
+                f"the Origin {origin!r} is not {_own_origin()!r}. Behind a proxy, "
                 "use werkzeug's ProxyFix; for another site, set BOKEH_ALLOW_WS_ORIGIN",
                 403,
             )
@@ -187,7 +188,7 @@ class _Views:
         settings = self._state.settings
         return origin_allowed(
             origin,
-            request.host_url.rstrip("/"),
+            _own_origin(),
             settings.allow_ws_origin,
             allow_missing=settings.allow_missing_origin,
         )
@@ -219,6 +220,11 @@ class _Views:
         return self._state.new_token(
             registration.path, arguments=arguments, data=None, user=self._state.site.user()
         )
+
+
+def _own_origin() -> str:
+    """The site's origin as the client knows it. Flask's ``host_url`` raises for a bad Host."""
+    return f"{request.scheme}://{request.host}"
 
 
 _PROTOCOL = "Sec-WebSocket-Protocol"

@@ -161,7 +161,7 @@ def create_app() -> Flask:
         server = app.extensions["bokeh"].server()
 
         async def close() -> None:
-            server._upgrades.close_sockets()
+            server._upgrades.close_sockets(1001)
 
         server.loop.call(close, what="the sockets to close", timeout=5)
         return "cut"

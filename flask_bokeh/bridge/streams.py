@@ -1,0 +1,160 @@
+"""Tornado streams over a socket that was handed over.
+
+:func:`handed_stream` first plays a rebuilt request head, then the client. It also keeps
+clients that never read from costing anything lasting, and Bokeh's close codes legal.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+from asyncio import Future
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tornado.ioloop import IOLoop
+from tornado.iostream import IOStream, SSLIOStream
+
+__all__ = ("HandedStream", "close_frame", "handed_stream")
+
+logger = logging.getLogger("flask_bokeh")
+
+STALL_TIMEOUT = 30.0
+"""Seconds in which a client that is sent something must take at least a byte of it."""
+
+
+def close_frame(code: int, reason: str = "") -> bytes:
+    """A server's WebSocket frame that closes (RFC 6455, section 5.5.1)."""
+    payload = code.to_bytes(2, "big") + reason.encode()[:123]
+    return bytes([0x88, len(payload)]) + payload
+
+
+class HandedStream(IOStream):
+    """A plain socket, preceded by a rebuilt request head. Only on the loop's thread."""
+
+    def __init__(
+        self,
+        client: socket.socket,
+        head: bytes,
+        *,
+        max_waiting: int,
+        forget: Callable[[HandedStream], None],
+    ) -> None:
+        self.requests = 0
+        """How many requests have been read from it."""
+        self._head = memoryview(head)
+        self._forget = forget
+        self._max_waiting = max_waiting
+        self._waiting = 0
+        self._sent = 0
+        self._watch: object | None = None
+        super().__init__(client)
+        self.set_nodelay(True)
+
+    def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
+        if not self._head:
+            return super().read_from_fd(buf)
+        size = min(len(buf), len(self._head))
+        buf[:size] = self._head[:size]
+        self._head = self._head[size:]
+        return size
+
+    def write(self, data: bytes | memoryview) -> Future[None]:
+        if len(data) > 1 and data[0] == 0x88:
+            data = _explained(bytes(data))
+        self._waiting += len(data)
+        written = super().write(data)
+        written.add_done_callback(lambda _: self._written(len(data)))
+        if self._waiting > self._max_waiting:
+            self._give_up(f"{self._waiting:,} bytes wait for it")
+        elif self.writing() and self._watch is None:
+            self._watch_progress()
+        return written
+
+    def write_to_fd(self, data: memoryview) -> int:
+        size = super().write_to_fd(data)
+        self._sent += size
+        return size
+
+    def set_nodelay(self, value: bool) -> None:
+        # Tornado turns it off after each response. Bokeh sends a message as three small
+        # frames, which Nagle's algorithm and delayed ACKs hold back by 40 ms.
+        super().set_nodelay(True)
+
+    def close_fd(self) -> None:
+        if self._watch is not None:
+            IOLoop.current().remove_timeout(self._watch)
+            self._watch = None
+        super().close_fd()
+        self._forget(self)
+
+    def _written(self, size: int) -> None:
+        self._waiting -= size
+
+    def _watch_progress(self) -> None:
+        sent = self._sent
+
+        def check() -> None:
+            self._watch = None
+            if not self.writing():
+                return
+            if self._sent == sent:
+                self._give_up(f"it took nothing for {STALL_TIMEOUT:g} s")
+            else:
+                self._watch_progress()
+
+        self._watch = IOLoop.current().call_later(STALL_TIMEOUT, check)
+
+    def _give_up(self, why: str) -> None:
+        if not self.closed():
+            logger.warning("Closed the WebSocket of a client that does not read: %s.", why)
+            self.close()
+
+
+if TYPE_CHECKING:
+
+    class _SSLStream(HandedStream):
+        """What the two bases make together, for type checkers."""
+
+        def __init__(self, *args: Any, ssl_options: Any = None, **keywords: Any) -> None: ...
+
+else:
+
+    class _SSLStream(HandedStream, SSLIOStream):
+        """A TLS connection whose handshake the WSGI server has made."""
+
+
+def handed_stream(
+    client: socket.socket,
+    head: bytes,
+    *,
+    max_waiting: int,
+    forget: Callable[[HandedStream], None],
+) -> HandedStream:
+    """The stream for a plain or a TLS socket. Takes the socket over, whatever happens.
+
+    :param max_waiting: bytes that may wait for a client that reads slowly.
+    :param forget: called when the socket is closed.
+    """
+    kind = _SSLStream if isinstance(client, ssl.SSLSocket) else HandedStream
+    try:
+        return kind(client, head, max_waiting=max_waiting, forget=forget)
+    except BaseException:
+        client.close()
+        raise
+
+
+def _explained(frame: bytes) -> bytes:
+    """A close frame of Tornado's or Bokeh's, with a legal code and a reason that helps."""
+    code = int.from_bytes(frame[2:4], "big")
+    if code == 1009:
+        logger.warning(
+            "Closed a WebSocket: its client sent a message larger than "
+            "BOKEH_MAX_MESSAGE_SIZE allows."
+        )
+        return close_frame(code, "the message is larger than BOKEH_MAX_MESSAGE_SIZE allows")
+    # Bokeh's 10000 and 10001 are none that RFC 6455 knows (section 7.4): a protocol error
+    # of the client's, and an error of the server's.
+    legal = {10000: 1002, 10001: 1011}.get(code, code)
+    return frame[:2] + legal.to_bytes(2, "big") + frame[4:] if len(frame) >= 4 else frame

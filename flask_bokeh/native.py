@@ -1,0 +1,120 @@
+"""Threads, sockets and selectors of the operating system, under gevent's patches, too.
+
+gevent replaces them by look-alikes that take turns on one thread. The Bokeh server needs a
+real thread, a loop that waits in the kernel, and real threads for the loop's executor: on a
+look-alike, opening a socket took up to 11 s, and Bokeh 3.10 hung. gevent keeps the originals,
+and is only asked for them where it is there already; nothing is imported or patched here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+__all__ = ("NativeThread", "gevent_patched", "new_event_loop", "original", "warm_executor")
+
+
+def gevent_patched() -> bool:
+    """Whether gevent has replaced threads in this process."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
+
+
+def original(module: str, name: str) -> Any:
+    """A name of the standard library as it was before gevent replaced it."""
+    if gevent_patched():
+        return sys.modules["gevent.monkey"].get_original(module, name)
+    return getattr(importlib.import_module(module), name)
+
+
+class NativeThread:
+    """A daemon thread of the operating system."""
+
+    def __init__(self, target: Callable[[], None], name: str) -> None:
+        self._target = target
+        self._ended: Future[None] = Future()
+        self._thread: threading.Thread | None = None
+        if not gevent_patched():
+            self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        if self._thread is not None:
+            self._thread.start()
+        else:
+            original("_thread", "start_new_thread")(self._run, ())
+
+    def join(self, timeout: float) -> bool:
+        """Wait, and say whether it has ended."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+            return not self._thread.is_alive()
+        try:
+            self._ended.result(timeout)
+        except TimeoutError:
+            return False
+        return True
+
+    def _run(self) -> None:
+        try:
+            self._target()
+        finally:
+            self._ended.set_result(None)
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """A loop that waits in the kernel."""
+    if gevent_patched():
+        return asyncio.SelectorEventLoop(original("selectors", "DefaultSelector")())
+    return asyncio.new_event_loop()
+
+
+def warm_executor() -> ThreadPoolExecutor:
+    """An executor for the loop whose threads all run already.
+
+    Bokeh 3.10 runs its callbacks in the loop's executor, those at the end of sessions too, and
+    from Python 3.12 on no thread can be started any more once the interpreter exits.
+    """
+    size = min(32, (os.cpu_count() or 1) + 4)  # as many as asyncio allows by default
+    if gevent_patched():
+        return _NativeExecutor(size)
+    executor = ThreadPoolExecutor(size, thread_name_prefix="flask_bokeh")
+    all_started = threading.Barrier(size)
+    for _ in range(size):
+        executor.submit(all_started.wait, 5)
+    return executor
+
+
+class _NativeExecutor(ThreadPoolExecutor):
+    """The same on threads that gevent does not know."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._tasks: Any = original("queue", "SimpleQueue")()
+        self._size = size
+        for _ in range(size):
+            original("_thread", "start_new_thread")(self._work, ())
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self._tasks.put((future, fn, args, kwargs))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        for _ in range(self._size):
+            self._tasks.put(None)
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            future, function, args, kwargs = task
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(function(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001  # as any executor, for the waiter
+                future.set_exception(error)
