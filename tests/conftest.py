@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import base64
+import hashlib
 import json
 import os
 import re
@@ -22,6 +24,8 @@ from typing import Any
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flask import Flask
 from flask.testing import FlaskClient
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
@@ -138,9 +142,10 @@ class LiveServer:
         return tokens_in(self.get(path))[0]
 
     def stop(self, how: signal.Signals | None = None, timeout: float = 20) -> int:
-        """Stop it as its users do: Ctrl-C for werkzeug, TERM for the others."""
+        """Stop it as its users do: Ctrl-C for two that know no TERM."""
         # On SIGINT a gunicorn gthread worker can hang in its own signal handler for ever.
-        usual = signal.SIGINT if self._kind == "werkzeug" else signal.SIGTERM
+        by_hand = self._kind.startswith(("werkzeug", "waitress"))
+        usual = signal.SIGINT if by_hand else signal.SIGTERM
         if self.process.poll() is None:
             self.process.send_signal(how or usual)
         try:
@@ -171,6 +176,13 @@ def certificate() -> tuple[str, str]:
 @cache
 def _authority() -> trustme.CA:
     return trustme.CA()
+
+
+def key_digest() -> str:
+    """What Chromium calls the certificate's key."""
+    cert = x509.load_pem_x509_certificate(Path(certificate()[0]).read_bytes())
+    key = cert.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(hashlib.sha256(key).digest()).decode()
 
 
 @cache
@@ -229,7 +241,9 @@ def browser() -> Iterator[Browser]:
     """Chromium: the one on this machine, else Playwright's own."""
     executable = find_browser()
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable, args=BROWSER_FLAGS)
+        # Trust our certificate only: to ignore all errors, Chromium opens connections twice.
+        flags = [*BROWSER_FLAGS, f"--ignore-certificate-errors-spki-list={key_digest()}"]
+        chromium = playwright.chromium.launch(executable_path=executable, args=flags)
         yield chromium
         chromium.close()
 

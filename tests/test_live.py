@@ -2,42 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import signal
-
 import pytest
 
 from .conftest import COMMANDS, Live, Tab, eventually
-from .sockets import connect, open_sockets
+from .sockets import open_sockets
 
 SERVERS = list(COMMANDS)
-
-
-@pytest.mark.parametrize("server", SERVERS)
-def test_plots_are_personal_and_live(live: Live, tab: Tab, server: str) -> None:
-    """On every server the edit made for a user is there, and the application's callback answers."""
-    site = live(server)
-    for user in ("ann", "bob"):
-        tab.open(f"{site.url}/mine?user={user}")
-        assert tab.title() == f"made for {user}"
-        tab.move_slider(3)
-        tab.until_title(f"made for {user} k=4")
-    if server not in ("waitress", "cheroot"):  # which have no access log
-        assert len(re.findall(r"/bokeh/sliders/ws\?user=\w+ .*\b101\b", site.log)) == 2
-
-
-@pytest.mark.parametrize("server", SERVERS)
-def test_hooks_and_client_transport(live: Live, tab: Tab, server: str) -> None:
-    """On every server a hook's edit is there, and one made through bokeh.client; both live."""
-    site = live(server)
-    tab.open(f"{site.url}/hook?user=ann")
-    assert tab.title() == "for ann 2024 Lyon"
-    tab.move_slider()
-    tab.until_title("for ann 2024 Lyon k=2")
-    tab.open(f"{site.url}/client?user=bob")
-    assert tab.title() == "made for bob"
-    tab.move_slider()
-    tab.until_title("made for bob k=2")
 
 
 def test_several_on_a_page(live: Live, tab: Tab) -> None:
@@ -171,21 +141,3 @@ def test_one_sync_worker_holds_300_sockets(live: Live) -> None:
         assert stats["pid"] == worker
         assert "flask-bokeh" in site.get("/hook")
     eventually(lambda: site.stats()["sockets"] == 0, "no socket")
-
-
-@pytest.mark.parametrize(
-    ("server", "how"),
-    [
-        ("werkzeug", signal.SIGINT),  # on SIGTERM Python itself ends at once
-        ("gunicorn-sync", signal.SIGTERM),
-        ("gunicorn-sync", signal.SIGINT),
-        ("gunicorn-gthread", signal.SIGTERM),
-    ],
-)
-def test_sockets_end_with_going_away(live: Live, server: str, how: signal.Signals) -> None:
-    """When the server ends, open sockets are closed with 1001, within seconds."""
-    site = live(server)
-    socket = connect(site, "/hooked", site.token("/hook"))
-    site.stop(how)
-    assert socket.close_code() == 1001
-    socket.close()

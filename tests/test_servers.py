@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import signal
 import socket
 from typing import Any
 
@@ -11,6 +13,47 @@ import pytest
 
 from flask_bokeh import HandoffError
 from flask_bokeh.bridge.servers import take
+
+from .conftest import COMMANDS, Live, LiveServer, Tab, eventually
+from .sockets import connect
+
+
+@pytest.mark.parametrize("server", COMMANDS)
+def test_a_site_on_every_server(live: Live, tab: Tab, server: str) -> None:
+    """On every server: pages, personal edits, live callbacks, a clean stop, a clean log."""
+    site = live(server)
+    for user in ("ann", "bob"):  # with_session
+        tab.open(f"{site.url}/mine?user={user}")
+        assert tab.title() == f"made for {user}"
+        tab.move_slider(3)
+        tab.until_title(f"made for {user} k=4")
+    tab.open(f"{site.url}/hook?user=ann")  # a hook
+    assert tab.title() == "for ann 2024 Lyon"
+    tab.move_slider()
+    tab.until_title("for ann 2024 Lyon k=2")
+    tab.open(f"{site.url}/client?user=bob")  # bokeh.client
+    assert tab.title() == "made for bob"
+    tab.move_slider()
+    tab.until_title("made for bob k=2")
+    if server not in ("waitress", "cheroot"):  # which have no access log
+        assert len(re.findall(r"/bokeh/sliders/ws\?user=\w+ .*\b101\b", site.log)) == 3
+    # Chromium keeps spare TLS connections, and gunicorn gthread waits for a request on them.
+    tab.page.context.close()
+    eventually(lambda: site.stats()["sockets"] == 0, "no socket")
+    going_away(site)
+
+
+def test_ctrl_c_on_gunicorn(live: Live) -> None:
+    """Sockets are told on Ctrl-C, too."""
+    going_away(live("gunicorn-sync"), signal.SIGINT)
+
+
+def going_away(site: LiveServer, how: signal.Signals | None = None) -> None:
+    """When the server ends, open sockets are closed with 1001, within seconds."""
+    socket = connect(site, "/hooked", site.token("/hook"))
+    site.stop(how)
+    assert socket.close_code() == 1001
+    socket.close()
 
 
 class Input(io.BufferedReader):
