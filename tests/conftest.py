@@ -87,7 +87,7 @@ class LiveServer:
             text=True,
             start_new_session=True,
         )
-        self._kind = kind
+        self.kind = kind
         self._lines: list[str] = []
         self._found = threading.Event()
         self.address = ""
@@ -144,7 +144,7 @@ class LiveServer:
     def stop(self, how: signal.Signals | None = None, timeout: float = 20) -> int:
         """Stop it as its users do: Ctrl-C for two that know no TERM."""
         # On SIGINT a gunicorn gthread worker can hang in its own signal handler for ever.
-        by_hand = self._kind.startswith(("werkzeug", "waitress"))
+        by_hand = self.kind.startswith(("werkzeug", "waitress"))
         usual = signal.SIGINT if by_hand else signal.SIGTERM
         if self.process.poll() is None:
             self.process.send_signal(how or usual)

@@ -102,8 +102,11 @@ def test_a_second_request_behind_the_first(site: LiveServer) -> None:
     with raw(site) as sock:
         sock.sendall(head(site, token) + smuggled)
         answer = read(sock)
-        assert answer.startswith(b"HTTP/1.1 400"), answer[:200]
-        assert b"101" not in answer.split(b"\r\n")[0]
+        if site.kind == "uwsgi":  # drops what it has read with the head
+            assert answer.startswith(b"HTTP/1.1 101"), answer[:200]
+            assert answer.count(b"HTTP/1.1") == 1
+        else:
+            assert answer.startswith(b"HTTP/1.1 400"), answer[:200]
     eventually(lambda: site.stats()["sockets"] == 0, "no socket")
 
 
@@ -130,7 +133,8 @@ def test_a_head_can_not_smuggle(site: LiveServer, line: str) -> None:
         answer = read(sock, 1.0)
     # Either a WebSocket to our session (the server dropped the line), or a refusal; never two.
     assert answer.count(b"HTTP/1.1 ") <= 1
-    assert b"evil" not in answer
+    if b" 101 " in answer:
+        assert b"evil" not in answer
     eventually(lambda: site.stats()["sockets"] == 0, "no socket")
     assert "Traceback" not in site.log
 

@@ -80,9 +80,8 @@ class _Views:
     def not_a_websocket(self, application: str = "") -> Response:
         """Somebody opened the WebSocket's address as a page."""
         self._registration(application)
-        response = Response("A WebSocket is opened here.\n", 426, mimetype="text/plain")
-        response.headers["Upgrade"] = "websocket"
-        return response
+        # 426 wants a header Upgrade, which WSGI forbids (PEP 3333) and waitress refuses.
+        return Response("A WebSocket is opened here.\n", 400, mimetype="text/plain")
 
     def static(self, filename: str) -> Response:
         """A file of BokehJS."""
