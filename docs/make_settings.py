@@ -74,7 +74,7 @@ def page() -> str:
     for field in fields(Settings):
         default = field.default if field.default is not MISSING else {}
         star = " *" if field.name in FROM_ENVIRONMENT else ""
-        meaning = said[field.name].replace("``", "`")
+        meaning = " ".join(said[field.name].replace("``", "`").split())
         text += f"| `{key_of(field.name)}`{star} | `{default!r}` | {meaning} |\n"
     text += TAIL
     for name, reason in sorted(ELSEWHERE.items()):

@@ -23,6 +23,7 @@ from bokeh.resources import Resources
 from bokeh.server.views.static_handler import StaticHandler
 from bokeh.settings import settings as bokeh_settings
 from bokeh.util.serialization import make_globally_unique_css_safe_id
+from jinja2.utils import htmlsafe_json_dumps
 
 from .config import Settings
 
@@ -36,7 +37,7 @@ __all__ = (
     "autoload_script",
     "new_element_id",
     "page",
-    "session_script",
+    "show_script",
     "static_folder",
     "url_path",
 )
@@ -75,27 +76,37 @@ def assets(settings: Settings, root_url: str) -> Assets:
     )
 
 
-def session_script(
+def show_script(
     token: str,
     element_id: str,
     *,
     app_url: str,
+    state_url: str,
     server_url: str | None = None,
     places: Sequence[tuple[Model, Place]] = (),
 ) -> str:
-    """The script that connects to a session and shows it.
+    """The call of ``templates/flask_bokeh/page.js`` that connects to a session and shows it.
 
-    :param app_url: the URL path of the application, from :func:`url_path`.
+    :param app_url: the URL path of the application on its server, from :func:`url_path`.
+    :param state_url: where the page asks what has become of its session.
     :param server_url: scheme, host and port, if they are not those of the page.
     :param places: where each root goes; without it, all go into the element.
     """
-    item = RenderItem(
+    item = _render_item(token, None if places else element_id, places)
+    values = (item.to_json(), app_url, server_url, state_url)
+    arguments = ",".join(htmlsafe_json_dumps(value, separators=(",", ":")) for value in values)
+    return f"FlaskBokeh.show({arguments})"
+
+
+def _render_item(
+    token: str, element_id: str | None, places: Sequence[tuple[Model, Place]] = ()
+) -> RenderItem:
+    return RenderItem(
         token=token,
-        elementid=None if places else element_id,  # type: ignore[arg-type]
+        elementid=element_id,  # type: ignore[arg-type]
         roots={root: place.element_id for root, place in places},  # type: ignore[misc]
         use_for_title=False,
     )
-    return str(script_for_render_items({}, [item], app_path=app_url, absolute_url=server_url))
 
 
 def autoload_script(
@@ -116,7 +127,9 @@ def autoload_script(
     if resources:
         cached = _cached_bundle(settings, root_url)
         bundle = Bundle(cached.js_files, cached.js_raw, cached.css_files, cached.css_raw)
-    bundle.add(Script(session_script(token, element_id, app_url=app_url, server_url=server_url)))
+    item = _render_item(token, element_id)
+    script = script_for_render_items({}, [item], app_path=app_url, absolute_url=server_url)
+    bundle.add(Script(str(script)))
     return str(AUTOLOAD_JS.render(bundle=bundle, elementid=element_id))
 
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from tornado.ioloop import IOLoop
 
 from .errors import LoopThreadError, ServerStartError, ServerStoppedError, WaitTimeoutError
-from .native import NativeThread, new_event_loop, warm_executor
+from .native import NativeThread, new_event_loop, new_future, warm_executor
 
 __all__ = ("ServerLoop", "at_interpreter_exit", "cancel_tasks", "settle")
 
@@ -48,6 +48,16 @@ class ServerLoop:
             self._asyncio_loop = None
 
     @property
+    def asyncio_loop(self) -> asyncio.AbstractEventLoop:
+        """The same loop, as asyncio knows it.
+
+        :raises ServerStoppedError: if it does not run yet.
+        """
+        if self._asyncio_loop is None:
+            raise ServerStoppedError("The Bokeh server's loop is not running.")
+        return self._asyncio_loop
+
+    @property
     def owned(self) -> bool:
         """Whether the loop runs on a thread of ours."""
         return self._thread is not None
@@ -60,7 +70,7 @@ class ServerLoop:
         """
         if self.io_loop is not None:
             return
-        ready: Future[None] = Future()
+        ready = new_future()
         self._thread = NativeThread(lambda: self._run(ready), "flask_bokeh")
         try:
             self._thread.start()
@@ -78,11 +88,13 @@ class ServerLoop:
         if loop is None or loop.is_closed() or self._pid != os.getpid():
             raise ServerStoppedError("The Bokeh server of this process is not running.")
         coroutine = work(*args)
+        future: Future[T] = new_future()
         try:
-            return asyncio.run_coroutine_threadsafe(coroutine, loop)
+            loop.call_soon_threadsafe(_start, loop, coroutine, future)
         except RuntimeError as error:  # closed between the check and the call
             coroutine.close()
             raise ServerStoppedError("The Bokeh server of this process has stopped.") from error
+        return future
 
     def call(
         self,
@@ -169,6 +181,33 @@ class ServerLoop:
         self.io_loop = IOLoop.current()
         ready.set_result(None)
         await self._asked_to_stop.wait()
+
+
+def _start(
+    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], future: Future[T]
+) -> None:
+    """``asyncio.run_coroutine_threadsafe``, but for a future of our own."""
+    task = loop.create_task(coroutine)
+
+    def finished(task: asyncio.Task[T]) -> None:
+        error = None
+        if task.cancelled():
+            future.cancel()
+        else:
+            error = task.exception()  # asked for even if nobody waits any more
+        if not future.set_running_or_notify_cancel():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(task.result())
+
+    def cancelled(future: Future[T]) -> None:
+        if future.cancelled() and not loop.is_closed():
+            loop.call_soon_threadsafe(task.cancel)
+
+    task.add_done_callback(finished)
+    future.add_done_callback(cancelled)
 
 
 async def cancel_tasks() -> None:

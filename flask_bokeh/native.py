@@ -17,7 +17,14 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-__all__ = ("NativeThread", "gevent_patched", "new_event_loop", "original", "warm_executor")
+__all__ = (
+    "NativeThread",
+    "gevent_patched",
+    "new_event_loop",
+    "new_future",
+    "original",
+    "warm_executor",
+)
 
 
 def gevent_patched() -> bool:
@@ -33,12 +40,49 @@ def original(module: str, name: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+def new_future() -> Future[Any]:
+    """A future for passing results between threads."""
+    return _NativeFuture() if gevent_patched() else Future()
+
+
+class _NativeFuture(Future[Any]):
+    """A future that gevent's greenlets and native threads can share.
+
+    With gevent's locks a greenlet and a native thread that meet on one may both wait for ever
+    (seen on gevent 26.9). So the lock is a native one, which nobody holds for long, and a
+    greenlet is woken through the one thing that gevent promises to be safe across threads.
+    ``Future._condition`` is private; checked on CPython 3.11 and 3.12.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._condition = threading.Condition(original("_thread", "RLock")())
+
+    def result(self, timeout: float | None = None) -> Any:
+        self._wait(timeout)
+        return super().result(0)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        self._wait(timeout)
+        return super().exception(0)
+
+    def _wait(self, timeout: float | None) -> None:
+        if self.done():
+            return
+        done = importlib.import_module("gevent.event").Event()
+        wake = importlib.import_module("gevent").get_hub().loop.async_()
+        wake.start(done.set)
+        self.add_done_callback(lambda _: wake.send())
+        done.wait(timeout)
+        wake.stop()
+
+
 class NativeThread:
     """A daemon thread of the operating system."""
 
     def __init__(self, target: Callable[[], None], name: str) -> None:
         self._target = target
-        self._ended: Future[None] = Future()
+        self._ended = new_future()
         self._thread: threading.Thread | None = None
         if not gevent_patched():
             self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -101,7 +145,7 @@ class _NativeExecutor(ThreadPoolExecutor):
             original("_thread", "start_new_thread")(self._work, ())
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
+        future = new_future()
         self._tasks.put((future, fn, args, kwargs))
         return future
 

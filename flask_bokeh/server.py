@@ -12,6 +12,7 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bokeh.application import Application
@@ -21,8 +22,9 @@ from bokeh.server.session import ServerSession
 from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPServerRequest, RequestStartLine
 
 from .bokeh_compat import HostedServer, make_server, stop_server
+from .bridge.affinity import Owner
 from .bridge.handoff import UpgradeServer
-from .bridge.servers import TakenClient
+from .bridge.taking import TakenClient
 from .config import Settings
 from .errors import FlaskBokehError, ServerStartError, ServerStoppedError
 from .loop import ServerLoop, settle
@@ -39,11 +41,13 @@ logger = logging.getLogger("flask_bokeh")
 class InProcessServer:
     """A running Bokeh server. Belongs to the process that started it."""
 
-    def __init__(self, loop: ServerLoop, settings: Settings) -> None:
+    def __init__(self, loop: ServerLoop, settings: Settings, folder: Path | None) -> None:
         self.loop = loop
         self.worker = secrets.token_urlsafe(9)
         """A random id of this process, for tokens of sessions that live only here."""
         self._settings = settings
+        self._folder = folder
+        self._owner: Owner | None = None
         self._server: HostedServer | None = None
         self._upgrades: UpgradeServer | None = None
 
@@ -54,15 +58,17 @@ class InProcessServer:
         settings: Settings,
         key: bytes,
         io_loop: IOLoop | None = None,
+        folder: Path | None = None,
     ) -> InProcessServer:
         """Start the server, and return when it is ready.
 
+        :param folder: where to meet the site's other workers, from ``private_folder``.
         :param io_loop: a loop that the caller runs; without it, a thread is started. Called
             on the thread of that loop, this does not need it to run yet.
         :raises ServerStartError: with the cause, within ``BOKEH_START_TIMEOUT`` seconds.
         """
         loop = ServerLoop(io_loop)
-        self = cls(loop, settings)
+        self = cls(loop, settings, folder)
         try:
             loop.start(settings.start_timeout)
             if loop.on_loop_thread() or not loop.is_running():
@@ -105,10 +111,10 @@ class InProcessServer:
         """How many handed-over sockets are open."""
         return self._upgrades.open_sockets if self._upgrades else 0
 
-    def find_session(self, token: Token) -> ServerSession | None:
-        """The token's session, if it lives here. From any thread; use it on the loop."""
+    def find_session(self, path: str, session_id: str) -> ServerSession | None:
+        """A session, if it lives here. From any thread; use it on the loop."""
         try:
-            return self._running().get_session(token.visit.path, token.visit.session_id)  # type: ignore[arg-type]
+            return self._running().get_session(path, session_id)  # type: ignore[arg-type]
         except ProtocolError:
             return None
 
@@ -180,6 +186,8 @@ class InProcessServer:
         upgrades, self._upgrades = self._upgrades, None
         if server is None or upgrades is None:
             return
+        if self._owner is not None:
+            self._owner.close()
         timeout = self._settings.stop_timeout * 0.8
         upgrades.close_sockets(1001)  # GOING AWAY
         server.unlisten()
@@ -201,6 +209,27 @@ class InProcessServer:
         self._upgrades = UpgradeServer(
             self._server.tornado, max_waiting=4 * max(self._settings.max_message_size, 2**24)
         )
+
+        if self._folder is not None:
+            self._meet(self._folder, self._upgrades)
+
+    def _meet(self, folder: Path, upgrades: UpgradeServer) -> None:
+        """Let the site's other workers pass sockets on to this one."""
+
+        def holds(path: str, session_id: str) -> bool:
+            return self.find_session(path, session_id) is not None
+
+        owner = Owner(folder, self.worker, holds, upgrades.adopt)
+        try:
+            owner.open(self.loop.asyncio_loop)
+        except OSError as error:
+            logger.warning(
+                "Other workers can't pass sockets on to this one: %s: %s (see BOKEH_SOCKET_DIR)",
+                folder,
+                error,
+            )
+        else:
+            self._owner = owner
 
     def _running(self) -> HostedServer:
         if self._server is None:

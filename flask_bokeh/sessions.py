@@ -24,6 +24,7 @@ from .bokeh_compat import SignedClientSession
 from .customize import HostedApplication
 from .errors import FlaskBokehError, ServerStoppedError, WaitTimeoutError
 from .loop import cancel_tasks
+from .native import new_future
 from .server import InProcessServer
 from .tokens import Token
 
@@ -76,8 +77,8 @@ def pull_direct(
     """
     what = f"a session of {token.visit.path}"
     server.loop.forbid_loop_thread(f"pulling {what}")
-    opened: Future[ServerSession] = Future()
-    done: Future[bool] = Future()
+    opened: Future[ServerSession] = new_future()
+    done: Future[bool] = new_future()
     holding = server.loop.run(_hold, server, token, headers, opened, done)
     holding.add_done_callback(lambda _: _never_opened(holding, opened))
     keep = False
@@ -197,7 +198,7 @@ def pull_client(
     try:
         with application.expecting(token.visit.session_id):
             connection.bounded(connection.session.pull, what)
-        _raise_failure(application, server.find_session(token))
+        _raise_failure(application, server.find_session(token.visit.path, token.visit.session_id))
         document = connection.session.document
         if document is None:
             raise _stopped(what)
@@ -218,7 +219,7 @@ def pull_client(
 
 def _expire(server: InProcessServer, token: Token) -> None:
     async def expire() -> None:
-        session = server.find_session(token)
+        session = server.find_session(token.visit.path, token.visit.session_id)
         if session is not None:
             session.request_expiration()
 

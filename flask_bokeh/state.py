@@ -17,11 +17,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
+from .bridge.affinity import Passage, knock, private_folder
 from .config import Settings
 from .customize import Hooks, HostedApplication
-from .errors import ApplicationFailedError, RegistrationError, ServerStartError, WaitTimeoutError
+from .errors import (
+    ApplicationFailedError,
+    HandoffError,
+    RegistrationError,
+    ServerStartError,
+    WaitTimeoutError,
+)
 from .loop import at_interpreter_exit
 from .registry import Registry, load
 from .server import InProcessServer
@@ -65,6 +73,7 @@ class BokehState:
     _server: InProcessServer | None = field(default=None, repr=False)
     _owner: int = field(default=0, repr=False)
     _issuer: TokenIssuer | None = field(default=None, repr=False)
+    _folder: Path | EllipsisType | None = field(default=..., repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
@@ -90,6 +99,27 @@ class BokehState:
                     )
         return self._issuer
 
+    @property
+    def folder(self) -> Path | None:
+        """Where this site's workers meet, to pass sockets on."""
+        if isinstance(self._folder, EllipsisType):
+            self._folder = private_folder(self.tokens.key, self.settings.socket_dir)
+        return self._folder
+
+    def passage(self, token: Token) -> Passage | None:
+        """The way to the worker that holds a pulled session; None if this process serves it.
+
+        :raises HandoffError: 410 if the session has gone, 503 if its worker does not answer.
+        """
+        if token.worker is None:
+            return None
+        server, visit = self._server, token.visit
+        if server is None or self._owner != os.getpid() or server.worker != token.worker:
+            return knock(self.folder, token.worker, visit.path, visit.session_id)
+        if server.find_session(visit.path, visit.session_id) is None:
+            raise HandoffError("The pulled session has ended.", 410)
+        return None
+
     def server(self) -> InProcessServer:
         """The server of this process, started if need be.
 
@@ -109,7 +139,9 @@ class BokehState:
         key = self.tokens.key
         with self._locked():
             if self._server is None or self._owner != os.getpid():
-                server = InProcessServer.start(self._hosted(), self.settings, key, io_loop)
+                server = InProcessServer.start(
+                    self._hosted(), self.settings, key, io_loop, self.folder
+                )
                 self._server, self._owner = server, os.getpid()
                 _stop_all_at_exit()
             elif io_loop is not None and self._server.loop.io_loop is not io_loop:

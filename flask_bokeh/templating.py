@@ -83,10 +83,12 @@ def render_session(
     path = token.visit.path
     places = [] if model is None or pulled is None else _places(pulled, model)
     element_id = embed.new_element_id()
-    script = embed.session_script(
+    own_url = application_url(settings, path)
+    script = embed.show_script(
         token.text,
         element_id,
-        app_url=application_url(settings, path) if server_url is None else path,
+        app_url=own_url if server_url is None else path,
+        state_url=f"{own_url}/ws",
         server_url=server_url,
         places=places,
     )

@@ -49,7 +49,16 @@ COMMANDS: dict[str, list[str]] = {
         *["-m", "gunicorn", "--bind", "127.0.0.1:0", "--access-logfile", "-"],
         *["--worker-class", "gevent", "{app}"],
     ],
-    "waitress": ["-m", "waitress", "--listen", "127.0.0.1:0", "--threads", "8", "--call", "{path}"],
+    "waitress": [
+        "-m",
+        "waitress",
+        "--listen",
+        "127.0.0.1:0",
+        "--threads",
+        "16",
+        "--call",
+        "{path}",
+    ],
     "cheroot": ["-m", "tests.live_apps.serve", "cheroot", "{app}"],
     "uwsgi": ["-m", "tests.live_apps.serve", "uwsgi", "{app}"],
 }
@@ -273,6 +282,13 @@ class Tab:
             timeout=20_000,
         )
         return self
+
+    def forgive_the_network(self) -> None:
+        """Take out what a browser says when its server goes away."""
+        self.forgive(
+            *["WebSocket connection to", "Failed to connect", "Lost websocket", "websocket"],
+            "Failed to load resource",
+        )
 
     def forgive(self, *parts: str) -> None:
         """Take lines out of the trouble that the test itself has made."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 class Socket:
     """An open WebSocket to a session, after Bokeh's ACK."""
 
-    def __init__(self, site: LiveServer, path: str, token: str, origin: str | None = None) -> None:
+    def __init__(
+        self, site: LiveServer, path: str, token: str, origin: str | None = None, query: str = ""
+    ) -> None:
         self._socket = websocket.create_connection(
-            f"{site.url.replace('http', 'ws', 1)}/bokeh{path}/ws",
+            f"{site.url.replace('http', 'ws', 1)}/bokeh{path}/ws?{query}",
             subprotocols=["bokeh", token],
             origin=origin or site.url,
             timeout=20,
@@ -29,6 +32,16 @@ class Socket:
         self.ack: dict[str, Any] = json.loads(self._socket.recv())
         self._socket.recv()
         self._socket.recv()
+
+    def titles(self) -> list[str]:
+        """The titles of the plots in the server's document."""
+        for part in ({"msgid": "1", "msgtype": "PULL-DOC-REQ"}, {}, {}):
+            self._socket.send(json.dumps(part))
+        while (header := json.loads(self._socket.recv()))["msgtype"] != "PULL-DOC-REPLY":
+            for _ in range(2 + 2 * header.get("num_buffers", 0)):
+                self._socket.recv()
+        self._socket.recv()
+        return re.findall(r'"name":"Title".*?"text":"([^"]*)"', str(self._socket.recv()))
 
     def close_code(self) -> int:
         """Read until the other side closes, and return its code."""
@@ -48,9 +61,11 @@ class Socket:
         self.close()
 
 
-def connect(site: LiveServer, path: str, token: str, origin: str | None = None) -> Socket:
+def connect(
+    site: LiveServer, path: str, token: str, origin: str | None = None, query: str = ""
+) -> Socket:
     """Open a WebSocket with a token, as a page of the site would."""
-    return Socket(site, path, token, origin)
+    return Socket(site, path, token, origin, query)
 
 
 @contextmanager

@@ -83,8 +83,8 @@ def test_the_page_on_sessions(app: Flask, bokeh: FlaskBokeh) -> None:
         exec(code, names)
     bokeh.init_app(app)
     client = app.test_client()
-    assert client.get("/report").text.count("flask-bokeh") == 1
-    assert client.get("/both").text.count("flask-bokeh") == 2
+    assert client.get("/report").text.count('class="flask-bokeh"') == 1
+    assert client.get("/both").text.count('class="flask-bokeh"') == 2
     (tag,) = blocks(text, "jinja")
     with app.test_request_context():
         assert "flask-bokeh" in render_template_string(tag)

@@ -18,8 +18,8 @@ LAYERS = [
     ["state"],
     ["sessions"],
     ["server", "customize"],
-    ["embed", "bokeh_compat", "bridge.handoff", "bridge.servers"],
-    ["bridge.streams"],
+    ["embed", "bokeh_compat", "bridge.handoff", "bridge.servers", "bridge.affinity"],
+    ["bridge.streams", "bridge.taking"],
     ["registry", "tokens", "loop", "config", "bridge.origin"],
     ["errors", "native", "server_options", "bridge.__init__"],
 ]

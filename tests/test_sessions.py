@@ -81,7 +81,7 @@ def server_of(site: Flask) -> InProcessServer:
 
 
 def server_document(site: Flask, session: PulledSession) -> Document:
-    found = server_of(site).find_session(session.token)
+    found = server_of(site).find_session(session.path, session.id)
     assert found is not None
     return found.document
 
@@ -115,7 +115,7 @@ def test_callbacks_of_the_application_live(
     with bokeh.pull_session("/ok", transport=transport) as session:
         pass
     document = server_document(site, session)
-    found = server_of(site).find_session(session.token)
+    found = server_of(site).find_session(session.path, session.id)
     assert found is not None
 
     async def change() -> None:
@@ -486,8 +486,11 @@ def test_an_abandoned_session_does_not_outstay(app: Flask) -> None:
         with bokeh.pull_session("/x") as session:
             pass
         server = server_of(app)
-        assert server.find_session(session.token) is not None
-        eventually(lambda: server.find_session(session.token) is None, "the session to be dropped")
+        assert server.find_session(session.path, session.id) is not None
+        eventually(
+            lambda: server.find_session(session.path, session.id) is None,
+            "the session to be dropped",
+        )
 
 
 def test_the_session_is_shown_once(site: Flask, bokeh: FlaskBokeh) -> None:

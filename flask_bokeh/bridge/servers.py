@@ -1,34 +1,24 @@
 """The WSGI servers: where each keeps the client's socket, and how it is taken away.
 
-:data:`ADAPTERS` has one row a server; the rest is one mechanism. :func:`take` leaves the
-server a harmless dead peer in place of the client, so it finishes the request in peace, and
-returns the client as a :class:`TakenClient`.
+:data:`ADAPTERS` has one row a server; the rest is one mechanism (:mod:`.taking`).
 
 Nothing here knows Flask, Bokeh, sessions or tokens.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
-import socket
 import ssl
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import HandoffError
-from ..native import original
+from .taking import HasDescriptor, TakenClient, movable, taking
 
-__all__ = ("ADAPTERS", "Adapter", "TakenClient", "adapter_of", "take")
+__all__ = ("ADAPTERS", "Adapter", "adapter_of", "take")
 
 Environ = Mapping[str, Any]
-
-
-class _HasDescriptor(Protocol):
-    def fileno(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +28,7 @@ class Adapter:
     name: str
     """The server, for a person."""
 
-    find: Callable[[Environ], _HasDescriptor | None]
+    find: Callable[[Environ], HasDescriptor | None]
     """The socket, or anything with its descriptor; None if this is another server."""
 
     sent_early: Callable[[Environ], bool]
@@ -127,43 +117,12 @@ def adapter_of(environ: Environ) -> Adapter | None:
     return next((one for one in ADAPTERS if one.find(environ) is not None), None)
 
 
-# --- the mechanism --------------------------------------------------------------------------
-
-
-class TakenClient:
-    """A client whose socket was taken from the WSGI server."""
-
-    def __init__(self, client: socket.socket, peer: _DeadPeer) -> None:
-        self._client: socket.socket | None = client
-        self._peer = peer
-
-    @property
-    def descriptor(self) -> socket.socket | None:
-        """The socket, if its bytes are the client's own; None where there is TLS on it."""
-        return self._client
-
-    async def socket(self) -> socket.socket:
-        """The client, for this process to serve. On a loop; call it once."""
-        assert self._client is not None
-        client, self._client = self._client, None
-        return client
-
-    def finish(self) -> None:
-        """Let the WSGI server go. Call it when its response is finished."""
-        self._peer.close()
-
-    def close(self) -> None:
-        """Hang up, if the client has not been given to anybody."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
-
-
-def take(environ: Environ) -> TakenClient:
+def take(environ: Environ, *, to_pass_on: bool = False) -> TakenClient:
     """Take the client's socket away from the WSGI server.
 
     The caller answers the request with an empty response, and calls ``finish`` after it.
 
+    :param to_pass_on: whether another process is to get it, which TLS does not allow.
     :raises HandoffError: if this server's socket can't be had, or holds bytes that a
         well-behaved WebSocket client would not have sent yet (RFC 6455, section 4.1).
     """
@@ -179,15 +138,22 @@ def take(environ: Environ) -> TakenClient:
     if environ.get("SERVER_PROTOCOL") not in ("HTTP/1.1", None):
         raise HandoffError("A WebSocket is opened with HTTP/1.1.", 400)
     found = adapter.find(environ)
-    assert found is not None
-    if adapter.ends_tls(environ) or (isinstance(found, ssl.SSLSocket) and not _movable(found)):
+    assert found is not None  # or it would be another adapter
+    tls = isinstance(found, ssl.SSLSocket)
+    if tls and to_pass_on:
+        raise HandoffError(
+            "The pulled session lives in another worker, and a connection with TLS can't be "
+            "passed on. End TLS in a proxy in front, or use one worker.",
+            501,
+        )
+    if adapter.ends_tls(environ) or (tls and not movable(found)):
         raise HandoffError(
             f"{adapter.name} ends TLS itself here, and such a connection can't be handed over. "
             "End TLS in a proxy in front, or set BOKEH_TRANSPORT = 'port'.",
             501,
         )
     try:
-        taken: _Taking = _TLSTaking(found) if isinstance(found, ssl.SSLSocket) else _Taking(found)
+        taken = taking(found)
     except OSError as error:
         raise HandoffError(f"No descriptor is left for another socket: {error}.", 503) from error
     # Looking may read once from the descriptor, which is the silent peer by now.
@@ -195,135 +161,3 @@ def take(environ: Environ) -> TakenClient:
         taken.put_back()
         raise HandoffError("The client sent data before the WebSocket was open.", 400)
     return taken.client()
-
-
-class _DeadPeer:
-    """What the WSGI server is left with: a socket pair whose other end says nothing more."""
-
-    def __init__(self) -> None:
-        self.ours, self.servers = original("socket", "socketpair")()
-        self.ours.shutdown(socket.SHUT_WR)
-
-    def close(self) -> None:
-        self.ours.close()
-        self.servers.close()
-
-
-class _Taking:
-    """A plain connection: its descriptor is duplicated, and replaced under its number.
-
-    Closing alone would not do: servers shut a connection down for every descriptor of it.
-    """
-
-    def __init__(self, found: _HasDescriptor) -> None:
-        self._fd = found.fileno()
-        self._peer = _DeadPeer()
-        try:
-            self._client = original("socket", "socket")(fileno=os.dup(self._fd))
-        except OSError:
-            self._peer.close()
-            raise
-        os.dup2(self._peer.servers.fileno(), self._fd, inheritable=False)
-        self._peer.servers.close()
-
-    def pending(self) -> bool:
-        return False
-
-    def put_back(self) -> None:
-        """Undo it, so that the WSGI server can tell the client off."""
-        os.dup2(self._client.fileno(), self._fd, inheritable=False)
-        self._client.close()
-        self._peer.close()
-
-    def client(self) -> TakenClient:
-        return TakenClient(self._client, self._peer)
-
-
-def _movable(found: ssl.SSLSocket) -> bool:
-    """Whether this is CPython's own TLS socket, and not one that gevent put in its place."""
-    return type(found).__module__ == "ssl"
-
-
-class _TLSTaking(_Taking):
-    """A TLS connection of CPython's.
-
-    OpenSSL is bound to the descriptor's number and to the very object that the server holds.
-    So the object is lent a dead peer without TLS while the server finishes, and gets number
-    and TLS state back when the server has closed it. ``SSLSocket._sslobj`` is private; this is
-    the only place that uses it. Checked on CPython 3.11 and 3.12.
-    """
-
-    def __init__(self, found: ssl.SSLSocket) -> None:
-        self._socket: Any = found  # untyped for _sslobj
-        self._tls: Any = self._socket._sslobj
-        self._peer = _DeadPeer()
-        self._kind = found.family, found.type, found.proto
-        self._fd = self._swap(self._peer.servers.detach(), None)
-
-    def _swap(self, fd: int, tls: Any) -> int:
-        timeout = self._socket.gettimeout()
-        old = int(self._socket.detach())
-        self._socket._sslobj = tls
-        socket.socket.__init__(self._socket, *self._kind, fileno=fd)
-        self._socket.settimeout(timeout)
-        return old
-
-    def pending(self) -> bool:
-        return bool(self._tls.pending())
-
-    def put_back(self) -> None:
-        os.close(self._swap(self._fd, self._tls))
-        self._peer.close()
-
-    def client(self) -> TakenClient:
-        return _TakenTLSClient(self)
-
-    async def revive(self, timeout: float = 10.0) -> socket.socket:
-        """Wait until the server has closed its socket, and make that the client's again."""
-        loop = asyncio.get_running_loop()
-        peer = self._peer.ours
-        peer.setblocking(False)
-        async with asyncio.timeout(timeout):
-            with suppress(ConnectionError):
-                while await loop.sock_recv(peer, 4096):
-                    pass  # the server's own response
-            while self._socket.fileno() != -1:  # servers shut down first, then close
-                await asyncio.sleep(0.002)
-        peer.close()
-        client: socket.socket = self._socket
-        socket.socket.__init__(client, *self._kind, fileno=self._fd)
-        client.setblocking(False)
-        self._socket._sslobj = self._tls
-        return client
-
-    def abandon(self) -> None:
-        os.close(self._fd)
-        self._peer.close()
-
-
-class _TakenTLSClient(TakenClient):
-    """A TLS client comes back when the server has closed its end."""
-
-    def __init__(self, taking: _TLSTaking) -> None:
-        self._taking: _TLSTaking | None = taking
-
-    @property
-    def descriptor(self) -> None:
-        return None
-
-    async def socket(self) -> socket.socket:
-        assert self._taking is not None
-        taking, self._taking = self._taking, None
-        try:
-            return await taking.revive()
-        except BaseException:
-            taking.abandon()
-            raise
-
-    def finish(self) -> None:
-        """The dead peer is what tells us that the server has finished; it stays until then."""
-
-    def close(self) -> None:
-        taking, self._taking = self._taking, None
-        if taking is not None:
-            taking.abandon()

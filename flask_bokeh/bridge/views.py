@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from functools import partial
 
 from flask import Blueprint, Response, abort, current_app, jsonify, request, send_from_directory
 
 from .. import embed
 from ..errors import HandoffError, TokenError, UnknownApplicationError
 from ..registry import Registration
-from ..server import InProcessServer
 from ..state import BokehState
 from ..templating import application_url, mark_token, root_url
 from ..tokens import Token
 from .handoff import request_head
 from .origin import origin_allowed
 from .servers import take
+from .taking import TakenClient
 
 __all__ = ("make_blueprint", "visible_headers")
 
@@ -42,7 +44,7 @@ def make_blueprint(state: BokehState, template_folder: str) -> Blueprint:
     for prefix in ("", "/<path:application>"):
         # Werkzeug tells WebSocket requests from others by the rule, so there are two.
         rule(f"{prefix}/ws", "websocket", views.websocket, methods=["GET"], websocket=True)
-        rule(f"{prefix}/ws", "not_a_websocket", views.not_a_websocket)
+        rule(f"{prefix}/ws", "session_state", views.session_state)
         rule(f"{prefix}/autoload.js", "autoload", views.autoload)
         rule(f"{prefix}/metadata", "metadata", views.metadata)
         rule(prefix or "/", "page", views.page)
@@ -62,26 +64,34 @@ class _Views:
         """Judge an upgrade request, then hand the client's socket to the Bokeh server."""
         registration = self._registration(application)
         try:
-            server, token = self._admit(registration)
-            target = f"{registration.path.rstrip('/')}/ws"
-            head = request_head(target, request.environ, token.text)
-            client = take(request.environ)
-        except _Refused as refused:
-            return self._refuse(registration.path, str(refused), refused.status)
+            token = self._admit(registration, self._offered_token())
+            client, give = self._take(token)
         except HandoffError as error:
-            return self._refuse(registration.path, str(error), error.status)
+            logger.warning("Refused a WebSocket of %s: %s", registration.path, error)
+            return _refusal(error)
+        give()
         # Nobody reads this answer but the WSGI server's access log: Tornado sends the real one.
         response = Response(status=101)
         response.call_on_close(client.finish)
-        address = (request.remote_addr or "", int(request.environ.get("REMOTE_PORT") or 0))
-        server.adopt(client, head, address)
         return response
 
-    def not_a_websocket(self, application: str = "") -> Response:
-        """Somebody opened the WebSocket's address as a page."""
-        self._registration(application)
-        # 426 wants a header Upgrade, which WSGI forbids (PEP 3333) and waitress refuses.
-        return Response("A WebSocket is opened here.\n", 400, mimetype="text/plain")
+    def session_state(self, application: str = "") -> Response:
+        """Whether a WebSocket with this token would be let in: 204, or why not.
+
+        A browser hides from a page why its WebSocket was refused, so the page asks here.
+        """
+        registration = self._registration(application)
+        text = request.headers.get("Bokeh-Session-Token")
+        if text is None:
+            # 426 wants a header Upgrade, which WSGI forbids (PEP 3333) and waitress refuses.
+            return Response("A WebSocket is opened here.\n", 400, mimetype="text/plain")
+        try:
+            passage = self._state.passage(self._admit(registration, text))
+        except HandoffError as error:
+            return _refusal(error)
+        if passage is not None:
+            passage.close()
+        return Response(status=204, headers={"Cache-Control": "no-store"})
 
     def static(self, filename: str) -> Response:
         """A file of BokehJS."""
@@ -160,28 +170,66 @@ class _Views:
         data = metadata() if callable(metadata) else metadata
         return jsonify(url=registration.path, data=data or {})
 
-    def _admit(self, registration: Registration) -> tuple[InProcessServer, Token]:
-        """Decide whether an upgrade may go on. Guards and users come in here."""
+    def _admit(self, registration: Registration, text: str) -> Token:
+        """Decide whether who has this token may come in. Guards and users come in here.
+
+        :returns: the token, renewed.
+        :raises HandoffError: with the reason.
+        """
+        try:
+            token = self._state.tokens.read(text)
+        except TokenError as error:
+            raise HandoffError(str(error), 403) from error
+        if token.visit.path != registration.path:
+            raise HandoffError("The session token is of another application.", 403)
+        return self._state.tokens.renew(token)
+
+    def _offered_token(self) -> str:
+        """The token that a page of ours offers in its upgrade request.
+
+        :raises HandoffError: if the page is of another site, or offers none.
+        """
         origin = request.headers.get("Origin")
         if not self._origin_allowed(origin):
-            raise _Refused(
-                f"the Origin {origin!r} is not {_own_origin()!r}. Behind a proxy, "
-                "use werkzeug's ProxyFix; for another site, set BOKEH_ALLOW_WS_ORIGIN",
+            raise HandoffError(
+                f"The Origin {origin!r} is not {_own_origin()!r}. Behind a proxy, "
+                "use werkzeug's ProxyFix; for another site, set BOKEH_ALLOW_WS_ORIGIN.",
                 403,
             )
         protocols = [part.strip() for part in request.headers.get(_PROTOCOL, "").split(",")]
         if len(protocols) != 2 or protocols[0] != "bokeh":
-            raise _Refused("it offers no Bokeh session token", 403)
+            raise HandoffError("It offers no Bokeh session token.", 403)
+        return protocols[1]
+
+    def _take(self, token: Token) -> tuple[TakenClient, Callable[[], None]]:
+        """Take the client out of the WSGI server, for whoever holds the session.
+
+        :returns: the client, and what gives it away; until then everything can be refused.
+        :raises HandoffError: if the client can't be had, or the session has gone.
+        """
+        path = token.visit.path
+        head = request_head(f"{path.rstrip('/')}/ws", request.environ, token.text)
+        address = (request.remote_addr or "", int(request.environ.get("REMOTE_PORT") or 0))
+        passage = self._state.passage(token)
+        if passage is None:
+            server = self._state.server()
+            client = take(request.environ)
+            return client, partial(server.adopt, client, head, address)
         try:
-            token = self._state.tokens.read(protocols[1])
-        except TokenError as error:
-            raise _Refused(str(error), 403) from error
-        if token.visit.path != registration.path:
-            raise _Refused("the session token is of another application", 403)
-        server = self._state.server()
-        if token.worker is not None and server.find_session(token) is None:
-            raise _Refused("the pulled session has ended, or lives in another process", 410)
-        return server, self._state.tokens.renew(token)
+            client = take(request.environ, to_pass_on=True)
+        except HandoffError:
+            passage.close()
+            raise
+
+        def pass_on() -> None:
+            with closing(client):
+                assert client.descriptor is not None  # asked for above
+                try:
+                    passage.send(client.descriptor, head, address)
+                except HandoffError as error:
+                    logger.warning("Lost a WebSocket of %s: %s", path, error)
+
+        return client, pass_on
 
     def _origin_allowed(self, origin: str | None) -> bool:
         settings = self._state.settings
@@ -191,10 +239,6 @@ class _Views:
             settings.allow_ws_origin,
             allow_missing=settings.allow_missing_origin,
         )
-
-    def _refuse(self, path: str, reason: str, status: int) -> Response:
-        logger.warning("Refused a WebSocket of %s: %s", path, reason)
-        return Response(f"Refused: {reason}\n", status, mimetype="text/plain")
 
     def _registration(self, application: str) -> Registration:
         try:
@@ -229,10 +273,10 @@ def _own_origin() -> str:
 _PROTOCOL = "Sec-WebSocket-Protocol"
 
 
-class _Refused(Exception):
-    def __init__(self, reason: str, status: int) -> None:
-        self.status = status
-        super().__init__(reason)
+def _refusal(error: HandoffError) -> Response:
+    response = Response(f"Refused: {error}\n", error.status, mimetype="text/plain")
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def _send(folder: str | None, filename: str) -> Response:

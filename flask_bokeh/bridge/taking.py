@@ -1,0 +1,194 @@
+"""How a client's socket is taken from a WSGI server, plain or with TLS on it.
+
+The server is left a harmless dead peer in place of the client. Nothing here knows which
+server it is: see :mod:`flask_bokeh.bridge.servers`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from contextlib import suppress
+from typing import Any, Protocol
+
+from ..native import original
+
+__all__ = ("HasDescriptor", "TakenClient", "Taking", "movable", "taking")
+
+
+class HasDescriptor(Protocol):
+    """A socket, or a file over one."""
+
+    def fileno(self) -> int: ...
+
+
+class TakenClient:
+    """A client whose socket was taken from the WSGI server."""
+
+    def __init__(self, client: socket.socket, peer: DeadPeer) -> None:
+        self._client: socket.socket | None = client
+        self._peer = peer
+
+    @property
+    def descriptor(self) -> socket.socket | None:
+        """The socket, if its bytes are the client's own; None where there is TLS on it."""
+        return self._client
+
+    async def socket(self) -> socket.socket:
+        """The client, for this process to serve. On a loop; call it once."""
+        assert self._client is not None
+        client, self._client = self._client, None
+        return client
+
+    def finish(self) -> None:
+        """Let the WSGI server go. Call it when its response is finished."""
+        self._peer.close()
+
+    def close(self) -> None:
+        """Hang up, if the client has not been given to anybody."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+
+class DeadPeer:
+    """What the WSGI server is left with: a socket pair whose other end says nothing more."""
+
+    def __init__(self) -> None:
+        self.ours, self.servers = original("socket", "socketpair")()
+        self.ours.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self.ours.close()
+        self.servers.close()
+
+
+def taking(found: HasDescriptor) -> Taking:
+    """Put a dead peer in the client's place.
+
+    :raises OSError: if no descriptor is left.
+    """
+    return _TLSTaking(found) if isinstance(found, ssl.SSLSocket) else Taking(found)
+
+
+class Taking:
+    """A plain connection: its descriptor is duplicated, and replaced under its number.
+
+    Closing alone would not do: servers shut a connection down for every descriptor of it.
+    """
+
+    def __init__(self, found: HasDescriptor) -> None:
+        self._fd = found.fileno()
+        self._peer = DeadPeer()
+        try:
+            self._client = original("socket", "socket")(fileno=os.dup(self._fd))
+        except OSError:
+            self._peer.close()
+            raise
+        os.dup2(self._peer.servers.fileno(), self._fd, inheritable=False)
+        self._peer.servers.close()
+
+    def pending(self) -> bool:
+        return False
+
+    def put_back(self) -> None:
+        """Undo it, so that the WSGI server can tell the client off."""
+        os.dup2(self._client.fileno(), self._fd, inheritable=False)
+        self._client.close()
+        self._peer.close()
+
+    def client(self) -> TakenClient:
+        return TakenClient(self._client, self._peer)
+
+
+def movable(found: HasDescriptor) -> bool:
+    """Whether this is CPython's own TLS socket, and not one that gevent put in its place."""
+    return type(found).__module__ == "ssl"
+
+
+class _TLSTaking(Taking):
+    """A TLS connection of CPython's.
+
+    OpenSSL is bound to the descriptor's number and to the very object that the server holds.
+    So the object is lent a dead peer without TLS while the server finishes, and gets number
+    and TLS state back when the server has closed it. ``SSLSocket._sslobj`` is private; this is
+    the only place that uses it. Checked on CPython 3.11 and 3.12.
+    """
+
+    def __init__(self, found: ssl.SSLSocket) -> None:
+        held: Any = found
+        self._socket = held
+        self._tls = held._sslobj
+        self._peer = DeadPeer()
+        self._kind = found.family, found.type, found.proto
+        self._fd = self._swap(self._peer.servers.detach(), None)
+
+    def _swap(self, fd: int, tls: Any) -> int:
+        timeout = self._socket.gettimeout()
+        old = int(self._socket.detach())
+        self._socket._sslobj = tls
+        socket.socket.__init__(self._socket, *self._kind, fileno=fd)
+        self._socket.settimeout(timeout)
+        return old
+
+    def pending(self) -> bool:
+        return bool(self._tls.pending())
+
+    def put_back(self) -> None:
+        os.close(self._swap(self._fd, self._tls))
+        self._peer.close()
+
+    def client(self) -> TakenClient:
+        return _TakenTLSClient(self)
+
+    async def revive(self, timeout: float = 10.0) -> socket.socket:
+        """Wait until the server has closed its socket, and make that the client's again."""
+        loop = asyncio.get_running_loop()
+        peer = self._peer.ours
+        peer.setblocking(False)
+        async with asyncio.timeout(timeout):
+            with suppress(ConnectionError):
+                while await loop.sock_recv(peer, 4096):
+                    pass  # the server's own response
+            while self._socket.fileno() != -1:  # servers shut down first, then close
+                await asyncio.sleep(0.002)
+        peer.close()
+        client: socket.socket = self._socket
+        socket.socket.__init__(client, *self._kind, fileno=self._fd)
+        client.setblocking(False)
+        self._socket._sslobj = self._tls
+        return client
+
+    def abandon(self) -> None:
+        os.close(self._fd)
+        self._peer.close()
+
+
+class _TakenTLSClient(TakenClient):
+    """A TLS client comes back when the server has closed its end."""
+
+    def __init__(self, taking: _TLSTaking) -> None:
+        self._taking: _TLSTaking | None = taking
+
+    @property
+    def descriptor(self) -> socket.socket | None:
+        return None
+
+    async def socket(self) -> socket.socket:
+        assert self._taking is not None
+        taking, self._taking = self._taking, None
+        try:
+            return await taking.revive()
+        except BaseException:
+            taking.abandon()
+            raise
+
+    def finish(self) -> None:
+        """The dead peer is what tells us that the server has finished; it stays until then."""
+
+    def close(self) -> None:
+        taking, self._taking = self._taking, None
+        if taking is not None:
+            taking.abandon()

@@ -1,0 +1,69 @@
+// Shows plots, and sees to it that none stays empty or dead without a word. A browser hides
+// from a page why its WebSocket was refused, so the page asks the site. A session that is gone
+// for good makes the page reload itself, once.
+window.FlaskBokeh ??= (() => {
+  const GONE = [403, 404, 410];
+  const ONCE = 60_000; // milliseconds between two reloads of a page
+  const shown = new Map(); // by session token
+  const followed = new WeakSet(); // documents
+
+  async function show(item, path, origin, url) {
+    const element = document.getElementById(item.elementid ?? Object.values(item.roots)[0]);
+    shown.set(item.token, { element, url });
+    if (!(await bokehjs())) return say(element, "BokehJS could not be loaded.");
+    const views = await Bokeh.embed.embed_items({}, [item], path, origin);
+    if (views.length === 0) return end(element);
+    for (const doc of Bokeh.documents) {
+      if (followed.has(doc)) continue;
+      followed.add(doc);
+      doc.on_event("connection_lost", (_, event) => lost(event));
+    }
+  }
+
+  async function bokehjs() {
+    for (let waited = 0; !window.Bokeh && waited < 30_000; waited += 50)
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    return Boolean(window.Bokeh);
+  }
+
+  async function lost(event) {
+    const connection = event.connection.deref();
+    if (!connection || event.attempts === 0) return; // BokehJS tries again at once
+    const { element, url } = shown.get(connection.token) ?? {};
+    if (!element) return;
+    const headers = { "Bokeh-Session-Token": connection.token };
+    const answer = await fetch(url, { headers, cache: "no-store" }).catch(() => null);
+    if (answer === null || !GONE.includes(answer.status)) return; // BokehJS tries again
+    connection.close();
+    end(element);
+  }
+
+  function end(element) {
+    try {
+      const key = `flask_bokeh ${location.href}`;
+      const last = Number(sessionStorage.getItem(key) ?? 0);
+      if (Date.now() - last > ONCE) {
+        sessionStorage.setItem(key, Date.now());
+        return location.reload();
+      }
+    } catch {} // a page without storage does not reload itself
+    say(element, "This plot has ended.");
+  }
+
+  function say(element, text) {
+    const link = document.createElement("a");
+    link.href = location.href;
+    link.textContent = "Reload the page.";
+    const box = document.createElement("div");
+    box.setAttribute("role", "alert");
+    box.className = "flask-bokeh-ended";
+    box.style.cssText =
+      "padding: 12px 16px; border: 1px solid #d9a3a3; border-left: 4px solid #b42318;" +
+      "border-radius: 4px; background: #fdf3f2; color: #4a1410;" +
+      "font: 14px/1.5 system-ui, sans-serif;";
+    box.append(`${text} `, link);
+    (element.closest(".flask-bokeh") ?? element).replaceChildren(box);
+  }
+
+  return { show };
+})();

@@ -1,0 +1,233 @@
+"""Several workers of a site, and what becomes of plots when workers come and go."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import websocket
+
+from flask_bokeh import HandoffError
+from flask_bokeh.bridge.affinity import knock, private_folder
+
+from .conftest import Live, LiveServer, Tab, eventually
+from .sockets import Socket, connect
+
+KEY = b"a key for the tests only"
+# gunicorn's access log, with the worker's pid.
+LOG_PIDS = ["--access-logformat", "%(p)s %(r)s %(s)s"]
+
+
+@pytest.fixture
+def config() -> Iterator[dict[str, str]]:
+    # tmp_path may be too long for the name of a unix socket.
+    with tempfile.TemporaryDirectory() as folder:
+        yield {"BOKEH_SOCKET_DIR": folder}
+
+
+def meeting_place(config: dict[str, str]) -> Path:
+    (folder,) = Path(config["BOKEH_SOCKET_DIR"]).iterdir()
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["gunicorn-sync", "gunicorn-gevent"])
+def test_every_load_reaches_its_session(live: Live, config: dict[str, str], kind: str) -> None:
+    """With four workers and no sticky balancer, 200 of 200 pulled sessions are the right ones."""
+    site = live(kind, config=config, args=["-w", "4", *LOG_PIDS])
+
+    def load(number: int) -> bool:
+        with connect(
+            site, "/sliders", site.token(f"/mine?user=u{number}"), query=f"u{number}"
+        ) as s:
+            return s.titles() == [f"made for u{number}"]
+
+    def workers(path: str) -> dict[str, str]:
+        return {user: pid for pid, user in re.findall(rf"<(\d+)> GET {path}(u\d+) ", site.log)}
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(load, range(200))) == 200
+    eventually(lambda: len(workers(r"/bokeh/sliders/ws\?")) == 200, "the log")
+    pages, sockets = workers(r"/mine\?user="), workers(r"/bokeh/sliders/ws\?")
+    passed_on = sum(pages[user] != sockets[user] for user in pages)
+    assert passed_on > 50, passed_on
+
+
+@pytest.fixture
+def two(live: Live, config: dict[str, str]) -> Iterator[LiveServer]:
+    return live("gunicorn-sync", config=config, args=["-w", "2", *LOG_PIDS], clean=False)
+
+
+def owner_of(site: LiveServer, page: str) -> int:
+    """The worker that has answered a page last."""
+    found = rf"<(\d+)> GET {re.escape(page)} "
+    return int(eventually(lambda: re.findall(found, site.log), f"{page} in the log")[-1])
+
+
+def foreign_worker(site: LiveServer, owner: int) -> int:
+    return eventually(
+        lambda: next((pid for _ in range(20) if (pid := site.stats()["pid"]) != owner), 0),
+        "another worker",
+    )
+
+
+def test_a_worker_is_killed(two: LiveServer, tab: Tab) -> None:
+    """A hook's session is rebuilt in a sibling; a pulled one makes its page reload, once."""
+    other = tab.page.context.new_page()
+    pulled = Tab(other)
+    tab.open(f"{two.url}/hook?user=ann")
+    tab.move_slider()
+    pulled.open(f"{two.url}/mine?user=bob")
+    for pid in set(re.findall(r"<(\d+)> GET /(?:bokeh/\w+/ws|mine)\?", two.log)):
+        os.kill(int(pid), signal.SIGKILL)
+    for page, title in ((tab, "for ann 2024 Lyon"), (pulled, "made for bob")):
+        page.until_title(title)
+        page.move_slider(2)
+        page.until_title(f"{title} k=3")
+        page.forgive_the_network()
+    assert len(re.findall(r"GET /mine\?user=bob", two.log)) == 2
+    assert len(re.findall(r"GET /hook\?user=ann", two.log)) == 1
+    assert pulled.trouble == []
+
+
+def test_a_frozen_worker(two: LiveServer) -> None:
+    """A worker that does not answer costs its visitors a refusal in bounded time, nobody else."""
+    token = two.token("/mine?user=ann")
+    owner = owner_of(two, "/mine?user=ann")
+    other = foreign_worker(two, owner)
+    assert other
+    os.kill(owner, signal.SIGSTOP)
+    try:
+        before = time.monotonic()
+        with pytest.raises(websocket.WebSocketBadStatusException, match="503"):
+            connect(two, "/sliders", token)
+        assert time.monotonic() - before < 5
+    finally:
+        os.kill(owner, signal.SIGCONT)
+
+    def works() -> bool:
+        with suppress(OSError, websocket.WebSocketException), connect(two, "/sliders", token) as s:
+            return s.titles() == ["made for ann"]
+        return False
+
+    eventually(works, "the worker to wake up")
+    assert "did not answer within 2 s" in two.log
+
+
+@pytest.mark.parametrize("kind", ["gunicorn-sync", "gunicorn-gthread", "gunicorn-gevent"])
+def test_a_reload(live: Live, tab: Tab, config: dict[str, str], kind: str) -> None:
+    """On HUP sockets end with 1001 and pages come back by themselves, personal as before."""
+    site = live(kind, config=config, args=["-w", "2"])
+    client = connect(site, "/hooked", site.token("/hook"))
+    tab.open(f"{site.url}/hook?user=ann")
+    tab.move_slider(2)
+    tab.until_title("for ann 2024 Lyon k=3")
+    site.process.send_signal(signal.SIGHUP)
+    assert client.close_code() == 1001
+    client.close()
+    tab.until_title("for ann 2024 Lyon")  # a new document
+    tab.move_slider()
+    tab.until_title("for ann 2024 Lyon k=2")
+    tab.forgive_the_network()
+    assert tab.page.url.endswith("/hook?user=ann")
+
+
+def test_max_requests(live: Live, config: dict[str, str]) -> None:
+    """A worker that is recycled tells its sockets, with 1001."""
+    site = live("gunicorn-sync", config=config, args=["--max-requests", "20"])
+    client = connect(site, "/hooked", site.token("/hook"))
+    for _ in range(20):
+        site.get("/hook")
+    assert client.close_code() == 1001
+    client.close()
+
+
+def test_the_meeting_place_is_private(live: Live, config: dict[str, str]) -> None:
+    """Only we may enter the folder, and what a dead worker left is cleared away."""
+    site = live("gunicorn-sync", config=config, clean=False)
+    site.get("/mine")
+    folder = meeting_place(config)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    (first,) = folder.iterdir()
+    os.kill(site.stats()["pid"], signal.SIGKILL)
+    eventually(lambda: site.get("/mine"), "a new worker")
+    (second,) = folder.iterdir()
+    assert second != first
+    site.stop()
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_others_may_enter(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A folder that somebody else prepared is not used."""
+    good = private_folder(KEY, str(tmp_path))
+    assert good is not None
+    good.chmod(0o755)
+    assert private_folder(KEY, str(tmp_path)) is None
+    assert "only we may enter" in caplog.text
+    good.rmdir()
+    good.symlink_to(tmp_path)
+    assert private_folder(KEY, str(tmp_path)) is None
+    assert private_folder(KEY, str(tmp_path / "nowhere")) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_is_not_served(config: dict[str, str]) -> None:
+    """Who runs as another user is refused, even with the folder open to all."""
+    program = (
+        "import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX); "
+        "s.bind(sys.argv[1]); s.listen(); print('ready', flush=True); s.accept(); input()"
+    )
+    other = Path(config["BOKEH_SOCKET_DIR"])
+    other.chmod(0o777)
+    path = other / "listening-here"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        with pytest.raises(HandoffError) as caught:
+            knock(other, path.name, "/x", "id")
+        assert "PermissionError" in repr(caught.value.__cause__)
+        process.kill()
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "", "x" * 100])
+def test_a_name_is_no_path(tmp_path: Path, name: str) -> None:
+    """Whatever a token says its worker is, nothing outside the folder is touched."""
+    with pytest.raises(HandoffError) as caught:
+        knock(tmp_path, name, "/x", "id")
+    assert caught.value.status == 410
+
+
+def test_hostile_knocks(live: Live, config: dict[str, str]) -> None:
+    """Half a message, too long a message, no descriptor: closed in bounded time, no leak."""
+    site = live("gunicorn-sync", config=config, clean=False)
+    site.get("/mine")
+    token = site.token("/mine")
+    (path,) = meeting_place(config).iterdir()
+    before = site.stats()["descriptors"]
+    for data in (b"", b"x", b"x" * 9000, b"/sliders\n", b"/sliders nobody\n", b"\xff\xff\n"):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(5)
+            sock.connect(str(path))
+            sock.sendall(data)
+            if data:
+                with suppress(ConnectionError):
+                    assert sock.recv(10) in (b"", b"G")
+    eventually(lambda: site.stats()["descriptors"] <= before, "no descriptor more")
+    with Socket(site, "/sliders", token) as client:
+        assert client.ack["msgtype"] == "ACK"
