@@ -61,6 +61,9 @@ class Settings:
     stop_timeout: float = 5.0
     """Seconds that the Bokeh server may take to stop."""
 
+    blocked_after: float = 5.0
+    """Seconds that an application may block the server's loop before its stack is logged."""
+
     socket_dir: str | None = None
     """The folder in which a site's workers meet, to pass sockets on to the worker with a pulled
     session. By default ``$XDG_RUNTIME_DIR``, or where temporary files go."""
@@ -280,6 +283,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "pull_timeout": _seconds,
     "start_timeout": _seconds,
     "stop_timeout": _seconds,
+    "blocked_after": _seconds,
     "socket_dir": _optional_text,
     "unused_session_lifetime": _seconds,
     "max_message_size": _bytes_count,

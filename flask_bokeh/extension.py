@@ -15,6 +15,7 @@ from flask import Flask, Response, current_app, request
 from markupsafe import Markup
 
 from .bridge.views import make_blueprint, visible_headers
+from .cli import commands
 from .config import Settings
 from .customize import Hook, Hooks
 from .embed import url_path
@@ -93,6 +94,7 @@ class FlaskBokeh:
         app.register_blueprint(
             make_blueprint(state, template_folder()), url_prefix=settings.url_prefix
         )
+        app.cli.add_command(commands)
         app.after_request(_never_store_tokens)
         app.jinja_env.add_extension(BokehTags)
         app.jinja_env.globals.update(

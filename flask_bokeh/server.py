@@ -29,6 +29,7 @@ from .config import Settings
 from .errors import FlaskBokehError, ServerStartError, ServerStoppedError
 from .loop import ServerLoop, settle
 from .tokens import Token
+from .watchdog import Watchdog
 
 if TYPE_CHECKING:
     from tornado.ioloop import IOLoop
@@ -48,6 +49,7 @@ class InProcessServer:
         self._settings = settings
         self._folder = folder
         self._owner: Owner | None = None
+        self._watchdog: Watchdog | None = None
         self._server: HostedServer | None = None
         self._upgrades: UpgradeServer | None = None
 
@@ -147,15 +149,13 @@ class InProcessServer:
         """
 
         async def adopt() -> None:
+            if self._upgrades is None:
+                client.close()
+                return
             try:
-                socket = await client.socket()
+                await client.give(self._upgrades, head, address)
             except TimeoutError:
                 logger.warning("The WSGI server did not let go of a client's TLS socket.")
-                return
-            if self._upgrades is None:
-                socket.close()
-            else:
-                self._upgrades.adopt(socket, head, address)
 
         try:
             self.loop.run(adopt)
@@ -188,6 +188,8 @@ class InProcessServer:
             return
         if self._owner is not None:
             self._owner.close()
+        if self._watchdog is not None:
+            self._watchdog.stop()
         timeout = self._settings.stop_timeout * 0.8
         upgrades.close_sockets(1001)  # GOING AWAY
         server.unlisten()
@@ -210,6 +212,10 @@ class InProcessServer:
             self._server.tornado, max_waiting=4 * max(self._settings.max_message_size, 2**24)
         )
 
+        self._watchdog = Watchdog(
+            self.loop.asyncio_loop.call_soon_threadsafe, self._settings.blocked_after
+        )
+        self._watchdog.start()
         if self._folder is not None:
             self._meet(self._folder, self._upgrades)
 

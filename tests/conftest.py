@@ -32,8 +32,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from flask_bokeh import FlaskBokeh
 
-from .browser import FLAGS as BROWSER_FLAGS
-from .browser import find as find_browser
+from .programs import BROWSER_FLAGS, find_browser
 
 ROOT = Path(__file__).parent.parent
 SITE = "tests.live_apps.site:create_app()"
@@ -62,6 +61,11 @@ COMMANDS: dict[str, list[str]] = {
     "cheroot": ["-m", "tests.live_apps.serve", "cheroot", "{app}"],
     "uwsgi": ["-m", "tests.live_apps.serve", "uwsgi", "{app}"],
 }
+COMMANDS["flask-bokeh-run"] = ["-m", "flask", "--app", "{app}", "bokeh", "run", "--port", "0"]
+COMMANDS["flask-bokeh-run-tls"] = [
+    *COMMANDS["flask-bokeh-run"],
+    *["--cert", "{cert}", "--key", "{key}"],
+]
 COMMANDS["werkzeug-tls"] = [*COMMANDS["werkzeug"], "--cert", "{cert}", "--key", "{key}"]
 for _kind in ("sync", "gthread"):
     COMMANDS[f"gunicorn-{_kind}-tls"] = [

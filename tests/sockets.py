@@ -35,13 +35,36 @@ class Socket:
 
     def titles(self) -> list[str]:
         """The titles of the plots in the server's document."""
+        return re.findall(r'"name":"Title".*?"text":"([^"]*)"', self._document())
+
+    def send_big(self, size: int) -> str:
+        """Send a message of so many bytes; the type of the answer."""
+        (name,) = re.findall(r'"name":"Slider","id":"([^"]+)"', self._document())
+        event = {
+            "kind": "ModelChanged",
+            "model": {"id": name},
+            "attr": "title",
+            "new": "x" * size,
+        }
+        for part in ({"msgid": "2", "msgtype": "PATCH-DOC"}, {}, {"events": [event]}):
+            self._socket.send(json.dumps(part))
+        return str(json.loads(self._socket.recv())["msgtype"])
+
+    def announce_big(self, size: int) -> tuple[int, str]:
+        """Begin a message of so many bytes; code and reason with which it is refused."""
+        self._socket.sock.sendall(b"\x81\xff" + struct.pack("!Q", size) + b"mask")
+        _, data = self._socket.recv_data()
+        return int(struct.unpack("!H", data[:2])[0]), data[2:].decode()
+
+    def _document(self) -> str:
+        """The server's document, as JSON."""
         for part in ({"msgid": "1", "msgtype": "PULL-DOC-REQ"}, {}, {}):
             self._socket.send(json.dumps(part))
         while (header := json.loads(self._socket.recv()))["msgtype"] != "PULL-DOC-REPLY":
             for _ in range(2 + 2 * header.get("num_buffers", 0)):
                 self._socket.recv()
         self._socket.recv()
-        return re.findall(r'"name":"Title".*?"text":"([^"]*)"', str(self._socket.recv()))
+        return str(self._socket.recv())
 
     def close_code(self) -> int:
         """Read until the other side closes, and return its code."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from bokeh.server.session import ServerSession
 from flask import Flask, Response, got_request_exception, request
 
 from flask_bokeh import FlaskBokeh, Visit
+
+from .conftest import eventually
 
 
 def session_of(app: Flask, path: str) -> ServerSession:
@@ -219,3 +222,23 @@ def test_after_request_of_the_site(app: Flask, bokeh: FlaskBokeh) -> None:
         return response
 
     assert app.test_client().get("/nope").headers["X-Mark"] == "1"
+
+
+def test_a_blocked_loop_is_told_of(
+    app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When something blocks the loop, the log says where, once."""
+    app.config["BOKEH_BLOCKED_AFTER"] = 0.2
+    bokeh.init_app(app)
+
+    async def compute() -> None:
+        time.sleep(1)
+
+    with app.app_context():
+        bokeh.start()
+        server = app.extensions["bokeh"].server()
+        server.loop.call(compute, what="a computation", timeout=5)
+        eventually(lambda: "has been blocked for" in caplog.text, "the log")
+        bokeh.stop()
+    assert caplog.text.count("has been blocked for") == 1
+    assert "in compute" in caplog.text

@@ -13,17 +13,17 @@ PACKAGE = Path(__file__).parent.parent / "flask_bokeh"
 LAYERS = [
     ["__init__"],
     ["extension"],
-    ["bridge.views"],
-    ["templating"],
+    ["bridge.views", "cli"],
+    ["templating", "host"],
     ["state"],
     ["sessions"],
     ["server", "customize"],
     ["embed", "bokeh_compat", "bridge.handoff", "bridge.servers", "bridge.affinity"],
     ["bridge.streams", "bridge.taking"],
-    ["registry", "tokens", "loop", "config", "bridge.origin"],
+    ["registry", "tokens", "loop", "watchdog", "config", "bridge.origin"],
     ["errors", "native", "server_options", "bridge.__init__"],
 ]
-FLASK = {"__init__", "extension", "bridge.views", "templating"}
+FLASK = {"__init__", "extension", "bridge.views", "cli", "host", "templating"}
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 

@@ -17,7 +17,13 @@ from contextlib import suppress
 from typing import Any
 
 from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPConnection, HTTPMessageDelegate
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerRequest,
+    parse_request_start_line,
+)
 from tornado.iostream import StreamClosedError
 
 from ..errors import HandoffError
@@ -91,6 +97,27 @@ class UpgradeServer(HTTPServer):
         )
         self._streams.add(stream)
         self.handle_stream(stream, address)
+
+    def adopt_request(self, request: HTTPServerRequest, head: bytes) -> None:
+        """The same for a request that another Tornado server of this loop has read.
+
+        If it is not upgraded, the connection goes on with that server, so it gets around no
+        check there.
+        """
+        first, _, lines = head.decode("latin-1").partition("\r\n")
+        assert request.connection is not None
+        stream: HandedStream = request.connection.stream  # type: ignore[attr-defined]
+        if stream.closed():
+            return
+        stream.max_waiting, stream.forget = self._max_waiting, self._streams.discard
+        self._streams.add(stream)
+        rebuilt = HTTPServerRequest(
+            connection=request.connection,
+            start_line=parse_request_start_line(first),
+            headers=HTTPHeaders.parse(lines),
+        )
+        assert callable(self.request_callback)
+        self.request_callback(rebuilt)
 
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection

@@ -16,9 +16,12 @@ from typing import Any
 from ..errors import HandoffError
 from .taking import HasDescriptor, TakenClient, movable, taking
 
-__all__ = ("ADAPTERS", "Adapter", "adapter_of", "take")
+__all__ = ("ADAPTERS", "HOSTED", "Adapter", "adapter_of", "take")
 
 Environ = Mapping[str, Any]
+
+HOSTED = "flask_bokeh.request"
+"""Where our own host (:mod:`flask_bokeh.host`) keeps its request, which needs no taking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,9 @@ def take(environ: Environ, *, to_pass_on: bool = False) -> TakenClient:
     :raises HandoffError: if this server's socket can't be had, or holds bytes that a
         well-behaved WebSocket client would not have sent yet (RFC 6455, section 4.1).
     """
+    if HOSTED in environ:
+        hosted: TakenClient = environ[HOSTED]
+        return hosted
     adapter = adapter_of(environ)
     if adapter is None:
         raise HandoffError(

@@ -43,9 +43,11 @@ class HandedStream(IOStream):
     ) -> None:
         self.requests = 0
         """How many requests have been read from it."""
+        self.forget = forget
+        """Called when the socket is closed."""
+        self.max_waiting = max_waiting
+        """Bytes that may wait for a client that reads slowly."""
         self._head = memoryview(head)
-        self._forget = forget
-        self._max_waiting = max_waiting
         self._waiting = 0
         self._sent = 0
         self._watch: object | None = None
@@ -66,7 +68,7 @@ class HandedStream(IOStream):
         self._waiting += len(data)
         written = super().write(data)
         written.add_done_callback(lambda _: self._written(len(data)))
-        if self._waiting > self._max_waiting:
+        if self._waiting > self.max_waiting:
             self._give_up(f"{self._waiting:,} bytes wait for it")
         elif self.writing() and self._watch is None:
             self._watch_progress()
@@ -87,7 +89,7 @@ class HandedStream(IOStream):
             IOLoop.current().remove_timeout(self._watch)
             self._watch = None
         super().close_fd()
-        self._forget(self)
+        self.forget(self)
 
     def _written(self, size: int) -> None:
         self._waiting -= size

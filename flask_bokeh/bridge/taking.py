@@ -13,15 +13,25 @@ import ssl
 from contextlib import suppress
 from typing import Any, Protocol
 
+from tornado.httputil import HTTPServerRequest
+
 from ..native import original
 
-__all__ = ("HasDescriptor", "TakenClient", "Taking", "movable", "taking")
+__all__ = ("HasDescriptor", "TakenClient", "TakenRequest", "Taking", "movable", "taking")
 
 
 class HasDescriptor(Protocol):
     """A socket, or a file over one."""
 
     def fileno(self) -> int: ...
+
+
+class Adopts(Protocol):
+    """A server that takes clients over, on its loop's thread."""
+
+    def adopt(self, client: socket.socket, head: bytes, address: tuple[str, int]) -> None: ...
+
+    def adopt_request(self, request: HTTPServerRequest, head: bytes) -> None: ...
 
 
 class TakenClient:
@@ -36,11 +46,14 @@ class TakenClient:
         """The socket, if its bytes are the client's own; None where there is TLS on it."""
         return self._client
 
-    async def socket(self) -> socket.socket:
-        """The client, for this process to serve. On a loop; call it once."""
+    async def give(self, server: Adopts, head: bytes, address: tuple[str, int]) -> None:
+        """Give the client to a server of this process, on its loop. Call it once.
+
+        :raises TimeoutError: if the WSGI server does not let go of it.
+        """
         assert self._client is not None
         client, self._client = self._client, None
-        return client
+        server.adopt(client, head, address)
 
     def finish(self) -> None:
         """Let the WSGI server go. Call it when its response is finished."""
@@ -176,14 +189,15 @@ class _TakenTLSClient(TakenClient):
     def descriptor(self) -> socket.socket | None:
         return None
 
-    async def socket(self) -> socket.socket:
+    async def give(self, server: Adopts, head: bytes, address: tuple[str, int]) -> None:
         assert self._taking is not None
         taking, self._taking = self._taking, None
         try:
-            return await taking.revive()
+            client = await taking.revive()
         except BaseException:
             taking.abandon()
             raise
+        server.adopt(client, head, address)
 
     def finish(self) -> None:
         """The dead peer is what tells us that the server has finished; it stays until then."""
@@ -192,3 +206,25 @@ class _TakenTLSClient(TakenClient):
         taking, self._taking = self._taking, None
         if taking is not None:
             taking.abandon()
+
+
+class TakenRequest(TakenClient):
+    """A request on Tornado's own server (:mod:`flask_bokeh.host`): nothing has to be taken."""
+
+    def __init__(self, request: HTTPServerRequest) -> None:
+        self._request = request
+        self.given = False
+        """Whether the request has been let in."""
+
+    @property
+    def descriptor(self) -> socket.socket | None:
+        return None
+
+    async def give(self, server: Adopts, head: bytes, address: tuple[str, int]) -> None:
+        server.adopt_request(self._request, head)
+
+    def finish(self) -> None:
+        self.given = True
+
+    def close(self) -> None:
+        """The host closes its own."""

@@ -8,11 +8,13 @@ import socket
 import threading
 import time
 
+import numpy as np
 from bokeh.document import Document
 from bokeh.layouts import column
-from bokeh.models import ColumnDataSource, Slider
+from bokeh.models import Button, ColumnDataSource, Slider
 from bokeh.plotting import figure
 from flask import Flask, Response, jsonify, render_template_string, request
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_bokeh import FlaskBokeh, PulledSession, Visit
 from flask_bokeh.server import InProcessServer
@@ -53,6 +55,21 @@ def two(doc: Document) -> None:
 @bokeh.application("/tiny")
 def tiny(doc: Document) -> None:
     doc.add_root(Slider(start=0, end=10, value=1, name="k"))
+
+
+@bokeh.application("/big")
+def big(doc: Document) -> None:
+    """A click brings 30 MB of data."""
+    source = ColumnDataSource({"x": np.zeros(0)}, name="source")
+    button = Button(label="more", name="more")
+
+    def more() -> None:
+        source.data = {"x": np.arange(30_000_000 / 8)}
+        button.label = "done"
+
+    button.on_click(more)
+    doc.add_root(button)
+    doc.add_root(source)
 
 
 @bokeh.application("/raises")
@@ -96,6 +113,8 @@ def create_app() -> Flask:
     app.secret_key = "a secret key for the tests only"
     app.config.update(json.loads(os.environ.get("SITE_CONFIG", "{}")))
     bokeh.init_app(app)
+    if app.config.get("PROXIES"):
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1, x_prefix=1)  # type: ignore[method-assign]
 
     def page(body: str, **values: object) -> str:
         return render_template_string(PAGE.format(body=body), **values)
@@ -145,6 +164,10 @@ def create_app() -> Flask:
     @app.get("/broken")
     def broken() -> str:
         return page("<h1>works</h1>{% bokeh '/raises' %}{% bokeh '/hook-raises' %}")
+
+    @app.get("/big")
+    def big_page() -> str:
+        return page("{% bokeh '/big' %}")
 
     @app.get("/slow")
     @bokeh.with_session("/slow")

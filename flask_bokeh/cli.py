@@ -1,0 +1,148 @@
+"""``flask bokeh``: check a site, run it, and print a configuration for nginx."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import ssl
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+from flask import Flask, current_app
+from flask.cli import AppGroup
+from tornado.ioloop import IOLoop
+
+from .bridge.servers import ADAPTERS
+from .errors import FlaskBokehError
+from .host import Host
+from .state import BokehState
+
+__all__ = ("commands",)
+
+commands = AppGroup("bokeh", help="Live Bokeh plots.")
+
+# Servers that refuse an upgrade request before the application sees it, or keep its socket.
+_CLOSED_SERVERS = ("granian", "hypercorn", "a2wsgi")
+
+
+def _state() -> BokehState:
+    state: BokehState = current_app.extensions["bokeh"]
+    return state
+
+
+@commands.command()
+def check() -> None:
+    """Start the server, make a session of each application, and say what is wrong."""
+    state = _state()
+    settings = state.settings
+    wrong = 0
+
+    def tell(good: bool, text: str) -> None:
+        nonlocal wrong
+        wrong += not good
+        click.echo(f"{'ok     ' if good else 'PROBLEM'} {text}")
+
+    tell(
+        bool(settings.secret_key or state.site.secret()),
+        "a key signs the session tokens (BOKEH_SECRET_KEY or SECRET_KEY)",
+    )
+    if settings.transport == "same-origin":
+        names = ", ".join(adapter.name for adapter in ADAPTERS)
+        click.echo(f"        plots come on Flask's own port with {names} and 'flask bokeh run'")
+        for name in filter(find_spec, _CLOSED_SERVERS):
+            click.echo(f"        {name} does not hand out sockets: set BOKEH_TRANSPORT = 'port'")
+    try:
+        server = state.server()
+    except FlaskBokehError as error:
+        tell(False, str(error))
+        raise SystemExit(1) from error
+    tell(True, f"the Bokeh server runs on {server.url or 'a unix socket'}")
+    tell(state.folder is not None, f"workers meet in {state.folder} (BOKEH_SOCKET_DIR)")
+    for registration in sorted(state.applications, key=lambda one: one.path):
+        path, begun = registration.path, time.perf_counter()
+        try:
+            with (
+                current_app.test_request_context(),
+                state.pull(
+                    path, arguments=None, data=None, user=None, transport="direct"
+                ) as session,
+            ):
+                roots = len(session.document.roots)
+        except FlaskBokehError as error:
+            tell(False, f"{path}: {error}")
+        else:
+            milliseconds = 1000 * (time.perf_counter() - begun)
+            tell(True, f"{path}: a session with {roots} roots in {milliseconds:.0f} ms")
+    state.stop()
+    if wrong:
+        raise SystemExit(1)
+
+
+@commands.command()
+@click.option("--host", "-h", default="127.0.0.1", show_default=True, help="Address to bind.")
+@click.option("--port", "-p", default=5000, show_default=True, help="Port; 0 for a free one.")
+@click.option("--threads", default=8, show_default=True, help="Requests served at once.")
+@click.option("--cert", type=click.Path(exists=True), help="TLS certificate (PEM).")
+@click.option("--key", type=click.Path(exists=True), help="Its key.")
+def run(host: str, port: int, threads: int, cert: str | None, key: str | None) -> None:
+    """Serve Flask and Bokeh on one Tornado server and one port."""
+    tls = None
+    if cert:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(cert, key)
+    logging.getLogger("tornado.access").setLevel(logging.INFO)
+    logging.basicConfig(level=logging.INFO, format="[%(asctime)s] %(levelname)s %(message)s")
+    application: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    asyncio.run(_serve(application, Host(application, threads=threads, tls=tls), host, port))
+
+
+async def _serve(application: Flask, server: Host, host: str, port: int) -> None:
+    state: BokehState = application.extensions["bokeh"]
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    # This is the program itself, not the library: nobody else handles these here.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stop.set)
+        except NotImplementedError:  # Windows: Ctrl-C raises KeyboardInterrupt
+            break
+    state.start(IOLoop.current())
+    try:
+        port = server.listen(port, host)
+    except OSError as error:
+        raise click.ClickException(f"Can't listen on {host}:{port}: {error}") from error
+    scheme = "https" if server.tls else "http"
+    click.echo(f"Listening at: {scheme}://{host}:{port}")
+    try:
+        await stop.wait()
+    finally:
+        await state.stop_async()
+        await server.stop(state.settings.stop_timeout)
+
+
+@commands.command()
+@click.option("--upstream", default="127.0.0.1:8000", show_default=True, help="Flask's address.")
+@click.option("--server-name", default="_", show_default=True, help="The site's host name.")
+@click.option("--listen", default="80", show_default=True, help="Address or port of nginx.")
+@click.option("--path", default="/", show_default=True, help="Where the site is, as /shop.")
+@click.option("--cert", type=click.Path(), help="TLS certificate.")
+@click.option("--key", type=click.Path(), help="Its key.")
+def nginx(
+    upstream: str, server_name: str, listen: str, path: str, cert: str | None, key: str | None
+) -> None:
+    """Print a server block for nginx."""
+    prefix = "/" + path.strip("/")
+    template = current_app.jinja_env.get_template("flask_bokeh/nginx.conf")
+    click.echo(
+        template.render(
+            upstream=upstream,
+            server_name=server_name,
+            listen=listen,
+            prefix="" if prefix == "/" else prefix,
+            cert=cert and Path(cert).resolve(),
+            key=key and Path(key).resolve(),
+        )
+    )

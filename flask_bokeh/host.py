@@ -1,0 +1,147 @@
+"""Flask and Bokeh on one Tornado server, one port and one loop: ``flask bokeh run``.
+
+For Windows, and for who wants no other server. The WSGI application runs in a bounded pool of
+threads; an upgrade request goes through Flask like any other, and when a view of ours has let
+it in, its connection goes to Bokeh's own server on the same loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
+from tornado.iostream import StreamClosedError
+from tornado.netutil import add_accept_handler, bind_sockets, ssl_wrap_socket
+from tornado.wsgi import WSGIContainer
+from werkzeug.test import run_wsgi_app
+
+from .bridge.servers import HOSTED
+from .bridge.streams import handed_stream
+from .bridge.taking import TakenRequest
+from .loop import settle
+
+__all__ = ("Host",)
+
+logger = logging.getLogger("flask_bokeh")
+
+WSGIApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+class Host:
+    """A Tornado server for a WSGI application. Only on the thread of its loop."""
+
+    def __init__(
+        self, application: WSGIApplication, *, threads: int, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """:param threads: how many requests are served at once."""
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="flask")
+        self.tls = tls
+        self._container = _Container(application, self._pool, threads)
+        self._http = HTTPServer(self._container)
+        self._stop_accepting: list[Callable[[], None]] = []
+        self._sockets: list[socket.socket] = []
+
+    def listen(self, port: int, address: str) -> int:
+        """Start to listen, and return the port: 0 asks for a free one.
+
+        :raises OSError: if that can't be done, for instance because the port is taken.
+        """
+        self._sockets = bind_sockets(port, address or None)
+        for listening in self._sockets:
+            self._stop_accepting.append(add_accept_handler(listening, self._accept))
+        return int(self._sockets[0].getsockname()[1])
+
+    async def stop(self, timeout: float) -> None:
+        """Accept nobody any more, and finish what is being answered, for so many seconds."""
+        for stop in self._stop_accepting:
+            stop()
+        for listening in self._sockets:
+            listening.close()
+        if not await settle(self._container.until_idle(), timeout):
+            logger.warning("Requests were not answered within %g s, and were cut off.", timeout)
+        await settle(self._http.close_all_connections(), timeout)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _accept(self, client: socket.socket, address: Any) -> None:
+        if self.tls is not None:
+            client = ssl_wrap_socket(
+                client, self.tls, server_side=True, do_handshake_on_connect=False
+            )
+        try:
+            stream = handed_stream(client, b"", max_waiting=2**30, forget=lambda _: None)
+        except (OSError, StreamClosedError):  # it has gone again
+            return
+        self._http.handle_stream(stream, address)
+
+
+class _Container(WSGIContainer):
+    """Tornado's own, with upgrades, errors that answer, and a limit to what waits."""
+
+    def __init__(
+        self, application: WSGIApplication, pool: ThreadPoolExecutor, threads: int
+    ) -> None:
+        super().__init__(application, executor=pool)
+        self._running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._most = 100 * threads
+
+    async def until_idle(self) -> None:
+        await self._idle.wait()
+
+    async def handle_request(self, request: HTTPServerRequest) -> None:
+        if self._running >= self._most:
+            _answer(request, 503, [], b"Too many requests are waiting.\n")
+            return
+        self._running += 1
+        self._idle.clear()
+        try:
+            if request.headers.get("Upgrade", "").lower() == "websocket":
+                await self._upgrade(request)
+            else:
+                await super().handle_request(request)
+        except StreamClosedError:
+            pass  # the client has gone
+        except Exception:
+            logger.exception("A request could not be answered.")
+            with suppress(Exception):
+                _answer(request, 400, [("Connection", "close")], b"")
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._idle.set()
+
+    async def _upgrade(self, request: HTTPServerRequest) -> None:
+        environ = self.environ(request)
+        taken = environ[HOSTED] = TakenRequest(request)
+        loop = asyncio.get_running_loop()
+        body, status, headers = await loop.run_in_executor(
+            self.executor, lambda: run_wsgi_app(self.wsgi_application, environ, buffered=True)
+        )
+        if not taken.given:
+            _answer(request, int(status.split(" ")[0]), headers.to_wsgi_list(), b"".join(body))
+        self._log(101 if taken.given else int(status.split(" ")[0]), request)
+
+    def environ(self, request: HTTPServerRequest) -> dict[str, Any]:
+        return {**super().environ(request), "SERVER_SOFTWARE": "flask bokeh run"}
+
+
+def _answer(
+    request: HTTPServerRequest, status: int, headers: list[tuple[str, str]], body: bytes
+) -> None:
+    assert request.connection is not None
+    fields = HTTPHeaders()
+    for name, value in headers:
+        fields.add(name, value)
+    fields["Content-Length"] = str(len(body))
+    start_line = ResponseStartLine("HTTP/1.1", status, "")
+    request.connection.write_headers(start_line, fields, chunk=body)
+    request.connection.finish()

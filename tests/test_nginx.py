@@ -1,0 +1,154 @@
+"""Behind nginx, with the configuration that ``flask bokeh nginx`` prints."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from .conftest import COMMANDS, ROOT, SITE, Live, LiveServer, Tab, certificate, eventually
+from .programs import find_nginx
+
+pytestmark = pytest.mark.skipif(
+    find_nginx() is None, reason="nginx is not here, and could not be installed without root"
+)
+
+Proxied = Callable[..., "Proxy"]
+
+
+class Proxy:
+    """nginx, in front of a live server."""
+
+    def __init__(
+        self, site: LiveServer, folder: Path, options: list[str], edit: tuple[str, str]
+    ) -> None:
+        self.site = site
+        with socket.socket() as probe:  # nginx can't choose a port; nobody else wants this one
+            probe.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+        command = ["-m", "flask", "--app", SITE, "bokeh", "nginx"]
+        addresses = ["--upstream", site.address, "--listen", self.address]
+        printed = subprocess.run(
+            [sys.executable, *command, *addresses, *options],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert printed.stderr == ""
+        assert edit[0] in printed.stdout
+        self.errors = folder / "error.log"
+        temporary = "".join(
+            f"{kind}_temp_path {folder};" for kind in ("client_body", "proxy", "fastcgi")
+        )
+        (folder / "nginx.conf").write_text(
+            f"daemon off; pid {folder}/pid; error_log {self.errors} info; events {{}}\n"
+            f"http {{ access_log off; {temporary} uwsgi_temp_path {folder};"
+            f"scgi_temp_path {folder};\n{printed.stdout.replace(*edit)}}}"
+        )
+        self.url = f"{'https' if '--cert' in options else 'http'}://{self.address}"
+        self.context = site.context
+        nginx = find_nginx()
+        assert nginx is not None
+        self._process = subprocess.Popen(
+            [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(self.errors)]
+        )
+
+        def listens() -> bool:
+            host, port = self.address.split(":")
+            with socket.socket() as probe:
+                return probe.connect_ex((host, int(port))) == 0
+
+        eventually(listens, "nginx")
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+        log = self.errors.read_text()
+        trouble = [
+            line
+            for line in log.splitlines()
+            if "[notice]" not in line and "[info]" not in line and "emerg" not in line
+        ]
+        assert trouble == []
+
+
+@pytest.fixture
+def proxied(live: Live) -> Iterator[Proxied]:
+    """Start a site and nginx in front of it."""
+    with ExitStack() as stack:
+
+        def start(
+            *options: str,
+            edit: tuple[str, str] = ("server {", "server {"),
+            config: dict[str, object] | None = None,
+            kind: str = "gunicorn-gthread",
+        ) -> Proxy:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            folder.chmod(0o755)  # nginx's workers may be another user
+            site = live(kind, config={"PROXIES": 1, **(config or {})})
+            proxy = Proxy(site, folder, list(options), edit)
+            stack.callback(proxy.stop)
+            return proxy
+
+        yield start
+
+
+def live_and_personal(tab: Tab, url: str) -> None:
+    tab.open(f"{url}/mine?user=ann")
+    assert tab.title() == "made for ann"
+    tab.move_slider(2)
+    tab.until_title("made for ann k=3")
+    tab.open(f"{url}/hook?user=bob")
+    tab.move_slider()
+    tab.until_title("for bob 2024 Lyon k=2")
+
+
+@pytest.mark.parametrize("kind", ["gunicorn-sync", "uwsgi", "flask-bokeh-run"])
+def test_plain(proxied: Proxied, tab: Tab, kind: str) -> None:
+    """Plots are live and personal behind a proxy."""
+    assert kind in COMMANDS
+    live_and_personal(tab, proxied(kind=kind).url)
+
+
+def test_tls(proxied: Proxied, tab: Tab) -> None:
+    """nginx ends TLS: the page's scheme is known, and its Origin is accepted."""
+    cert, key = certificate()
+    live_and_personal(tab, proxied("--cert", cert, "--key", key).url)
+
+
+def test_a_sub_path(proxied: Proxied, tab: Tab) -> None:
+    """The whole site lives under /shop: pages, static files and WebSockets."""
+    proxy = proxied("--path", "/shop")
+    live_and_personal(tab, f"{proxy.url}/shop")
+    assert "GET /bokeh/sliders/ws" in proxy.site.log
+
+
+def test_a_short_time_out(proxied: Proxied, tab: Tab) -> None:
+    """With 3 s in the proxy and keep-alive every second, a click after 7 s is answered."""
+    proxy = proxied(
+        edit=("proxy_read_timeout 90s", "proxy_read_timeout 3s"),
+        config={"BOKEH_SERVER_OPTIONS": {"keep_alive_milliseconds": 1000}},
+    )
+    tab.open(f"{proxy.url}/hook?user=ann")
+    time.sleep(7)  # this silence is what is tested
+    tab.move_slider()
+    tab.until_title("for ann 2024 Lyon k=2")
+    assert proxy.site.log.count("/hooked/ws") == 1  # it is still the first socket
+
+
+def test_thirty_megabytes(proxied: Proxied, tab: Tab) -> None:
+    """A click brings a data source of 30 MB to the browser."""
+    proxy = proxied()
+    tab.open(f"{proxy.url}/big")
+    tab.page.get_by_role("button", name="more").click()
+    tab.page.get_by_role("button", name="done").wait_for(timeout=20_000)
+    size = "Bokeh.documents[0].get_model_by_name('source').data.x.length"
+    assert tab.page.evaluate(size) == 30_000_000 / 8
