@@ -75,6 +75,11 @@ def create_app() -> Flask:
     def stats() -> Response:
         server = app.extensions["bokeh"].server()
         sessions = server._server.get_sessions()  # there is no public list yet
-        return jsonify(pid=os.getpid(), sessions=len(sessions), sockets=server.open_sockets)
+        return jsonify(
+            pid=os.getpid(),
+            sessions=len(sessions),
+            sockets=server.open_sockets,
+            port=server.port,
+        )
 
     return app

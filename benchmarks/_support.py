@@ -28,7 +28,10 @@ ROOT = Path(__file__).parent.parent
 TIMEOUT = 300
 """Seconds that one answer may take: a blocked server is a result, not an error."""
 
-_ADDRESS = re.compile(r"Listening at: http://([\w.]+:\d+)")
+_ADDRESS = re.compile(
+    r"(?:Listening at:|Running on|Serving on) http://([\w.]+:\d+)"
+    r"|bound to TCP address ([\w.]+:\d+)"
+)
 _TOKEN = re.compile(r'"token":"([A-Za-z0-9_.-]+)"')
 _AUTOLOAD = re.compile(r'xhr\.open\(.GET., "([^"]+)"')
 _SESSION_ID = re.compile(r'"Bokeh-Session-Id", "([^"]+)"')
@@ -70,7 +73,7 @@ class ServerProcess:
         for line in self._process.stdout:
             self._log.append(line)
             if not self.address and (match := _ADDRESS.search(line)):
-                self.address = match[1]
+                self.address = match[1] or match[2]
                 self._found.set()
         self._found.set()
 
@@ -188,6 +191,11 @@ def open_session(page: str, address: str) -> Session:
         script = browser.get(f"/{script_path}", **headers)
     app = script_path.partition("/")[0]
     return Session(f"{host}/{app}", _match(_TOKEN, script))
+
+
+def page_token(page: str) -> str:
+    """The token of the first plot of a page of ours."""
+    return _match(_TOKEN, page)
 
 
 def _match(pattern: re.Pattern[str], text: str) -> str:

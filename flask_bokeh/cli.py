@@ -109,14 +109,13 @@ async def _serve(application: Flask, server: Host, host: str, port: int) -> None
             loop.add_signal_handler(number, stop.set)
         except NotImplementedError:  # Windows: Ctrl-C raises KeyboardInterrupt
             break
-    state.start(IOLoop.current())
     try:
-        port = server.listen(port, host)
-    except OSError as error:
-        raise click.ClickException(f"Can't listen on {host}:{port}: {error}") from error
-    scheme = "https" if server.tls else "http"
-    click.echo(f"Listening at: {scheme}://{host}:{port}")
-    try:
+        state.start(IOLoop.current())
+        try:
+            port = server.listen(port, host)
+        except OSError as error:
+            raise click.ClickException(f"Can't listen on {host}:{port}: {error}") from error
+        click.echo(f"Listening at: {'https' if server.tls else 'http'}://{host}:{port}")
         await stop.wait()
     finally:
         await state.stop_async()

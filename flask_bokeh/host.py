@@ -131,7 +131,8 @@ class _Container(WSGIContainer):
         self._log(101 if taken.given else int(status.split(" ")[0]), request)
 
     def environ(self, request: HTTPServerRequest) -> dict[str, Any]:
-        return {**super().environ(request), "SERVER_SOFTWARE": "flask bokeh run"}
+        own = {"SERVER_SOFTWARE": "flask bokeh run", HOSTED: None}
+        return {**super().environ(request), **own}
 
 
 def _answer(

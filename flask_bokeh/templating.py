@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 import traceback
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from jinja2.parser import Parser
 from markupsafe import Markup
 
 from . import embed
+from .bridge.servers import hands_out
 from .config import Settings
 from .errors import ApplicationFailedError, EmbedError, ScriptError
 from .sessions import PulledSession
@@ -80,6 +82,9 @@ def render_session(
             )
         pulled.embedded = True
     _page().has_token = True
+    server = request.environ.get("SERVER_SOFTWARE")  # none in tests of the site
+    if settings.transport == "same-origin" and server and not hands_out(request.environ):
+        _warn_of_server(server)
     path = token.visit.path
     places = [] if model is None or pulled is None else _places(pulled, model)
     element_id = embed.new_element_id()
@@ -149,6 +154,16 @@ def error_box(app: Flask, failure: ApplicationFailedError) -> str:
             reference=reference,
             detail=detail if app.debug else None,
         )
+
+
+@cache
+def _warn_of_server(name: str) -> None:
+    """Once in a process: nobody would see a plot, or why."""
+    logger.warning(
+        "%s does not hand out its clients' sockets, so plots can't come on its port. "
+        "Set BOKEH_TRANSPORT = 'port', or use another server (see 'flask bokeh check').",
+        name,
+    )
 
 
 class BokehTags(Extension):

@@ -72,6 +72,14 @@ for _kind in ("sync", "gthread"):
         *COMMANDS[f"gunicorn-{_kind}"],
         *["--certfile", "{cert}", "--keyfile", "{key}"],
     ]
+# TLS that can't be taken over: see docs/servers.md.
+COMMANDS["gunicorn-gevent-tls"] = [
+    *COMMANDS["gunicorn-gevent"],
+    *["--certfile", "{cert}", "--keyfile", "{key}"],
+]
+COMMANDS["cheroot-tls"] = [*COMMANDS["cheroot"], "{cert}", "{key}"]
+REFUSED = ("gunicorn-gevent-tls", "cheroot-tls")
+SERVERS = [kind for kind in COMMANDS if kind not in REFUSED]
 _ADDRESS = re.compile(
     r"(?:Running on|Listening at:|Serving on) https?://(127\.0\.0\.1:\d+)"
     r"|bound to TCP address (127\.0\.0\.1:\d+)"

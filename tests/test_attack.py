@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .conftest import COMMANDS, SITE, Live, LiveServer, eventually
+from .conftest import SERVERS, SITE, Live, LiveServer, eventually
 from .sockets import connect
 
-SERVERS = [kind for kind in COMMANDS if "tls" not in kind]
+PLAIN = [kind for kind in SERVERS if "tls" not in kind]
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 
@@ -64,7 +64,7 @@ def read_head(sock: socket.socket) -> bytes:
     return data
 
 
-@pytest.fixture(scope="module", params=SERVERS)
+@pytest.fixture(scope="module", params=PLAIN)
 def site(request: pytest.FixtureRequest) -> Iterator[LiveServer]:
     """Refusals are logged, so the log is not clean; but it holds no traceback."""
     server = LiveServer(str(request.param), SITE, {}, [])

@@ -14,9 +14,10 @@ from bokeh.plotting import figure
 from flask import Flask, render_template_string
 
 from flask_bokeh import FlaskBokeh
+from flask_bokeh.bridge.servers import ADAPTERS
 from flask_bokeh.config import _FROM_BOKEH
 
-from .conftest import ROOT, Live, Tab
+from .conftest import ROOT, SERVERS, Live, Tab
 
 README = (ROOT / "README.md").read_text()
 
@@ -104,3 +105,16 @@ def test_nothing_of_a_machine_is_in_the_files() -> None:
             text = path.read_text()
             assert "/" + "work/" not in text, path
             assert "/" + "root/" not in text, path
+
+
+def test_the_page_on_servers() -> None:
+    """Each server of the table is one of the test matrix, and the other way round."""
+    page = (ROOT / "docs" / "servers.md").read_text()
+    rows = [line.split("|")[1:-1] for line in page.splitlines() if line.startswith("| ")][1:]
+    tested = {name for row in rows for name in re.findall(r"`([\w-]+)`", row[-1])}
+    assert tested == set(SERVERS)
+    for row in rows:
+        has_tls = any(name.endswith("-tls") for name in re.findall(r"`([\w-]+)`", row[-1]))
+        assert has_tls == (row[2].strip() == "yes"), row
+    for adapter in ADAPTERS:
+        assert any(adapter.name in row[0] for row in rows)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from .conftest import COMMANDS, Live, Tab, eventually
+from .conftest import SERVERS, Live, Tab, eventually
 from .sockets import open_sockets
-
-SERVERS = list(COMMANDS)
 
 
 def test_several_on_a_page(live: Live, tab: Tab) -> None:

@@ -10,15 +10,17 @@ import socket
 from typing import Any
 
 import pytest
+import websocket
+from flask import Flask
 
-from flask_bokeh import HandoffError
+from flask_bokeh import FlaskBokeh, HandoffError
 from flask_bokeh.bridge.servers import take
 
-from .conftest import COMMANDS, Live, LiveServer, Tab, eventually
+from .conftest import REFUSED, SERVERS, Live, LiveServer, Tab, eventually
 from .sockets import connect
 
 
-@pytest.mark.parametrize("server", COMMANDS)
+@pytest.mark.parametrize("server", SERVERS)
 def test_a_site_on_every_server(live: Live, tab: Tab, server: str) -> None:
     """On every server: pages, personal edits, live callbacks, a clean stop, a clean log."""
     site = live(server)
@@ -42,6 +44,30 @@ def test_a_site_on_every_server(live: Live, tab: Tab, server: str) -> None:
     tab.page.context.close()
     eventually(lambda: site.stats()["sockets"] == 0, "no socket")
     going_away(site)
+
+
+@pytest.mark.parametrize("server", REFUSED)
+def test_tls_that_can_not_be_taken_over(live: Live, server: str) -> None:
+    """The client gets a 501, and the log says what to do."""
+    site = live(server, clean=False)
+    with pytest.raises(websocket.WebSocketBadStatusException, match="501"):
+        connect(site, "/hooked", site.token("/hook"))
+    assert "End TLS in a proxy in front, or set BOKEH_TRANSPORT = 'port'" in site.log
+    assert "Traceback" not in site.log
+
+
+def test_a_server_that_keeps_its_sockets(
+    app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first page on such a server says in the log what to do; once."""
+    bokeh.add_application("/x", lambda doc: None)
+    bokeh.init_app(app)
+    app.add_url_rule("/", view_func=lambda: bokeh.server_document("/x"))
+    for _ in range(3):
+        app.test_client().get("/", environ_overrides={"SERVER_SOFTWARE": "closed/1"})
+    (line,) = caplog.messages
+    assert line.startswith("closed/1 does not hand out its clients' sockets")
+    assert "BOKEH_TRANSPORT = 'port'" in line
 
 
 def test_ctrl_c_on_gunicorn(live: Live) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import HandoffError
 from .taking import HasDescriptor, TakenClient, movable, taking
 
-__all__ = ("ADAPTERS", "HOSTED", "Adapter", "adapter_of", "take")
+__all__ = ("ADAPTERS", "HOSTED", "Adapter", "adapter_of", "hands_out", "take")
 
 Environ = Mapping[str, Any]
 
@@ -113,6 +113,11 @@ ADAPTERS = (
     # where it is the client's first WebSocket frame.
     Adapter("uWSGI", _uwsgi_descriptor, lambda _: False, _uwsgi_ends_tls),
 )
+
+
+def hands_out(environ: Environ) -> bool:
+    """Whether the server that made this environ lets us have the client's socket."""
+    return HOSTED in environ or adapter_of(environ) is not None
 
 
 def adapter_of(environ: Environ) -> Adapter | None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -22,14 +21,14 @@ def load(name: str) -> Flask:
 
 
 def cheroot(name: str) -> None:
-    """cheroot, with TLS where ``TLS_FILES`` names a certificate and a key."""
+    """cheroot, with TLS where a certificate and its key come behind the name."""
     from cheroot.ssl.builtin import BuiltinSSLAdapter
     from cheroot.wsgi import Server
 
     server = Server(("127.0.0.1", 0), load(name), numthreads=8)
     scheme = "http"
-    if files := os.environ.get("TLS_FILES"):
-        scheme, server.ssl_adapter = "https", BuiltinSSLAdapter(*files.split(","))
+    if files := sys.argv[3:]:
+        scheme, server.ssl_adapter = "https", BuiltinSSLAdapter(*files)
     server.prepare()
     print(f"Listening at: {scheme}://127.0.0.1:{server.bind_addr[1]}", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

@@ -169,6 +169,12 @@ def create_app() -> Flask:
     def big_page() -> str:
         return page("{% bokeh '/big' %}")
 
+    @app.get("/sleep")
+    def sleep() -> str:
+        print("begins to sleep", flush=True)  # noqa: T201
+        time.sleep(1)
+        return "slept"
+
     @app.get("/slow")
     @bokeh.with_session("/slow")
     def slow_page(bokeh_session: PulledSession) -> str:

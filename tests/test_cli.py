@@ -1,0 +1,83 @@
+"""``flask bokeh check``; ``run`` is in the matrix of test_servers, ``nginx`` in test_nginx."""
+
+from __future__ import annotations
+
+import gc
+import socket
+from pathlib import Path
+
+import pytest
+from bokeh.document import Document
+from flask import Flask
+
+from flask_bokeh import FlaskBokeh
+
+from .conftest import SITE, Live, LiveServer, eventually
+
+
+@pytest.fixture
+def site(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> Flask:
+    app.config["BOKEH_SOCKET_DIR"] = str(tmp_path)
+    bokeh.add_application("/good", lambda doc: None)
+    bokeh.init_app(app)
+    return app
+
+
+def test_check_a_good_site(site: Flask) -> None:
+    """Every line is ok, and so is the exit code."""
+    result = site.test_cli_runner().invoke(args=["bokeh", "check"])
+    assert result.exit_code == 0, result.output
+    assert "PROBLEM" not in result.output
+    assert "ok      /good: a session with 0 roots" in result.output
+    assert "gunicorn" in result.output
+
+
+def test_check_a_bad_site(site: Flask, bokeh: FlaskBokeh) -> None:
+    """What is wrong is said, line by line, and the exit code is 1."""
+
+    def raises(doc: Document) -> None:
+        raise LookupError("no data")
+
+    bokeh.add_application("/bad", raises)
+    site.secret_key = None
+    result = site.test_cli_runner().invoke(args=["bokeh", "check"])
+    assert result.exit_code == 1
+    assert "PROBLEM a key signs the session tokens" in result.output
+    assert "PROBLEM /bad: The application /bad raised LookupError: no data" in result.output
+    assert "ok      /good" in result.output
+
+
+# Tornado leaves a socket behind that it could not bind.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_check_a_server_that_does_not_start(app: Flask, bokeh: FlaskBokeh) -> None:
+    """The cause is said."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        app.config["BOKEH_SERVER_OPTIONS"] = {"port": taken.getsockname()[1]}
+        bokeh.init_app(app)
+        result = app.test_cli_runner().invoke(args=["bokeh", "check"])
+    gc.collect()
+    assert result.exit_code == 1
+    assert "PROBLEM The Bokeh server did not start" in result.output
+
+
+def test_run_on_a_port_that_is_taken() -> None:
+    """A sentence, not a traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with pytest.raises(RuntimeError) as caught:
+            LiveServer("flask-bokeh-run", SITE, {}, ["--port", port])
+    assert f"Error: Can't listen on 127.0.0.1:{port}: " in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_run_finishes_what_it_answers(live: Live) -> None:
+    """A page that is being made when the server is told to stop is still sent."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    site = live("flask-bokeh-run", clean=False)
+    site.get("/stats")
+    with ThreadPoolExecutor(1) as pool:
+        page = pool.submit(site.get, "/sleep")
+        eventually(lambda: "begins to sleep" in site.log, "the view")
+        site.stop()
+        assert page.result(10) == "slept"
