@@ -32,6 +32,9 @@ __all__ = ("Host",)
 
 logger = logging.getLogger("flask_bokeh")
 
+_IDLE = 75.0
+"""Seconds that a connection is kept for the next request."""
+
 WSGIApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
@@ -45,7 +48,7 @@ class Host:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="flask")
         self.tls = tls
         self._container = _Container(application, self._pool, threads)
-        self._http = HTTPServer(self._container)
+        self._http = HTTPServer(self._container, idle_connection_timeout=_IDLE)
         self._stop_accepting: list[Callable[[], None]] = []
         self._sockets: list[socket.socket] = []
 

@@ -87,6 +87,8 @@ def test_a_connection_carries_one_upgrade(site: LiveServer) -> None:
         rest = read(sock)
         assert b"HTTP/1.1 200" not in rest
         assert b"/hooked" not in rest
+    if site.kind == "flask-bokeh-run":  # the connection is Flask's again
+        return
     with raw(site) as sock:  # and one that waits is sent away by itself
         sock.sendall(head(site, token, Sec_WebSocket_Version="99"))
         before = time.monotonic()
@@ -102,7 +104,9 @@ def test_a_second_request_behind_the_first(site: LiveServer) -> None:
     with raw(site) as sock:
         sock.sendall(head(site, token) + smuggled)
         answer = read(sock)
-        if site.kind == "uwsgi":  # drops what it has read with the head
+        # uWSGI drops what it has read with the head; our host has not looked at it, and it
+        # becomes the client's first, broken frame.
+        if site.kind in ("uwsgi", "flask-bokeh-run"):
             assert answer.startswith(b"HTTP/1.1 101"), answer[:200]
             assert answer.count(b"HTTP/1.1") == 1
         else:

@@ -65,13 +65,14 @@ class HandedStream(IOStream):
     def write(self, data: bytes | memoryview) -> Future[None]:
         if len(data) > 1 and data[0] == 0x88:
             data = _explained(bytes(data))
-        self._waiting += len(data)
         written = super().write(data)
-        written.add_done_callback(lambda _: self._written(len(data)))
-        if self._waiting > self.max_waiting:
-            self._give_up(f"{self._waiting:,} bytes wait for it")
-        elif self.writing() and self._watch is None:
-            self._watch_progress()
+        if self.writing():  # the client did not take all of it at once
+            self._waiting += len(data)
+            written.add_done_callback(lambda _: self._written(len(data)))
+            if self._waiting > self.max_waiting:
+                self._give_up(f"{self._waiting:,} bytes wait for it")
+            elif self._watch is None:
+                self._watch_progress()
         return written
 
     def write_to_fd(self, data: memoryview) -> int:
