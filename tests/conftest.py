@@ -320,6 +320,15 @@ class Tab:
             timeout=10_000,
         )
 
+    def until_message(self, text: str) -> None:
+        """Wait until BokehJS has said something in the console."""
+
+        def said() -> bool:
+            self.page.wait_for_timeout(20)  # messages arrive while Playwright waits
+            return any(text in message for message in self.messages)
+
+        eventually(said, f"{text!r} in the console")
+
     def move_slider(self, presses: int = 1, nth: int = 0) -> None:
         """Move a slider as a person would, with the keyboard."""
         handle = self.page.locator(".noUi-handle").nth(nth)

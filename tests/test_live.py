@@ -80,7 +80,7 @@ def test_a_broken_socket_reconnects(live: Live, tab: Tab, page: str) -> None:
     tab.page.wait_for_timeout(1500)  # the token expires; the session lives
     site.post("/cut")
     eventually(lambda: site.log.count("/ws?user=ann") == 2, "the second socket")
-    eventually(lambda: site.stats()["sockets"] == 1, "the socket to be open")
+    tab.until_message("Reconnected websocket")
     tab.move_slider()
     tab.until_title(changed.replace("k=4", "k=5"))
 
@@ -93,7 +93,7 @@ def test_a_hooks_session_is_rebuilt_after_a_restart(live: Live, tab: Tab) -> Non
     tab.until_title("for ann 2024 Lyon k=4")
     first.stop()
     again = live(args=["--port", first.address.rpartition(":")[2]])
-    eventually(lambda: again.stats()["sockets"] == 1, "the page to reconnect", seconds=20)
+    tab.until_message("Reconnected websocket")
     tab.until_title("for ann 2024 Lyon")
     tab.move_slider()
     tab.until_title("for ann 2024 Lyon k=2")

@@ -136,6 +136,7 @@ def test_a_reload(live: Live, tab: Tab, config: dict[str, str], kind: str) -> No
     site.process.send_signal(signal.SIGHUP)
     assert client.close_code() == 1001
     client.close()
+    tab.until_message("Reconnected websocket")
     tab.until_title("for ann 2024 Lyon")  # a new document
     tab.move_slider()
     tab.until_title("for ann 2024 Lyon k=2")
