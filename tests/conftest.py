@@ -300,6 +300,7 @@ class Tab:
         self.forgive(
             *["WebSocket connection to", "Failed to connect", "Lost websocket", "websocket"],
             "Failed to load resource",
+            "Still in CONNECTING state",  # BokehJS sends a change while it reconnects
         )
 
     def forgive(self, *parts: str) -> None:

@@ -92,7 +92,7 @@ def test_a_hooks_session_is_rebuilt_after_a_restart(live: Live, tab: Tab) -> Non
     tab.move_slider(3)
     tab.until_title("for ann 2024 Lyon k=4")
     first.stop()
-    again = live(args=["--port", first.address.rpartition(":")[2]])
+    live(args=["--port", first.address.rpartition(":")[2]])
     tab.until_message("Reconnected websocket")
     tab.until_title("for ann 2024 Lyon")
     tab.move_slider()
