@@ -82,6 +82,7 @@ class Host:
             stream = handed_stream(client, b"", max_waiting=2**30, forget=lambda _: None)
         except (OSError, StreamClosedError):  # it has gone again
             return
+        stream.is_websocket = False
         self._http.handle_stream(stream, address)
 
 
@@ -134,8 +135,13 @@ class _Container(WSGIContainer):
         self._log(101 if taken.given else int(status.split(" ")[0]), request)
 
     def environ(self, request: HTTPServerRequest) -> dict[str, Any]:
-        own = {"SERVER_SOFTWARE": "flask bokeh run", HOSTED: None}
-        return {**super().environ(request), **own}
+        for name in list(request.headers):
+            if "_" in name:  # it would pass for the one with a hyphen, which a proxy sets
+                del request.headers[name]
+        environ = super().environ(request)
+        environ.pop("HTTP_TRANSFER_ENCODING", None)  # the body has been read
+        length = {"CONTENT_LENGTH": str(len(request.body))} if request.body else {}
+        return {**environ, **length, "SERVER_SOFTWARE": "flask bokeh run", HOSTED: None}
 
 
 def _answer(

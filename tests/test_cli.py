@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import socket
 from pathlib import Path
 
@@ -81,3 +82,32 @@ def test_run_finishes_what_it_answers(live: Live) -> None:
         eventually(lambda: "begins to sleep" in site.log, "the view")
         site.stop()
         assert page.result(10) == "slept"
+
+
+def test_run_is_a_proper_host(live: Live) -> None:
+    """Bodies, chunked ones too, arrive; a header with an underscore can't pass for another."""
+    site = live("flask-bokeh-run", "tests.live_apps.echo:create_live_app()")
+    head = f"POST /a/b?c=1 HTTP/1.1\r\nHost: {site.address}\r\nConnection: close\r\n"
+    bodies = {
+        "Content-Length: 5\r\n\r\nhello": "hello",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n": "hello",
+        "X_Forwarded_For: 1.2.3.4\r\n\r\n": "",
+    }
+    host, port = site.address.split(":")
+    for rest, body in bodies.items():
+        with socket.create_connection((host, int(port)), timeout=5) as sock:
+            sock.sendall((head + rest).encode())
+            answer = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+        assert answer.startswith("HTTP/1.1 200"), answer
+        method, path, query, headers, got = json.loads(answer.partition("\r\n\r\n")[2])
+        assert (method, path, query, got) == ("POST", "a/b", "c=1", body)
+        assert "X-Forwarded-For" not in dict(headers)
+
+
+def test_run_refuses_a_bad_host(live: Live) -> None:
+    """A Host header that makes no sense is a 400, not a connection that hangs."""
+    site = live("flask-bokeh-run", clean=False)
+    host, port = site.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: a:b\r\nConnection: close\r\n\r\n")
+        assert b" 400 " in sock.recv(100)

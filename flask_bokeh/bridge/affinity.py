@@ -129,13 +129,19 @@ class Owner:
     def _accept(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
         try:
             sender, _ = listener.accept()
-        except OSError:  # gone again, or no descriptor is left
+        except OSError:  # gone again, or no descriptor is left: then asking at once is no help
+            loop.remove_reader(listener)
+            loop.call_later(0.1, self._resume, loop, listener)
             return
         sender.setblocking(False)
         task = loop.create_task(self._receive(sender))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _: sender.close())  # also one that never began
+
+    def _resume(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
+        if listener is self._listener:
+            loop.add_reader(listener, self._accept, loop, listener)
 
     async def _receive(self, sender: socket.socket) -> None:
         descriptors: list[int] = []

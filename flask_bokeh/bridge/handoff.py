@@ -110,6 +110,7 @@ class UpgradeServer(HTTPServer):
         if stream.closed():
             return
         stream.max_waiting, stream.forget = self._max_waiting, self._streams.discard
+        stream.is_websocket = True
         self._streams.add(stream)
         rebuilt = HTTPServerRequest(
             connection=request.connection,

@@ -41,6 +41,8 @@ class HandedStream(IOStream):
         max_waiting: int,
         forget: Callable[[HandedStream], None],
     ) -> None:
+        self.is_websocket = True
+        """Whether frames are written, and not an HTTP response."""
         self.requests = 0
         """How many requests have been read from it."""
         self.forget = forget
@@ -63,7 +65,7 @@ class HandedStream(IOStream):
         return size
 
     def write(self, data: bytes | memoryview) -> Future[None]:
-        if len(data) > 1 and data[0] == 0x88:
+        if self.is_websocket and len(data) > 1 and data[0] == 0x88:
             data = _explained(bytes(data))
         written = super().write(data)
         if self.writing():  # the client did not take all of it at once
