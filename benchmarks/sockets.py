@@ -69,7 +69,7 @@ def spread(times: list[float]) -> str:
     return f"{median(times):.1f} / {quantiles(times, n=20)[-1]:.1f} / {max(times):.0f}"
 
 
-def measure(count: int) -> None:
+def measure(count: int, *, leave: bool) -> None:
     rows: list[list[str]] = []
 
     def note(what: str, pages: list[float], plots: list[float], patches: list[float]) -> None:
@@ -124,8 +124,9 @@ def measure(count: int) -> None:
         time.sleep(IDLE)
         note_all("open", sockets[:: max(1, count // 50)])
         stack.close()
-        while_ending(witness)
-        note_all("ended", [witness] * 20)
+        if not leave:
+            while_ending(witness)
+            note_all("ended", [witness] * 20)
 
     head = ["sockets", "held", "descriptors", "threads", "memory, MB"]
     print_table([*head, "page, ms", "page with a plot, ms", "slider moved, ms"], rows)
@@ -136,10 +137,11 @@ def measure(count: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sockets", type=int, nargs="?", default=300)
+    parser.add_argument("--leave", action="store_true", help="do not watch the sessions end")
     options = parser.parse_args()
     allow_many_descriptors()
     print_versions()
-    measure(options.sockets)
+    measure(options.sockets, leave=options.leave)
 
 
 if __name__ == "__main__":
