@@ -30,7 +30,10 @@ SERVERS = {
     "gunicorn gevent": (*GUNICORN, "gevent", f"{APP}()"),
     "waitress": ("-m", "waitress", "--listen", "127.0.0.1:0", "--call", APP),
     "cheroot": ("-m", "tests.live_apps.serve", "cheroot", f"{APP}()"),
-    "uWSGI": ("-m", "tests.live_apps.serve", "uwsgi", f"{APP}()"),
+    "uWSGI": (
+        *("-m", "tests.live_apps.serve", "uwsgi", f"{APP}()"),
+        *("--enable-threads", "--threads", "4"),
+    ),
     "flask bokeh run": ("-m", "flask", "--app", f"{APP}()", "bokeh", "run", "--port", "0"),
 }
 

@@ -45,10 +45,8 @@ def check() -> None:
         wrong += not good
         click.echo(f"{'ok     ' if good else 'PROBLEM'} {text}")
 
-    tell(
-        bool(settings.secret_key or state.site.secret()),
-        "a key signs the session tokens (BOKEH_SECRET_KEY or SECRET_KEY)",
-    )
+    keyed = bool(settings.secret_key or state.site.secret())
+    tell(keyed, "a key signs the session tokens (BOKEH_SECRET_KEY or SECRET_KEY)")
     if settings.transport == "same-origin":
         names = ", ".join(adapter.name for adapter in ADAPTERS)
         click.echo(f"        plots come on Flask's own port with {names} and 'flask bokeh run'")
@@ -60,7 +58,8 @@ def check() -> None:
         tell(False, str(error))
         raise SystemExit(1) from error
     tell(True, f"the Bokeh server runs on {server.url or 'a unix socket'}")
-    tell(state.folder is not None, f"workers meet in {state.folder} (BOKEH_SOCKET_DIR)")
+    if keyed:
+        tell(state.folder is not None, f"workers meet in {state.folder} (BOKEH_SOCKET_DIR)")
     for registration in sorted(state.applications, key=lambda one: one.path):
         path, begun = registration.path, time.perf_counter()
         try:

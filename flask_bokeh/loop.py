@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from tornado.ioloop import IOLoop
 
 from .errors import LoopThreadError, ServerStartError, ServerStoppedError, WaitTimeoutError
-from .native import NativeThread, new_event_loop, new_future, warm_executor
+from .native import NativeThread, new_event_loop, new_future, threads_stand_still, warm_executor
 
 __all__ = ("ServerLoop", "at_interpreter_exit", "cancel_tasks", "settle")
 
@@ -70,6 +70,11 @@ class ServerLoop:
         """
         if self.io_loop is not None:
             return
+        if threads_stand_still():
+            raise ServerStartError(
+                "uWSGI runs no threads between requests, so plots would stand still. "
+                "Start it with --enable-threads."
+            )
         ready = new_future()
         self._thread = NativeThread(lambda: self._run(ready), "flask_bokeh")
         try:

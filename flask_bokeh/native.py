@@ -23,6 +23,7 @@ __all__ = (
     "new_event_loop",
     "new_future",
     "original",
+    "threads_stand_still",
     "warm_executor",
 )
 
@@ -31,6 +32,17 @@ def gevent_patched() -> bool:
     """Whether gevent has replaced threads in this process."""
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and bool(monkey.is_module_patched("threading"))
+
+
+def threads_stand_still() -> bool:
+    """Whether this is uWSGI without ``enable-threads``, where threads run in requests only."""
+    uwsgi = sys.modules.get("uwsgi")
+    options = (
+        {str(key, "ascii") if isinstance(key, bytes) else key for key in uwsgi.opt}
+        if uwsgi
+        else None
+    )
+    return options is not None and not options & {"enable-threads", "threads"}
 
 
 def original(module: str, name: str) -> Any:

@@ -101,9 +101,13 @@ class BokehState:
 
     @property
     def folder(self) -> Path | None:
-        """Where this site's workers meet, to pass sockets on."""
+        """Where this site's workers meet, to pass sockets on; None where they can't."""
         if isinstance(self._folder, EllipsisType):
-            self._folder = private_folder(self.tokens.key, self.settings.socket_dir)
+            known = self.settings.secret_key or self.site.secret()
+            # A random key is no other worker's.
+            self._folder = (
+                private_folder(self.tokens.key, self.settings.socket_dir) if known else None
+            )
         return self._folder
 
     def passage(self, token: Token) -> Passage | None:

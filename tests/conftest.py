@@ -59,7 +59,11 @@ COMMANDS: dict[str, list[str]] = {
         "{path}",
     ],
     "cheroot": ["-m", "tests.live_apps.serve", "cheroot", "{app}"],
-    "uwsgi": ["-m", "tests.live_apps.serve", "uwsgi", "{app}"],
+    "uwsgi": [
+        *["-m", "tests.live_apps.serve", "uwsgi", "{app}"],
+        *["--enable-threads", "--threads", "4"],
+    ],
+    "uwsgi-without-threads": ["-m", "tests.live_apps.serve", "uwsgi", "{app}"],
 }
 COMMANDS["flask-bokeh-run"] = ["-m", "flask", "--app", "{app}", "bokeh", "run", "--port", "0"]
 COMMANDS["flask-bokeh-run-tls"] = [
@@ -79,9 +83,9 @@ COMMANDS["gunicorn-gevent-tls"] = [
 ]
 COMMANDS["cheroot-tls"] = [*COMMANDS["cheroot"], "{cert}", "{key}"]
 REFUSED = ("gunicorn-gevent-tls", "cheroot-tls")
-SERVERS = [kind for kind in COMMANDS if kind not in REFUSED]
+SERVERS = [kind for kind in COMMANDS if kind not in (*REFUSED, "uwsgi-without-threads")]
 _ADDRESS = re.compile(
-    r"(?:Running on|Listening at:|Serving on) https?://(127\.0\.0\.1:\d+)"
+    r"(?:Running on|Listening at:|Serving on) (?:https?://(?=127)|unix://)(\S+[\w])"
     r"|bound to TCP address (127\.0\.0\.1:\d+)"
 )
 _TROUBLE = re.compile(

@@ -7,6 +7,8 @@ import os
 import re
 import signal
 import socket
+import tempfile
+import urllib.error
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from flask import Flask
 from flask_bokeh import FlaskBokeh, HandoffError
 from flask_bokeh.bridge.servers import take
 
-from .conftest import REFUSED, SERVERS, Live, LiveServer, Tab, eventually
+from .conftest import REFUSED, SERVERS, Live, LiveServer, Tab, eventually, tokens_in
 from .sockets import connect
 
 
@@ -54,6 +56,44 @@ def test_tls_that_can_not_be_taken_over(live: Live, server: str) -> None:
         connect(site, "/hooked", site.token("/hook"))
     assert "End TLS in a proxy in front, or set BOKEH_TRANSPORT = 'port'" in site.log
     assert "Traceback" not in site.log
+
+
+def test_uwsgi_without_threads(live: Live) -> None:
+    """Plots would stand still between requests: the log says which option is missing."""
+    site = live("uwsgi-without-threads", clean=False)
+    with pytest.raises(urllib.error.HTTPError, match="500"):
+        site.get("/mine")
+    assert "Start it with --enable-threads." in site.log
+
+
+def test_a_unix_socket(live: Live) -> None:
+    """Werkzeug's server on a unix socket hands its clients over, too."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/site"
+        site = live("werkzeug", args=["--host", f"unix://{path}"])
+        assert site.address == path
+
+        def ask(request: str) -> socket.socket:
+            sock = socket.socket(socket.AF_UNIX)
+            sock.settimeout(10)
+            sock.connect(path)
+            sock.sendall(f"GET {request}".encode())
+            return sock
+
+        with ask("/hook?user=ann HTTP/1.0\r\nHost: site\r\n\r\n") as sock:
+            page = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+        upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Host": "site"}
+        upgrade |= {"Origin": "http://site", "Sec-WebSocket-Version": "13"}
+        upgrade |= {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+        upgrade |= {"Sec-WebSocket-Protocol": f"bokeh, {tokens_in(page)[0]}"}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in upgrade.items())
+        with ask(f"/bokeh/hooked/ws HTTP/1.1\r\n{lines}\r\n") as sock:
+            answer = b""
+            while b'"ACK"' not in answer:
+                chunk = sock.recv(65536)
+                assert chunk, answer
+                answer += chunk
+            assert answer.startswith(b"HTTP/1.1 101 ")
 
 
 def test_a_server_that_keeps_its_sockets(

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 import websocket
+from flask import Flask
 
-from flask_bokeh import HandoffError
+from flask_bokeh import FlaskBokeh, HandoffError
 from flask_bokeh.bridge.affinity import knock, private_folder
 
 from .conftest import Live, LiveServer, Tab, eventually
@@ -180,6 +181,17 @@ def test_a_folder_that_others_may_enter(tmp_path: Path, caplog: pytest.LogCaptur
     good.symlink_to(tmp_path)
     assert private_folder(KEY, str(tmp_path)) is None
     assert private_folder(KEY, str(tmp_path / "nowhere")) is None
+
+
+def test_no_folder_for_a_random_key(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
+    """Without a key of the site's there is nobody to meet, and nothing is left in the system."""
+    app.secret_key = None
+    app.config["BOKEH_SOCKET_DIR"] = str(tmp_path)
+    bokeh.init_app(app)
+    with app.app_context():
+        bokeh.start()
+        bokeh.stop()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

@@ -39,13 +39,12 @@ def cheroot(name: str) -> None:
 
 
 def uwsgi(name: str) -> None:
-    """uWSGI, one process."""
+    """uWSGI, one process; with more options of its own behind the name."""
     import pyuwsgi
 
     module, _, factory = name.partition(":")
-    options = ["--master", "--enable-threads", "--threads", "4", "--need-app", "--die-on-term"]
-    address = ["--http-socket", "127.0.0.1:0"]
-    pyuwsgi.run([*options, *address, "--wsgi", f"{module}:{factory}", *sys.argv[3:]])
+    options = ["--master", "--need-app", "--die-on-term", "--http-socket", "127.0.0.1:0"]
+    pyuwsgi.run([*options, "--wsgi", f"{module}:{factory}", *sys.argv[3:]])
 
 
 SERVERS: dict[str, Callable[[str], Any]] = {"cheroot": cheroot, "uwsgi": uwsgi}
