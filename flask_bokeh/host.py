@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 import ssl
 from collections.abc import Callable, Iterable
@@ -32,6 +33,7 @@ __all__ = ("Host",)
 
 logger = logging.getLogger("flask_bokeh")
 
+_HOST = re.compile(r"([^\s,/@?#:\[\]]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 _IDLE = 75.0
 """Seconds that a connection is kept for the next request."""
 
@@ -102,6 +104,9 @@ class _Container(WSGIContainer):
         await self._idle.wait()
 
     async def handle_request(self, request: HTTPServerRequest) -> None:
+        if not _HOST.fullmatch(request.host):  # Tornado would raise, and answer nothing
+            _answer(request, 400, [("Connection", "close")], b"The Host header is malformed.\n")
+            return
         if self._running >= self._most:
             _answer(request, 503, [], b"Too many requests are waiting.\n")
             return

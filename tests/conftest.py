@@ -91,8 +91,11 @@ _ADDRESS = re.compile(
 _TROUBLE = re.compile(
     r"Traceback|Error|ERROR|(?<!\*\*\* )WARNING:(?! This is a development)|Warning|warn\b"
 )
-# BokehJS sends a model again after a reconnect, to bokeh serve as well.
-_BOKEHS = re.compile(r"BokehUserWarning: reference already known")
+# BokehJS sends a model again after a reconnect, to bokeh serve as well; gunicorn 22 calls it
+# an error when it ends its workers itself.
+_OTHERS = re.compile(
+    r"BokehUserWarning: reference already known|Worker \(pid:\d+\) was sent SIGTERM!"
+)
 
 
 class LiveServer:
@@ -141,7 +144,7 @@ class LiveServer:
     def trouble(self) -> str:
         """The lines of the log that nobody wants to see in normal use."""
         return "".join(
-            line for line in self._lines if _TROUBLE.search(line) and not _BOKEHS.search(line)
+            line for line in self._lines if _TROUBLE.search(line) and not _OTHERS.search(line)
         )
 
     def get(self, path: str, **headers: str) -> str:
