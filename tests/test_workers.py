@@ -218,12 +218,33 @@ def test_another_user_is_not_served(config: dict[str, str]) -> None:
         process.kill()
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "", "x" * 100])
-def test_a_name_is_no_path(tmp_path: Path, name: str) -> None:
-    """Whatever a token says its worker is, nothing outside the folder is touched."""
-    with pytest.raises(HandoffError) as caught:
-        knock(tmp_path, name, "/x", "id")
-    assert caught.value.status == 410
+def test_a_name_is_no_path(config: dict[str, str]) -> None:
+    """Whatever a token says its worker is, nothing outside the folder is asked."""
+    folder = Path(config["BOKEH_SOCKET_DIR"]) / "inside"
+    folder.mkdir()
+    with socket.socket(socket.AF_UNIX) as outside:
+        outside.bind(str(folder.parent / "listening"))
+        outside.listen()
+        for name in ("../listening", "", "x" * 100):
+            with pytest.raises(HandoffError, match="lives in another process") as caught:
+                knock(folder, name, "/x", "id")
+            assert caught.value.status == 410
+
+
+def test_tls_is_not_passed_on(live: Live, config: dict[str, str]) -> None:
+    """Under TLS the wrong worker refuses a pulled session, and says what to do."""
+    site = live("gunicorn-sync-tls", config=config, args=["-w", "2"], clean=False)
+
+    def refused() -> bool:
+        try:
+            connect(site, "/sliders", site.token("/mine")).close()
+        except websocket.WebSocketBadStatusException as error:
+            return error.status_code == 501
+        return False
+
+    eventually(refused, "a socket that reaches the wrong worker")
+    assert "End TLS in a proxy in front, or use one worker" in site.log
+    assert "Traceback" not in site.log
 
 
 def test_hostile_knocks(live: Live, config: dict[str, str]) -> None:
