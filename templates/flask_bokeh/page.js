@@ -28,7 +28,11 @@ window.FlaskBokeh ??= (() => {
 
   async function lost(event) {
     const connection = event.connection.deref();
-    if (!connection || event.attempts === 0) return; // BokehJS tries again at once
+    if (!connection) return;
+    // Checked on BokehJS 3.9 and 3.10: if the connection breaks between the frames of a message,
+    // BokehJS takes the next connection's first frames for the rest of it, and never recovers.
+    connection._receiver = new connection._receiver.constructor();
+    if (event.attempts === 0) return; // BokehJS tries again at once
     const { element, url } = shown.get(connection.token) ?? {};
     if (!element) return;
     const headers = { "Bokeh-Session-Token": connection.token };

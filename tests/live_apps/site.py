@@ -186,10 +186,13 @@ def create_app() -> Flask:
 
     @app.post("/cut")
     def cut() -> str:
-        """Break every open socket, as a bad network would."""
+        """Break every open socket, as a bad network would: in the middle of a message."""
         server = app.extensions["bokeh"].server()
 
         async def close() -> None:
+            header = b'{"msgid": "1", "msgtype": "PATCH-DOC"}'
+            for stream in server._upgrades._streams:
+                stream.write(bytes([0x81, len(header)]) + header)
             server._upgrades.close_sockets(1001)
 
         server.loop.call(close, what="the sockets to close", timeout=5)
