@@ -57,11 +57,6 @@ class ServerLoop:
             raise ServerStoppedError("The Bokeh server's loop is not running.")
         return self._asyncio_loop
 
-    @property
-    def owned(self) -> bool:
-        """Whether the loop runs on a thread of ours."""
-        return self._thread is not None
-
     def start(self, timeout: float) -> None:
         """Start the thread and return when its loop runs. Nothing to do for a caller's loop.
 

@@ -24,6 +24,7 @@ __all__ = (
     "new_future",
     "original",
     "threads_stand_still",
+    "uwsgi_options",
     "warm_executor",
 )
 
@@ -36,13 +37,13 @@ def gevent_patched() -> bool:
 
 def threads_stand_still() -> bool:
     """Whether this is uWSGI without ``enable-threads``, where threads run in requests only."""
-    uwsgi = sys.modules.get("uwsgi")
-    options = (
-        {str(key, "ascii") if isinstance(key, bytes) else key for key in uwsgi.opt}
-        if uwsgi
-        else None
-    )
-    return options is not None and not options & {"enable-threads", "threads"}
+    return "uwsgi" in sys.modules and not uwsgi_options() & {"enable-threads", "threads"}
+
+
+def uwsgi_options() -> set[str]:
+    """The names of the options of uWSGI, which runs this process."""
+    options = sys.modules["uwsgi"].opt
+    return {key.decode() if isinstance(key, bytes) else key for key in options}
 
 
 def original(module: str, name: str) -> Any:

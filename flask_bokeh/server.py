@@ -211,7 +211,6 @@ class InProcessServer:
         self._upgrades = UpgradeServer(
             self._server.tornado, max_waiting=4 * max(self._settings.max_message_size, 2**24)
         )
-
         self._watchdog = Watchdog(
             self.loop.asyncio_loop.call_soon_threadsafe, self._settings.blocked_after
         )

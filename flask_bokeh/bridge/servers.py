@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import HandoffError
+from ..native import uwsgi_options
 from .taking import HasDescriptor, TakenClient, movable, taking
 
 __all__ = ("ADAPTERS", "HOSTED", "Adapter", "adapter_of", "hands_out", "take")
@@ -79,10 +80,7 @@ def _uwsgi_descriptor(environ: Environ) -> _Descriptor | None:
 
 
 def _uwsgi_ends_tls(environ: Environ) -> bool:
-    options = sys.modules["uwsgi"].opt
-    return environ.get("HTTPS") == "on" and b"https-socket" in {
-        key if isinstance(key, bytes) else key.encode() for key in options
-    }
+    return environ.get("HTTPS") == "on" and "https-socket" in uwsgi_options()
 
 
 # Checked on Werkzeug 3.1.9, gunicorn 27.0.1 (sync, gthread, gevent), waitress 3.0.2,
