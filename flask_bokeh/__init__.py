@@ -12,18 +12,20 @@ from .errors import (
     EmbedError,
     FlaskBokehError,
     HandoffError,
+    LimitError,
     LoopThreadError,
     NotInitializedError,
     RegistrationError,
     ServerStartError,
     ServerStoppedError,
+    SessionEndedError,
     TokenError,
     UnknownApplicationError,
     WaitTimeoutError,
 )
 from .extension import FlaskBokeh
 from .sessions import PulledSession
-from .tokens import Visit, visit
+from .visits import Visit, visit
 
 __all__ = (
     "ApplicationFailedError",
@@ -34,12 +36,14 @@ __all__ = (
     "FlaskBokeh",
     "FlaskBokehError",
     "HandoffError",
+    "LimitError",
     "LoopThreadError",
     "NotInitializedError",
     "PulledSession",
     "RegistrationError",
     "ServerStartError",
     "ServerStoppedError",
+    "SessionEndedError",
     "TokenError",
     "UnknownApplicationError",
     "Visit",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,13 +17,22 @@ from bokeh.application import Application
 from bokeh.client import ClientSession
 from bokeh.server.auth_provider import AuthModule, NullAuth
 from bokeh.server.server import Server
+from bokeh.server.session import ServerSession
 from bokeh.server.tornado import BokehTornado
 from tornado.ioloop import IOLoop
+from tornado.web import ErrorHandler
 
 from .config import Settings
 from .native import gevent_patched, warm_executor
 
-__all__ = ("HostedServer", "SignedClientSession", "make_server", "stop_server")
+__all__ = (
+    "HostedServer",
+    "SignedClientSession",
+    "discard_expired",
+    "disconnect",
+    "make_server",
+    "stop_server",
+)
 
 
 class HostedServer(Server):
@@ -71,8 +81,18 @@ def make_server(
     server: HostedServer = factory(applications, io_loop=io_loop, **keywords)
     if gevent_patched():
         _use_native_threads(server)
+    _open_sockets_only(server, applications)
     server.start()
     return server
+
+
+def _open_sockets_only(server: HostedServer, paths: Iterable[str]) -> None:
+    """On the server's own port an application has a WebSocket, and nothing that asks no token:
+    pages, scripts and files come from Flask, which asks the guards.
+    """
+    names = "|".join(re.escape(path.rstrip("/")) for path in paths)
+    rest = rf"(?:{names})(?:/?|/autoload\.js|/metadata|/static/.*)"
+    server.tornado.add_handlers(".*", [(rest, ErrorHandler, {"status_code": 404})])
 
 
 def _use_native_threads(server: HostedServer) -> None:
@@ -95,9 +115,29 @@ async def stop_server(server: HostedServer) -> None:
             return
         for session in server.get_sessions():
             session.request_expiration()
-        # The job that Bokeh runs every 17 seconds, private in name only.
-        await server.tornado._cleanup_sessions()
+        await discard_expired(server)
         server.stop()
+
+
+async def discard_expired(server: HostedServer) -> None:
+    """Destroy the sessions that nobody is connected to and whose time is over, now.
+
+    It is the job that Bokeh runs every 17 seconds, private in name only.
+    """
+    await server.tornado._cleanup_sessions()
+
+
+def disconnect(session: ServerSession, code: int, reason: str) -> None:
+    """Close the WebSockets of a session, without waiting for what the clients say to it.
+
+    Bokeh keeps a session's connections, and their WebSocket handlers, in private attributes.
+    """
+    for connection in list(session._subscribed_connections):
+        handler: Any = connection._socket
+        websocket = handler.ws_connection
+        handler.close(code, reason)
+        if websocket is not None:
+            websocket.stream.close()
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def check() -> None:
         wrong += not good
         click.echo(f"{'ok     ' if good else 'PROBLEM'} {text}")
 
-    keyed = bool(settings.secret_key or state.site.secret())
+    keyed = bool(settings.secret_key or state.site.secrets())
     tell(keyed, "a key signs the session tokens (BOKEH_SECRET_KEY or SECRET_KEY)")
     if settings.transport == "same-origin":
         names = ", ".join(adapter.name for adapter in ADAPTERS)

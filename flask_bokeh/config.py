@@ -16,7 +16,8 @@ from typing import Any, Literal
 from bokeh.settings import settings as bokeh_settings
 
 from .errors import ConfigError
-from .server_options import check_option, suggestion
+from .server_options import suggestion
+from .setting_checks import CHECKS
 
 __all__ = ("Settings",)
 
@@ -37,14 +38,20 @@ class Settings:
     transport: Literal["same-origin", "port"] = "same-origin"
     """How a browser reaches the Bokeh server: on Flask's own port, or on a port of its own."""
 
-    secret_key: bytes | None = field(default=None, repr=False)
-    """Signs session tokens. Without it a key is derived from the site's ``SECRET_KEY``."""
+    secret_key: tuple[bytes, ...] = field(default=(), repr=False)
+    """Signs session tokens. To change it, give a list: the first key signs, the others are good
+    until their tokens have ended. Without it keys are derived from the site's ``SECRET_KEY`` and
+    ``SECRET_KEY_FALLBACKS``."""
 
     token_expiration: float = 300.0
-    """Seconds for which a token opens a session. A page that is still open renews its own."""
+    """Seconds for which a token opens a session, if it is bound to nobody, or on the Bokeh server's
+    own port. One that is bound is renewed for the user, or the browser, who asked for its page."""
 
     token_max_age: float = 86_400.0
-    """Seconds after which a page's token is no longer renewed and the page must be reloaded."""
+    """Seconds after which a page's token is good for nobody, and the page must be reloaded."""
+
+    bind_browser: bool = True
+    """Whether the token of a visitor without a user is bound to their browser, by a cookie."""
 
     max_arguments_size: int = 2048
     """Bytes that ``arguments`` and ``data`` of a session may take together, as JSON."""
@@ -74,11 +81,28 @@ class Settings:
     max_message_size: int = 20 * 1024 * 1024
     """Bytes that one WebSocket message may have."""
 
+    max_sessions: int | None = 1000
+    """Sessions that one process may hold; None for any number. So with the next three."""
+
+    max_sessions_per_user: int | None = 250
+    """Sessions of one user, or of one browser without a user, in one process."""
+
+    max_sessions_per_address: int | None = None
+    """Sessions from one client address in one process. A company, or a proxy without
+    werkzeug's ``ProxyFix``, is one address."""
+
+    max_session_rate: int | None = 600
+    """Sessions that one user, or one address without a user, may open in a minute."""
+
     allow_ws_origin: tuple[str, ...] = ()
     """Other origins (``https://host:port``) whose pages may open a WebSocket to this site."""
 
     allow_missing_origin: bool = False
     """Whether clients that send no ``Origin`` (they are not browsers) may open a WebSocket."""
+
+    csp_nonce: Callable[[], str] | None = None
+    """Gives the nonce of the request for a Content-Security-Policy. By default the Jinja global
+    ``csp_nonce``, which Flask-Talisman provides."""
 
     resources: str = "server"
     """Where BokehJS comes from: ``server`` (this site), ``cdn`` or ``inline``."""
@@ -138,7 +162,7 @@ class Settings:
                     value = config[key]
                 elif (value := _from_environment(name)) is None:
                     continue
-                values[name] = _CHECKS[name](value)
+                values[name] = CHECKS[name](value)
             except (ValueError, TypeError) as error:
                 shown = "<hidden>" if name in _SECRETS else repr(value)
                 problems.append(f"{key} is {shown}: {error}.")
@@ -191,115 +215,5 @@ def _check_key(key: str) -> str | None:
     return f"{key} is not a setting.{suggestion(key, [key_of(name) for name in _FIELDS])}"
 
 
-# --- checks: return the value to use, or raise with what would be right ------------------
-
-
-def _prefix(value: Any) -> str:
-    if not isinstance(value, str) or not value.startswith("/") or value.strip("/") == "":
-        raise ValueError("expected a path such as '/bokeh'")
-    return value.rstrip("/")
-
-
-def _one_of(*accepted: str) -> Callable[[Any], str]:
-    def check(value: Any) -> str:
-        if value not in accepted:
-            raise ValueError(f"expected one of {', '.join(map(repr, accepted))}")
-        return str(value)
-
-    return check
-
-
-def _seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
-        raise ValueError("expected a number of seconds greater than 0")
-    return float(value)
-
-
-def _bytes_count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-        raise ValueError("expected a whole number of bytes greater than 0")
-    return value
-
-
-def _secret(value: Any) -> bytes:
-    raw = value.encode() if isinstance(value, str) else value
-    if not isinstance(raw, bytes) or len(raw) < 16:
-        raise ValueError("expected a random string of 16 characters or more")
-    return raw
-
-
-def _boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("expected True or False")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("expected a string")
-    return value
-
-
-def _optional_text(value: Any) -> str | None:
-    return None if value is None else _text(value)
-
-
-def _origins(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = value.split(",")
-    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise ValueError("expected a list of origins such as 'https://example.org'")
-    if any("*" in item for item in value):
-        raise ValueError("'*' would let every site on the web use your visitors' sessions")
-    return tuple(item.strip() for item in value)
-
-
-def _ico(value: Any) -> str:
-    return str(bokeh_settings.ico_path(_text(value)))
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise ValueError("expected a dict with strings as keys")
-    return dict(value)
-
-
-def _server_options(value: Any) -> Mapping[str, Any]:
-    options = _mapping(value)
-    for name in options:
-        check_option(name)
-    return options
-
-
-_CHECKS: dict[str, Callable[[Any], Any]] = {
-    "applications": _mapping,
-    "url_prefix": _prefix,
-    "transport": _one_of("same-origin", "port"),
-    "secret_key": _secret,
-    "token_expiration": _seconds,
-    "token_max_age": _seconds,
-    "max_arguments_size": _bytes_count,
-    "pull_transport": _one_of("direct", "client"),
-    "pull_timeout": _seconds,
-    "start_timeout": _seconds,
-    "stop_timeout": _seconds,
-    "blocked_after": _seconds,
-    "socket_dir": _optional_text,
-    "unused_session_lifetime": _seconds,
-    "max_message_size": _bytes_count,
-    "allow_ws_origin": _origins,
-    "allow_missing_origin": _boolean,
-    "resources": _one_of("server", "server-dev", "cdn", "inline"),
-    "minified": _boolean,
-    "log_level": _one_of("trace", "debug", "info", "warn", "error", "fatal"),
-    "auth_module": _optional_text,
-    "cookie_secret": _optional_text,
-    "xsrf_cookies": _boolean,
-    "ico_path": _ico,
-    "ssl_certfile": _optional_text,
-    "ssl_keyfile": _optional_text,
-    "ssl_password": _optional_text,
-    "server_options": _server_options,
-}
 _FIELDS = tuple(item.name for item in fields(Settings))
 _SECRETS = frozenset(item.name for item in fields(Settings) if not item.repr)

@@ -12,55 +12,33 @@ import logging
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from html import escape
+from typing import TYPE_CHECKING, Any
 
 from bokeh.application import Application
+from bokeh.application.application import SessionContext
 from bokeh.core.templates import FILE
 from bokeh.models.widgets import Div
 
 from .errors import (
     ApplicationFailedError,
-    RegistrationError,
+    LimitError,
     ScriptError,
     ServerStoppedError,
+    SessionEndedError,
     TokenError,
 )
-from .registry import check_path
-from .tokens import Visit, is_pulled, visit
+from .limits import Limits
+from .visits import Visit, token_of
 
 if TYPE_CHECKING:
     from bokeh.document import Document
 
-__all__ = ("Hook", "Hooks", "HostedApplication")
+__all__ = ("Hook", "HostedApplication")
 
 logger = logging.getLogger("flask_bokeh")
 
 Hook = Callable[["Document", Visit], Any]
-H = TypeVar("H", bound=Hook)
-
-
-class Hooks:
-    """The ``customize`` hooks, in the order of their registration."""
-
-    def __init__(self) -> None:
-        self._hooks: list[tuple[str | None, Hook]] = []
-
-    def add(self, path: str | None, hook: H) -> H:
-        """:raises RegistrationError: for a bad path or something that can't be called."""
-        if path is not None:
-            check_path(path)
-        if not callable(hook):
-            raise RegistrationError(f"A customize hook must be a function, not {hook!r}.")
-        self._hooks.append((path, hook))
-        return hook
-
-    def for_path(self, path: str) -> list[Hook]:
-        """The hooks of one application, and those of every application."""
-        return [hook for wanted, hook in self._hooks if wanted is None or wanted == path]
-
-    def paths(self) -> set[str]:
-        """The paths that hooks were registered for."""
-        return {path for path, _ in self._hooks if path is not None}
 
 
 class HostedApplication(Application):
@@ -76,6 +54,7 @@ class HostedApplication(Application):
         path: str,
         application: Application,
         hooks: list[Hook],
+        limits: Limits,
         *,
         context: Callable[[], AbstractContextManager[Any]],
         report: Callable[[ApplicationFailedError], str],
@@ -87,6 +66,7 @@ class HostedApplication(Application):
         super().__init__(*application.handlers, metadata=application.metadata)
         self._path = path
         self._hooks = hooks
+        self._limits = limits
         self._context = context
         self._report = report
         self._expected: set[str] = set()
@@ -104,12 +84,21 @@ class HostedApplication(Application):
         except (Exception, SystemExit) as error:  # noqa: BLE001  # reported by _fail
             self._fail(doc, error)
 
+    async def on_session_destroyed(self, session_context: SessionContext) -> None:
+        """Bokeh calls it when a session has ended, on the IOLoop's thread."""
+        try:
+            await super().on_session_destroyed(session_context)
+        finally:
+            self._limits.destroyed(str(session_context.id))
+
     def _admit(self, doc: Document) -> None:
         """Refuse what a browser should not get by way of a port that skips Flask's views."""
-        if visit(doc).path != self._path:
+        token = token_of(doc)
+        if token.visit.path != self._path:
             raise TokenError("The session token is of another application.")
-        if is_pulled(doc) and visit(doc).session_id not in self._expected:
+        if token.worker is not None and token.visit.session_id not in self._expected:
             raise ServerStoppedError("This pulled session has ended. Reload the page.")
+        self._limits.created(token)
 
     @contextmanager
     def expecting(self, session_id: str) -> Iterator[None]:
@@ -136,7 +125,7 @@ class HostedApplication(Application):
     def _customize(self, doc: Document) -> None:
         for hook in self._hooks:
             try:
-                hook(doc, visit(doc))
+                hook(doc, token_of(doc).visit)
             except (Exception, SystemExit) as error:
                 name = getattr(hook, "__qualname__", repr(hook))
                 culprit = f"The hook {name} of {self._path}"
@@ -158,9 +147,14 @@ class HostedApplication(Application):
         doc.template_variables.clear()
         if doc.session_context is not None and doc.session_context.id in self._expected:
             return  # the view gets the exception, and Flask reports it from there
+        doc.add_root(Div(text=self._box(failure, error), sizing_mode="stretch_width"))
+
+    def _box(self, failure: ApplicationFailedError, error: BaseException) -> str:
+        """HTML that tells the visitor."""
+        if isinstance(error, LimitError | SessionEndedError):  # nothing has failed
+            return escape(str(error))
         try:
-            html = self._report(failure)
+            return self._report(failure)
         except Exception:  # a site's own template may fail, too
             logger.exception("The box that tells of an error could not be made.")
-            html = "This plot could not be made."
-        doc.add_root(Div(text=html, sizing_mode="stretch_width"))
+            return "This plot could not be made."

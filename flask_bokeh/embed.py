@@ -8,15 +8,15 @@ changes here. Works with strings and Bokeh objects only; the markup around them 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from html import escape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from bokeh.core.templates import AUTOLOAD_JS
+from bokeh.core.templates import AUTOLOAD_JS, get_env
 from bokeh.embed.bundle import Bundle, Script, bundle_for_objs_and_resources, extension_dirs
-from bokeh.embed.elements import script_for_render_items
-from bokeh.embed.server import server_html_page_for_session
+from bokeh.embed.elements import html_page_for_render_items, script_for_render_items
 from bokeh.embed.util import RenderItem
 from bokeh.model import Model
 from bokeh.resources import Resources
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = (
     "Assets",
+    "PageParts",
     "Place",
     "assets",
     "autoload_script",
@@ -51,6 +52,18 @@ class Assets:
     js_raw: tuple[str, ...]
     css_files: tuple[str, ...]
     css_raw: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PageParts:
+    """What a page of an application gets from the request."""
+
+    token: str = field(repr=False)
+    resources: str
+    """The markup that loads BokehJS."""
+    nonce: str = field(repr=False)
+    app_url: str
+    state_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +106,10 @@ def show_script(
     :param places: where each root goes; without it, all go into the element.
     """
     item = _render_item(token, None if places else element_id, places)
+    return _show(item, app_url, server_url, state_url)
+
+
+def _show(item: RenderItem, app_url: str, server_url: str | None, state_url: str) -> str:
     values = (item.to_json(), app_url, server_url, state_url)
     arguments = ",".join(htmlsafe_json_dumps(value, separators=(",", ":")) for value in values)
     return f"FlaskBokeh.show({arguments})"
@@ -133,17 +150,34 @@ def autoload_script(
     return str(AUTOLOAD_JS.render(bundle=bundle, elementid=element_id))
 
 
-def page(settings: Settings, session: ServerSession, root_url: str) -> str:
+def page(session: ServerSession, parts: PageParts) -> str:
     """The page of an application: its own template, or Bokeh's, around its document."""
     document = session.document
-    html = server_html_page_for_session(
-        session,
-        resources=_resources(settings.resources, settings.minified, settings.log_level, root_url),
-        title=document.title,
-        template=document.template,
+    item = RenderItem(token=parts.token, roots=document.roots, use_for_title=True)
+    script = _show(item, parts.app_url, None, parts.state_url)
+    html = html_page_for_render_items(
+        (parts.resources, ""),
+        {},
+        [item],
+        document.title,
+        template=_WithNonce(document.template, script, parts.nonce),  # type: ignore[arg-type]
         template_variables=document.template_variables,
     )
     return str(html)
+
+
+class _WithNonce:
+    """A template of Bokeh's or an application's, with our script in place of Bokeh's own."""
+
+    def __init__(self, template: Any, script: str, nonce: str) -> None:
+        if isinstance(template, str):  # as Bokeh does it
+            template = get_env().from_string("{% extends base %}\n" + template)
+        self._template = template
+        attribute = f' nonce="{escape(nonce)}"' if nonce else ""
+        self._more = {"plot_script": f"<script{attribute}>{script}</script>", "csp_nonce": nonce}
+
+    def render(self, context: dict[str, Any]) -> str:
+        return str(self._template.render(context | self._more))
 
 
 def new_element_id() -> str:

@@ -36,7 +36,7 @@ class NotInitializedError(FlaskBokehError, RuntimeError):
 
 
 class RegistrationError(FlaskBokehError, ValueError):
-    """An application or a hook was registered in a way that can't work."""
+    """An application, a hook or a guard was registered in a way that can't work."""
 
 
 class UnknownApplicationError(FlaskBokehError, LookupError):
@@ -123,7 +123,26 @@ class LoopThreadError(FlaskBokehError, RuntimeError):
 
 
 class TokenError(FlaskBokehError, ValueError):
-    """A session token is malformed, forged, too old, or of another application."""
+    """A session token is malformed, forged, too old, of another application or of somebody else."""
+
+
+class LimitError(FlaskBokehError, RuntimeError):
+    """There are as many sessions as a limit allows. In a view it becomes a 503.
+
+    The message is for visitors, and names no setting.
+
+    :ivar setting: the key of the limit, such as ``BOKEH_MAX_SESSIONS``.
+    :ivar limit: its value.
+    """
+
+    def __init__(self, name: str, limit: int | None, message: str) -> None:
+        self.setting = f"BOKEH_{name.upper()}"
+        self.limit = limit
+        super().__init__(message)
+
+
+class SessionEndedError(FlaskBokehError, RuntimeError):
+    """The session has been ended, by ``close_sessions`` or a logout."""
 
 
 class ArgumentsError(FlaskBokehError, ValueError):

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import inspect
-import re
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial, wraps
-from pathlib import Path
+from functools import wraps
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, current_app
 from markupsafe import Markup
 
-from .bridge.views import make_blueprint, visible_headers
-from .cli import commands
-from .config import Settings
-from .customize import Hook, Hooks
-from .embed import url_path
-from .errors import EmbedError, NotInitializedError, ServerStoppedError
-from .registry import Registry, Source
+from .access import Access, on_logout
+from .errors import (
+    EmbedError,
+    NotInitializedError,
+    WaitTimeoutError,
+)
+from .registry import ByPath, Registry, Source
 from .sessions import PulledSession
-from .state import BokehState, Site
+from .state import BokehState
 from .templating import (
-    BokehTags,
-    error_box,
-    holds_token,
     pulled_in_request,
     render_resources,
     render_session,
-    template_folder,
+    server_url,
 )
+from .wiring import wire
 
 if TYPE_CHECKING:
     from bokeh.model import Model
@@ -39,8 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ("FlaskBokeh",)
 
+logger = logging.getLogger("flask_bokeh")
+
 F = TypeVar("F", bound=Callable[..., Any])
-H = TypeVar("H", bound=Hook)
 
 
 class FlaskBokeh:
@@ -57,8 +55,8 @@ class FlaskBokeh:
     def __init__(self, app: Flask | None = None, **options: Any) -> None:
         self._options = options
         self._registry = Registry()
-        self._hooks = Hooks()
-        self._user_loader: Callable[[], str | None] = lambda: None
+        self._hooks: ByPath = ByPath("customize")
+        self._access = Access()
         if app is not None:
             self.init_app(app)
 
@@ -75,34 +73,15 @@ class FlaskBokeh:
                 f"The Flask application {app.import_name!r} has flask_bokeh already. "
                 "Call init_app once, on one FlaskBokeh instance."
             )
-        settings = Settings.load(app.config, self._options)
-        state = BokehState(
-            settings,
-            Site(
-                root=Path(app.root_path),
-                context=app.app_context,
-                secret=lambda: app.secret_key,
-                user=self._user,
-                headers=visible_headers,
-                report=partial(error_box, app),
-            ),
-            self._registry,
-            self._hooks,
-        )
-        state.applications  # noqa: B018  # complains now about BOKEH_APPLICATIONS
+        state = wire(app, self._options, self._registry, self._hooks, self._access)
         app.extensions["bokeh"] = state
-        app.register_blueprint(
-            make_blueprint(state, template_folder()), url_prefix=settings.url_prefix
-        )
-        app.cli.add_command(commands)
-        app.after_request(_never_store_tokens)
-        app.jinja_env.add_extension(BokehTags)
         app.jinja_env.globals.update(
             server_document=self.server_document,
             server_session=self.server_session,
             bokeh_resources=self.resources,
             _bokeh_tag=self._tag,
         )
+        on_logout(app, self._logged_out)
 
     # --- registrations --------------------------------------------------------------------
 
@@ -131,7 +110,7 @@ class FlaskBokeh:
         """
         self._registry.add(path, source, page=page)
 
-    def customize(self, path: str | None = None) -> Callable[[H], H]:
+    def customize(self, path: str | None = None) -> Callable[[F], F]:
         """Register a hook ``f(doc, visit)`` that runs when a session is created.
 
         It runs after the application, once a session, in an application context, in the
@@ -141,10 +120,25 @@ class FlaskBokeh:
         """
         return lambda hook: self._hooks.add(path, hook)
 
-    def user_loader(self, function: Callable[[], str | None]) -> Callable[[], str | None]:
-        """Register the function that says who is asking: ``f() -> str or None``, in a request."""
-        self._user_loader = function
+    def user_loader(self, function: F) -> F:
+        """Register the function that says who is asking: ``f() -> str or None``, in a request.
+
+        A session is for the user whose page it is on: they are asked for again when the browser
+        opens its WebSocket. By default it is Flask-Login's user.
+        """
+        self._access.user_loader = function
         return function
+
+    def guard(self, path: str | None = None) -> Callable[[F], F]:
+        """Register a check ``f()`` or ``f(visit)`` of who may see an application.
+
+        It runs when a page shows the application, and again when the browser opens its
+        WebSocket. It returns True, False for a 403, or a response such as a redirect; or it
+        aborts. Flask-Login's ``login_required`` works under it.
+
+        :param path: the application; None for every application.
+        """
+        return lambda function: self._access.guards.add(path, function)
 
     # --- sessions -------------------------------------------------------------------------
 
@@ -165,9 +159,11 @@ class FlaskBokeh:
 
         :param arguments: strings for the application, as :attr:`Visit.arguments`.
         :param data: JSON values for the application, as :attr:`Visit.data`.
-        :param user: who visits; by default, whom the ``user_loader`` names.
+        :param user: who visits, as the application sees it; by default, who is asking. Only who
+            is asking can open the session.
         :param transport: ``direct`` or ``client``; by default ``BOKEH_PULL_TRANSPORT``.
         :raises ApplicationFailedError: if the application or a hook raised.
+        :raises LimitError: if there are too many sessions; unless caught, it is a 503.
         :raises WaitTimeoutError: if it takes longer than ``BOKEH_PULL_TIMEOUT`` seconds.
         """
         state = _state()
@@ -175,7 +171,7 @@ class FlaskBokeh:
             path,
             arguments=arguments,
             data=data,
-            user=state.site.user() if isinstance(user, EllipsisType) else user,
+            user=user,
             transport=transport,
         ) as session:
             pulled_in_request().append(session)
@@ -211,6 +207,17 @@ class FlaskBokeh:
 
         return decorate
 
+    def close_sessions(self, *, user: str) -> int:
+        """End the live sessions of a user in all workers of this machine, and say how many.
+
+        Those that the user's pages opened, and those that were pulled for the user. In an
+        application context; not on the server's own loop. The pages try to come back at once,
+        and are judged anew. Flask-Login's ``logout_user`` does this by itself.
+
+        :raises WaitTimeoutError: if an application blocks the loop; they end when it is free.
+        """
+        return _state().close_sessions(user)
+
     # --- markup ---------------------------------------------------------------------------
 
     def server_document(
@@ -228,8 +235,8 @@ class FlaskBokeh:
         :raises ArgumentsError: if arguments or data can't travel in a token.
         """
         state = _state()
-        token = state.new_token(path, arguments=arguments, data=data, user=state.site.user())
-        return render_session(state.settings, token, server_url=_server_url(state))
+        token = state.new_token(path, arguments=arguments, data=data)
+        return render_session(state.settings, token, server_url=server_url(state))
 
     def server_session(self, session: PulledSession, *, model: Model | None = None) -> Markup:
         """The markup that shows a pulled session. In the request that pulled it.
@@ -243,7 +250,7 @@ class FlaskBokeh:
         return render_session(
             state.settings,
             session.token,
-            server_url=_server_url(state),
+            server_url=server_url(state),
             pulled=session,
             model=model,
         )
@@ -277,8 +284,13 @@ class FlaskBokeh:
         """Like :meth:`stop`, on the server's own loop."""
         await _state().stop_async()
 
-    def _user(self) -> str | None:
-        return self._user_loader()
+    def _logged_out(self, app: Flask, **_: Any) -> None:
+        user = self._access.user()
+        if user is not None:
+            try:
+                self.close_sessions(user=user)
+            except WaitTimeoutError as error:  # a logout must not fail for that
+                logger.warning("After a logout: %s", error)
 
     def _tag(self, what: object = None, **keywords: Any) -> Markup:
         """``{% bokeh %}``."""
@@ -307,22 +319,3 @@ def _state() -> BokehState:
     if not isinstance(state, BokehState):
         raise NotInitializedError()
     return state
-
-
-def _server_url(state: BokehState) -> str | None:
-    """Where browsers find the server, if that is not Flask's own port."""
-    if state.settings.transport == "same-origin":
-        return None
-    port = state.server().port
-    if port is None:
-        raise ServerStoppedError("BOKEH_TRANSPORT is 'port', but the server is on a unix socket.")
-    scheme = "https" if state.settings.ssl_certfile else "http"
-    host = re.sub(r":\d+$", "", request.host)
-    return url_path(f"{scheme}://{host}:{port}")
-
-
-def _never_store_tokens(response: Response) -> Response:
-    """A page with a token in it must not come out of a cache for somebody else."""
-    if holds_token():
-        response.headers["Cache-Control"] = "no-store"
-    return response

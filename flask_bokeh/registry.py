@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bokeh.application import Application
 from bokeh.application.handlers import FunctionHandler
@@ -17,7 +17,9 @@ from bokeh.command.util import build_single_handler_application
 
 from .errors import ApplicationLoadError, RegistrationError, UnknownApplicationError
 
-__all__ = ("Registration", "Registry", "check_path", "load")
+__all__ = ("ByPath", "Registration", "Registry", "load")
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 Source = str | Path | Application | Callable[..., Any]
 
@@ -96,6 +98,37 @@ class Registry:
 
     def __contains__(self, path: object) -> bool:
         return path in self._items
+
+
+class ByPath:
+    """Functions for one application or for all, in the order of their registration."""
+
+    def __init__(self, kind: str) -> None:
+        """:param kind: what registers them, for errors: ``customize`` or ``guard``."""
+        self._kind = kind
+        self._items: list[tuple[str | None, Callable[..., Any]]] = []
+
+    def add(self, path: str | None, function: F) -> F:
+        """:raises RegistrationError: for a bad path or something that can't be called."""
+        if path is not None:
+            check_path(path)
+        if not callable(function):
+            raise RegistrationError(f"{self._kind} takes a function, not {function!r}.")
+        self._items.append((path, function))
+        return function
+
+    def for_path(self, path: str) -> list[Callable[..., Any]]:
+        """The functions of one application, and those of every application."""
+        return [function for wanted, function in self._items if wanted is None or wanted == path]
+
+    def check(self, applications: Registry) -> None:
+        """:raises RegistrationError: if one is for a path where no application is."""
+        for path, _ in self._items:
+            if path is not None and path not in applications:
+                known = ", ".join(sorted(item.path for item in applications)) or "none"
+                raise RegistrationError(
+                    f"{self._kind}({path!r}) has no application. Registered: {known}."
+                )
 
 
 def check_path(path: object) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,14 +21,21 @@ from bokeh.server.contexts import ApplicationContext
 from bokeh.server.session import ServerSession
 from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPServerRequest, RequestStartLine
 
-from .bokeh_compat import HostedServer, make_server, stop_server
-from .bridge.affinity import Owner
+from .bokeh_compat import (
+    HostedServer,
+    discard_expired,
+    disconnect,
+    make_server,
+    stop_server,
+)
 from .bridge.handoff import UpgradeServer
+from .bridge.owner import Owner
 from .bridge.taking import TakenClient
 from .config import Settings
 from .errors import FlaskBokehError, ServerStartError, ServerStoppedError
+from .limits import Limits, Seat
 from .loop import ServerLoop, settle
-from .tokens import Token
+from .visits import Token
 from .watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -42,8 +49,12 @@ logger = logging.getLogger("flask_bokeh")
 class InProcessServer:
     """A running Bokeh server. Belongs to the process that started it."""
 
-    def __init__(self, loop: ServerLoop, settings: Settings, folder: Path | None) -> None:
+    def __init__(
+        self, loop: ServerLoop, settings: Settings, limits: Limits, folder: Path | None
+    ) -> None:
         self.loop = loop
+        self.limits = limits
+        """Who has how many sessions here."""
         self.worker = secrets.token_urlsafe(9)
         """A random id of this process, for tokens of sessions that live only here."""
         self._settings = settings
@@ -52,12 +63,14 @@ class InProcessServer:
         self._watchdog: Watchdog | None = None
         self._server: HostedServer | None = None
         self._upgrades: UpgradeServer | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
     def start(
         cls,
         applications: Mapping[str, Application],
         settings: Settings,
+        limits: Limits,
         key: bytes,
         io_loop: IOLoop | None = None,
         folder: Path | None = None,
@@ -70,7 +83,7 @@ class InProcessServer:
         :raises ServerStartError: with the cause, within ``BOKEH_START_TIMEOUT`` seconds.
         """
         loop = ServerLoop(io_loop)
-        self = cls(loop, settings, folder)
+        self = cls(loop, settings, limits, folder)
         try:
             loop.start(settings.start_timeout)
             if loop.on_loop_thread() or not loop.is_running():
@@ -163,6 +176,35 @@ class InProcessServer:
             client.close()
             raise
 
+    async def close_sessions(self, user: str, digests: Collection[str]) -> int:
+        """End the sessions of a user. On the loop.
+
+        Returns within a second; a session whose application is busy ends when it is done.
+
+        :param digests: what tokens that the user asked for are bound to.
+        :returns: how many.
+        """
+        seats = self.limits.end(user, digests)
+        ending = asyncio.ensure_future(self._end(seats))
+        self._tasks.add(ending)
+        ending.add_done_callback(self._tasks.discard)
+        await asyncio.wait([ending], timeout=1)
+        return len(seats)
+
+    async def _end(self, seats: list[Seat]) -> None:
+        deadline = time.monotonic() + 60
+        while seats := [seat for seat in seats if self.limits.holds(seat)]:
+            if self._server is None or time.monotonic() > deadline:
+                break
+            for seat in seats:
+                # Not there yet while its document is filled; back again if a browser was quick.
+                session = self.find_session(seat.path, seat.session_id)
+                if session is not None:
+                    disconnect(session, 1008, "the session has been ended")
+                    session.request_expiration()
+            await asyncio.sleep(0.01)
+            await discard_expired(self._running())
+
     def stop(self) -> None:
         """Close the sockets, run the hooks, end the thread. Not from the loop's thread.
 
@@ -224,7 +266,7 @@ class InProcessServer:
         def holds(path: str, session_id: str) -> bool:
             return self.find_session(path, session_id) is not None
 
-        owner = Owner(folder, self.worker, holds, upgrades.adopt)
+        owner = Owner(folder, self.worker, holds, upgrades.adopt, self.close_sessions)
         try:
             owner.open(self.loop.asyncio_loop)
         except OSError as error:

@@ -26,7 +26,7 @@ from .errors import FlaskBokehError, ServerStoppedError, WaitTimeoutError
 from .loop import cancel_tasks
 from .native import new_future
 from .server import InProcessServer
-from .tokens import Token
+from .visits import Token
 
 if TYPE_CHECKING:
     from bokeh.document import Document

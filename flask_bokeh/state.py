@@ -1,7 +1,8 @@
 """What one Flask application has of flask_bokeh: made by ``init_app``, found in
 ``app.extensions["bokeh"]``.
 
-It knows no Flask: what it needs from the site it gets as functions. The server is started on
+It knows no Flask: what it needs from the site it gets as functions. Every token is minted and
+every token is admitted here, so this is where access is decided. The server is started on
 first use, once in each process, so it survives a fork (gunicorn's workers, ``--preload``), the
 reloader and several applications in a process.
 """
@@ -13,53 +14,37 @@ import os
 import secrets
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
-from .bridge.affinity import Passage, knock, private_folder
+from .bridge.affinity import Passage, close_elsewhere, knock, private_folder
 from .config import Settings
-from .customize import Hooks, HostedApplication
+from .customize import HostedApplication
 from .errors import (
-    ApplicationFailedError,
     HandoffError,
-    RegistrationError,
     ServerStartError,
+    TokenError,
     WaitTimeoutError,
 )
+from .limits import Limits
 from .loop import at_interpreter_exit
-from .registry import Registry, load
+from .registry import ByPath, Registry, load
 from .server import InProcessServer
 from .sessions import PulledSession, pull_client, pull_direct
-from .tokens import Token, TokenIssuer, derive_key
+from .site import Site
+from .tokens import TokenIssuer, derive_key
+from .visits import Asker, Token
 
 if TYPE_CHECKING:
     from tornado.ioloop import IOLoop
 
-__all__ = ("BokehState", "Site")
+__all__ = ("BokehState",)
 
 logger = logging.getLogger("flask_bokeh")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """What the Flask application gives."""
-
-    root: Path
-    """The folder that files of applications are relative to."""
-    context: Callable[[], AbstractContextManager[Any]]
-    """Makes an application context."""
-    secret: Callable[[], str | bytes | None]
-    """The site's ``SECRET_KEY``."""
-    user: Callable[[], str | None]
-    """Who is asking, in a request."""
-    headers: Callable[[], Mapping[str, str]]
-    """The headers of the request that an application may see."""
-    report: Callable[[ApplicationFailedError], str]
-    """Logs a failure and returns the HTML of its box."""
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -69,7 +54,8 @@ class BokehState:
     settings: Settings
     site: Site
     registry: Registry
-    hooks: Hooks
+    hooks: ByPath
+    guards: ByPath
     _server: InProcessServer | None = field(default=None, repr=False)
     _owner: int = field(default=0, repr=False)
     _issuer: TokenIssuer | None = field(default=None, repr=False)
@@ -92,7 +78,7 @@ class BokehState:
             with self._locked():
                 if self._issuer is None:
                     self._issuer = TokenIssuer(
-                        key=self._key(),
+                        keys=self._keys(),
                         expiration=self.settings.token_expiration,
                         max_age=self.settings.token_max_age,
                         max_arguments_size=self.settings.max_arguments_size,
@@ -103,7 +89,7 @@ class BokehState:
     def folder(self) -> Path | None:
         """Where this site's workers meet, to pass sockets on; None where they can't."""
         if isinstance(self._folder, EllipsisType):
-            known = self.settings.secret_key or self.site.secret()
+            known = self.settings.secret_key or self.site.secrets()
             # A random key is no other worker's.
             self._folder = (
                 private_folder(self.tokens.key, self.settings.socket_dir) if known else None
@@ -117,10 +103,10 @@ class BokehState:
         """
         if token.worker is None:
             return None
-        server, visit = self._server, token.visit
-        if server is None or self._owner != os.getpid() or server.worker != token.worker:
+        server, visit = self._running(), token.visit
+        if server is None or server.worker != token.worker:
             return knock(self.folder, token.worker, visit.path, visit.session_id)
-        if server.find_session(visit.path, visit.session_id) is None:
+        if not self._lives(token):
             raise HandoffError("The pulled session has ended.", 410)
         return None
 
@@ -129,10 +115,7 @@ class BokehState:
 
         :raises ServerStartError: with the cause, within ``BOKEH_START_TIMEOUT`` seconds.
         """
-        server = self._server
-        if server is not None and self._owner == os.getpid():
-            return server
-        return self.start()
+        return self._running() or self.start()
 
     def start(self, io_loop: IOLoop | None = None) -> InProcessServer:
         """Start the server now.
@@ -143,8 +126,9 @@ class BokehState:
         key = self.tokens.key
         with self._locked():
             if self._server is None or self._owner != os.getpid():
+                limits = Limits(self.settings)
                 server = InProcessServer.start(
-                    self._hosted(), self.settings, key, io_loop, self.folder
+                    self._hosted(limits), self.settings, limits, key, io_loop, self.folder
                 )
                 self._server, self._owner = server, os.getpid()
                 _stop_all_at_exit()
@@ -171,18 +155,66 @@ class BokehState:
         self,
         path: str,
         *,
-        arguments: Mapping[str, Any] | None,
-        data: Mapping[str, Any] | None,
-        user: str | None,
+        arguments: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+        asker: Asker | None = None,
+        user: str | EllipsisType | None = ...,
         worker: str | None = None,
     ) -> Token:
-        """A token of a new session of an application.
+        """A token of a new session of an application. In a request, which the guards have seen.
 
+        :param asker: who may use it; by default, who is asking.
+        :param user: who visits; by default, the asker's user.
         :raises UnknownApplicationError: listing the known paths.
         :raises ArgumentsError: if arguments or data can't travel in a token.
         """
         self.applications.get(path)
-        return self.tokens.mint(path, user=user, arguments=arguments, data=data, worker=worker)
+        asker = self.site.visitor() if asker is None else asker
+        token = self.tokens.mint(
+            path,
+            asker=asker,
+            user=asker.user if isinstance(user, EllipsisType) else user,
+            arguments=arguments,
+            data=data,
+            worker=worker,
+        )
+        self.site.check(token.visit)
+        return token
+
+    def admit(self, path: str, text: str, asker: Asker) -> Token:
+        """Decide whether who has this token may come in. In a request.
+
+        :raises TokenError: if not.
+        """
+        token = self.tokens.read(text)
+        if token.visit.path != path:
+            raise TokenError("The session token is of another application.")
+        if not self.tokens.belongs_to(token, asker):
+            raise TokenError("The session token is of another user or browser.")
+        if token.bound is None and self.tokens.expired(token) and not self._lives(token):
+            raise TokenError("The session token has expired: reload the page.")
+        self.site.check(token.visit)
+        return token
+
+    def close_sessions(self, user: str) -> int:
+        """End the sessions of a user in all workers, and say how many. Not on the loop.
+
+        :raises WaitTimeoutError: if this process's loop is blocked; they will end all the same.
+        """
+        digests = self.tokens.digests(Asker(user=user))
+        server = self._running()
+        closed = 0
+        if server is not None:
+            server.loop.forbid_loop_thread("close_sessions")
+            closing = server.loop.run(server.close_sessions, user, digests)
+            # Not cancelled when it takes too long: they end as soon as the loop is free.
+            closed = server.loop.wait(
+                closing, what="a user's sessions to end", timeout=self.settings.stop_timeout
+            )
+        if self.folder is not None:
+            own = None if server is None else server.worker
+            closed += close_elsewhere(self.folder, own, user, digests)
+        return closed
 
     @contextmanager
     def pull(
@@ -191,7 +223,7 @@ class BokehState:
         *,
         arguments: Mapping[str, Any] | None,
         data: Mapping[str, Any] | None,
-        user: str | None,
+        user: str | EllipsisType | None,
         transport: str | None,
     ) -> Iterator[PulledSession]:
         """A session in the caller's hands: see :mod:`flask_bokeh.sessions`."""
@@ -200,9 +232,11 @@ class BokehState:
             raise ValueError(f"transport is {transport!r}; expected 'direct' or 'client'.")
         self.applications.get(path)
         server = self.server()
+        asker = self.site.visitor()
         token = self.new_token(
-            path, arguments=arguments, data=data, user=user, worker=server.worker
+            path, arguments=arguments, data=data, asker=asker, user=user, worker=server.worker
         )
+        server.limits.open(token, asker)
         timeout = self.settings.pull_timeout
         if transport == "direct":
             pulled = pull_direct(server, token, self.site.headers(), timeout)
@@ -226,36 +260,40 @@ class BokehState:
             server, self._server = self._server, None
         return server if self._owner == os.getpid() else None
 
-    def _hosted(self) -> dict[str, HostedApplication]:
+    def _running(self) -> InProcessServer | None:
+        return self._server if self._owner == os.getpid() else None
+
+    def _lives(self, token: Token) -> bool:
+        server, visit = self._running(), token.visit
+        return server is not None and server.find_session(visit.path, visit.session_id) is not None
+
+    def _hosted(self, limits: Limits) -> dict[str, HostedApplication]:
         applications = self.applications
-        for path in self.hooks.paths():
-            if path not in applications:
-                known = ", ".join(sorted(item.path for item in applications)) or "none"
-                raise RegistrationError(
-                    f"customize({path!r}) has no application. Registered: {known}."
-                )
+        self.hooks.check(applications)
+        self.guards.check(applications)
         self.registry.close()
         return {
             item.path: HostedApplication(
                 item.path,
                 load(item, self.site.root),
                 self.hooks.for_path(item.path),
+                limits,
                 context=self.site.context,
                 report=self.site.report,
             )
             for item in applications
         }
 
-    def _key(self) -> bytes:
-        if self.settings.secret_key is not None:
+    def _keys(self) -> tuple[bytes, ...]:
+        if self.settings.secret_key:
             return self.settings.secret_key
-        if secret := self.site.secret():
-            return derive_key(secret)
+        if known := self.site.secrets():
+            return tuple(map(derive_key, known))
         logger.warning(
             "Neither BOKEH_SECRET_KEY nor SECRET_KEY is set: plots are signed with a random key. "
             "They stop when this process ends, and do not work with several workers."
         )
-        return secrets.token_bytes(32)
+        return (secrets.token_bytes(32),)
 
 
 _states: weakref.WeakSet[BokehState] = weakref.WeakSet()

@@ -7,13 +7,14 @@ the same names in its own template folder. Everything returned is ``Markup``.
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 import traceback
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, current_app, g, got_request_exception, request
+from flask import Flask, current_app, got_request_exception, request
 from jinja2 import nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
@@ -22,9 +23,10 @@ from markupsafe import Markup
 from . import embed
 from .bridge.servers import hands_out
 from .config import Settings
-from .errors import ApplicationFailedError, EmbedError, ScriptError
+from .errors import ApplicationFailedError, EmbedError, ScriptError, ServerStoppedError
 from .sessions import PulledSession
-from .tokens import Token
+from .state import BokehState
+from .visits import Token
 
 if TYPE_CHECKING:
     from bokeh.model import Model
@@ -32,9 +34,12 @@ if TYPE_CHECKING:
 __all__ = (
     "BokehTags",
     "error_box",
+    "holds_token",
+    "page_markup",
     "pulled_in_request",
     "render_resources",
     "render_session",
+    "server_url",
     "template_folder",
 )
 
@@ -56,7 +61,19 @@ def render_resources(settings: Settings) -> Markup:
     if _page().resources:
         return Markup()
     _page().resources = True
-    return _render("resources.html", assets=embed.assets(settings, _root_url(settings) + "/"))
+    return _resources(settings)
+
+
+def page_markup(settings: Settings, token: Token) -> embed.PageParts:
+    """What goes into the page of an application that has one."""
+    own_url = application_url(settings, token.visit.path)
+    return embed.PageParts(
+        token=token.text,
+        resources=_resources(settings),
+        nonce=_nonce(settings),
+        app_url=own_url,
+        state_url=f"{own_url}/ws",
+    )
 
 
 def render_session(
@@ -104,7 +121,20 @@ def render_session(
         path=path,
         places=[place for _, place in places],
         script=script,
+        nonce=_nonce(settings),
     )
+
+
+def server_url(state: BokehState) -> str | None:
+    """Where browsers find the server, if that is not Flask's own port."""
+    if state.settings.transport == "same-origin":
+        return None
+    port = state.server().port
+    if port is None:
+        raise ServerStoppedError("BOKEH_TRANSPORT is 'port', but the server is on a unix socket.")
+    scheme = "https" if state.settings.ssl_certfile else "http"
+    host = re.sub(r":\d+$", "", request.host)
+    return embed.url_path(f"{scheme}://{host}:{port}")
 
 
 def application_url(settings: Settings, path: str) -> str:
@@ -124,8 +154,7 @@ def pulled_in_request() -> list[PulledSession]:
 
 def holds_token() -> bool:
     """Whether this request's response may hold a token, and so must not be stored."""
-    page = g.get("_flask_bokeh_page")
-    return page is not None and page.has_token
+    return _page().has_token
 
 
 def mark_token() -> None:
@@ -208,10 +237,20 @@ class _Page:
 
 
 def _page() -> _Page:
-    if "_flask_bokeh_page" not in g:
-        g._flask_bokeh_page = _Page()
-    page: _Page = g._flask_bokeh_page
+    # Not in flask.g, which outlives a request where an application context is around it.
+    page: _Page = request.environ.setdefault("flask_bokeh.page", _Page())
     return page
+
+
+def _resources(settings: Settings) -> Markup:
+    assets = embed.assets(settings, root_url(settings))
+    return _render("resources.html", assets=assets, nonce=_nonce(settings))
+
+
+def _nonce(settings: Settings) -> str:
+    """The nonce of this request for a Content-Security-Policy; empty where there is none."""
+    make = settings.csp_nonce or current_app.jinja_env.globals.get("csp_nonce")
+    return str(make()) if callable(make) else ""
 
 
 def _root_url(settings: Settings) -> str:

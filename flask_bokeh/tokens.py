@@ -1,24 +1,27 @@
 """Session tokens: who visits which application, signed.
 
 A token is one of Bokeh's own (``bokeh.util.token``), always signed, minted in Flask and
-checked both here and by the Bokeh server. It holds a session id, a :class:`Visit`, and the
-time it was issued; never a cookie, never a header. Bokeh evaluates the defaults for key and
-signing when it is imported, so both are always passed.
+checked both here and by the Bokeh server. It holds a session id, a
+:class:`~flask_bokeh.visits.Visit`, the time it was issued, and a keyed digest of who asked for it;
+never a cookie, never a header. Bokeh evaluates the defaults for key and signing when it is
+imported, so both are always passed.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
 import re
 import time
-import weakref
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bokeh.util.token import (
+    check_session_id_signature,
     check_token_signature,
     generate_jwt_token,
     generate_session_id,
@@ -27,62 +30,22 @@ from bokeh.util.token import (
 )
 
 from .errors import ArgumentsError, TokenError
+from .visits import ARGUMENTS, OURS, Asker, Token, Visit, read_payload
 
-if TYPE_CHECKING:
-    from bokeh.document import Document
+__all__ = ("TokenIssuer", "derive_key")
 
-__all__ = ("Token", "TokenIssuer", "Visit", "derive_key", "visit")
-
-# Bokeh's own name for a request's arguments in a token, so that applications that read
-# doc.session_context.request.arguments find them there.
-_ARGUMENTS = "arguments"
-_OURS = "flask_bokeh"
 # gunicorn and nginx refuse a header field over 8 KB, and a token travels in one.
 MAX_TOKEN_LENGTH = 7_800
+_MALFORMED = (LookupError, TypeError, ValueError, AttributeError, RecursionError, zlib.error)
 _TOKEN_ALPHABET = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Visit:
-    """Who visits, and with what. Hooks get one; :func:`visit` finds it from any callback."""
-
-    user: str | None
-    """Who, as the site's ``user_loader`` says; None for nobody in particular."""
-
-    arguments: Mapping[str, str] = field(default_factory=dict)
-    """The arguments of the embed or of ``pull_session``."""
-
-    data: Mapping[str, Any] = field(default_factory=dict)
-    """The JSON values given as ``data``. A browser can read them, and can't change them."""
-
-    path: str
-    """The application's path."""
-
-    session_id: str
-    """The session's id."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
-    """What a token says, once its signature has been checked."""
-
-    text: str = field(repr=False)
-    """The token as it travels."""
-
-    visit: Visit
-
-    issued: float
-    """When the page was made, in seconds since the epoch. Renewing keeps it."""
-
-    worker: str | None
-    """For a pulled session, the id of the process that holds it; else None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenIssuer:
     """Mints, reads and renews tokens. Any thread may call it."""
 
-    key: bytes = field(repr=False)
+    keys: tuple[bytes, ...] = field(repr=False)
+    """The first signs; the others are older ones, whose tokens are still good."""
     expiration: float
     """Seconds for which a token opens a session."""
     max_age: float
@@ -90,10 +53,16 @@ class TokenIssuer:
     max_arguments_size: int
     """Bytes of arguments and data together, as JSON."""
 
+    @property
+    def key(self) -> bytes:
+        """The key that signs."""
+        return self.keys[0]
+
     def mint(
         self,
         path: str,
         *,
+        asker: Asker,
         user: str | None,
         arguments: Mapping[str, Any] | None = None,
         data: Mapping[str, Any] | None = None,
@@ -101,6 +70,8 @@ class TokenIssuer:
     ) -> Token:
         """Make the token of a new session.
 
+        :param asker: who may use it.
+        :param user: who visits, as the application sees it; mostly the one who asks.
         :param worker: the process that will hold the session, if it is pulled.
         :raises ArgumentsError: if arguments or data are not JSON, or too large.
         """
@@ -117,7 +88,10 @@ class TokenIssuer:
         visit = Visit(
             user=user, arguments=texts, data=values, path=path, session_id=str(session_id)
         )
-        return self._sign(Token(text="", visit=visit, issued=time.time(), worker=worker))
+        bound = None if asker.identity is None else _digest(self.key, asker.identity)
+        return self._sign(
+            Token(text="", visit=visit, issued=time.time(), worker=worker, bound=bound)
+        )
 
     def read(self, text: str) -> Token:
         """Check a token that came from outside, and say what is in it.
@@ -128,24 +102,36 @@ class TokenIssuer:
             raise TokenError("The session token is malformed.")
         try:
             # The signature comes before anything is decompressed: what is signed is ours.
-            if not check_token_signature(text, secret_key=self.key, signed=True):
+            key = next((one for one in self.keys if _signed_by(one, text)), None)
+            if key is None:
                 raise TokenError("The session token has a wrong signature.")
             session_id = str(get_session_id(text))
-            payload = get_token_payload(text)
-            ours = payload[_OURS]
-            token = Token(
-                text=text,
-                visit=_visit(session_id, payload),
-                issued=float(ours["issued"]),
-                worker=ours.get("worker"),
-            )
+            if key != self.key:
+                session_id = _sign_again(session_id, self.key)
+            token = read_payload(text, session_id, get_token_payload(text))
         except TokenError:
             raise
-        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except _MALFORMED as error:
             raise TokenError("The session token is malformed.") from error
-        if time.time() - token.issued > self.max_age:
+        if not time.time() - token.issued <= self.max_age:  # so that NaN is too old
             raise TokenError("The session token is too old: reload the page.")
         return token
+
+    def expired(self, token: Token) -> bool:
+        """Whether the short life of the page's token is over."""
+        return time.time() - token.issued > self.expiration
+
+    def belongs_to(self, token: Token, asker: Asker) -> bool:
+        """Whether the asker may use the token: it was minted for them, or for whoever has it."""
+        if token.bound is None:
+            return True
+        return any(hmac.compare_digest(token.bound, one) for one in self.digests(asker))
+
+    def digests(self, asker: Asker) -> tuple[str, ...]:
+        """What :attr:`Token.bound` can be for somebody, by the keys."""
+        if asker.identity is None:
+            return ()
+        return tuple(_digest(key, asker.identity) for key in self.keys)
 
     def renew(self, token: Token) -> Token:
         """The same session and visit with a fresh expiry; the age of the page stays."""
@@ -158,9 +144,11 @@ class TokenIssuer:
             ours["data"] = visit.data
         if token.worker is not None:
             ours["worker"] = token.worker
+        if token.bound is not None:
+            ours["bound"] = token.bound
         payload = {
-            _ARGUMENTS: {name: [value.encode()] for name, value in visit.arguments.items()},
-            _OURS: ours,
+            ARGUMENTS: {name: [value.encode()] for name, value in visit.arguments.items()},
+            OURS: ours,
         }
         text = generate_jwt_token(
             visit.session_id,  # type: ignore[arg-type]
@@ -202,54 +190,29 @@ class TokenIssuer:
         return dict(copy)
 
 
-def visit(doc: Document) -> Visit:
-    """Who visits this document. In a hook, an application, or any of their callbacks.
-
-    :raises TokenError: if the document was not created by flask_bokeh.
-    """
-    known = _visits.get(doc)
-    if known is None:
-        payload = _payload(doc)
-        assert doc.session_context is not None  # it gave the payload
-        known = _visits[doc] = _visit(str(doc.session_context.id), payload)
-    return known
-
-
-def is_pulled(doc: Document) -> bool:
-    """Whether ``pull_session`` created this document's session.
-
-    :raises TokenError: if the document was not created by flask_bokeh.
-    """
-    return "worker" in _payload(doc)[_OURS]
-
-
 def derive_key(site_secret: str | bytes) -> bytes:
     """A key for tokens from the site's ``SECRET_KEY``, useless for anything else."""
     raw = site_secret.encode() if isinstance(site_secret, str) else site_secret
     return hmac.new(raw, b"flask_bokeh session tokens", hashlib.sha256).digest()
 
 
-# Bokeh keeps session contexts as long as sessions, but a callback may run at the very end.
-_visits: weakref.WeakKeyDictionary[Document, Visit] = weakref.WeakKeyDictionary()
+def _signed_by(key: bytes, text: str) -> bool:
+    return check_token_signature(text, secret_key=key, signed=True)
 
 
-def _payload(doc: Document) -> Mapping[str, Any]:
-    try:
-        payload: Mapping[str, Any] = doc.session_context.token_payload  # type: ignore[union-attr]
-        payload[_OURS]
-    except (AttributeError, AssertionError, KeyError) as error:  # asserts where there is no token
-        raise TokenError(
-            "This document has no session of flask_bokeh, so nobody visits it."
-        ) from error
-    return payload
+def _sign_again(session_id: str, key: bytes) -> str:
+    """The same id under another key. Bokeh makes random ids only; this is their form."""
+    base = session_id.partition(".")[0]
+    again = f"{base}.{_base64(hmac.new(key, base.encode(), hashlib.sha256).digest())}"
+    if not check_session_id_signature(again, secret_key=key, signed=True):
+        raise TokenError("This Bokeh signs session ids in a new way; see flask_bokeh.tokens.")
+    return again
 
 
-def _visit(session_id: str, payload: Mapping[str, Any]) -> Visit:
-    ours = payload[_OURS]
-    return Visit(
-        user=ours["user"],
-        arguments={name: values[0].decode() for name, values in payload[_ARGUMENTS].items()},
-        data=ours.get("data", {}),
-        path=ours["path"],
-        session_id=session_id,
-    )
+def _digest(key: bytes, identity: str) -> str:
+    """128 bits that say nothing without the key."""
+    return _base64(hmac.new(key, b"asker " + identity.encode(), hashlib.sha256).digest()[:16])
+
+
+def _base64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")

@@ -116,6 +116,8 @@ class LiveServer:
             start_new_session=True,
         )
         self.kind = kind
+        self.cookies: dict[str, str] = {}
+        """The cookies of the visitor who got a token."""
         self._lines: list[str] = []
         self._found = threading.Event()
         self.address = ""
@@ -148,9 +150,14 @@ class LiveServer:
         )
 
     def get(self, path: str, **headers: str) -> str:
+        """A page, as a new visitor sees it, unless the headers hold a Cookie."""
         request = urllib.request.Request(self.url + path, headers=headers)
         with urllib.request.urlopen(request, timeout=20, context=self.context) as response:
-            return str(response.read().decode())
+            html = str(response.read().decode())
+            new = [line.partition(";")[0] for line in response.headers.get_all("Set-Cookie", [])]
+        cookies = "; ".join([*filter(None, [headers.get("Cookie")]), *new])
+        self.cookies.update(dict.fromkeys(tokens_in(html), cookies))
+        return html
 
     def post(self, path: str) -> str:
         address = self.url + path

@@ -26,6 +26,7 @@ class Socket:
             f"{site.url.replace('http', 'ws', 1)}/bokeh{path}/ws?{query}",
             subprotocols=["bokeh", token],
             origin=origin or site.url,
+            cookie=site.cookies.get(token),
             timeout=20,
             sslopt={"context": site.context} if site.context else None,
         )

@@ -29,6 +29,7 @@ def head(site: LiveServer, token: str, path: str = "/hooked", **replace: str) ->
         "Sec-WebSocket-Key": KEY,
         "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Protocol": f"bokeh, {token}",
+        "Cookie": site.cookies.get(token, ""),
         **{name.replace("_", "-"): value for name, value in replace.items()},
     }
     lines = [f"GET /bokeh{path}/ws HTTP/1.1"]

@@ -20,7 +20,8 @@ from .conftest import eventually
 def session_of(app: Flask, path: str) -> ServerSession:
     """The session that a browser would get for a page of this application."""
     state = app.extensions["bokeh"]
-    token = state.new_token(path, arguments=None, data=None, user=None)
+    with app.test_request_context():
+        token = state.new_token(path)
     server = state.server()
 
     async def create() -> ServerSession:
@@ -187,7 +188,8 @@ def test_a_token_of_another_application(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.add_application("/y", lambda doc: None)
     bokeh.init_app(app)
     state = app.extensions["bokeh"]
-    token = state.new_token("/x", arguments=None, data=None, user=None)
+    with app.test_request_context():
+        token = state.new_token("/x")
     server = state.server()
 
     async def create() -> ServerSession:
@@ -204,7 +206,8 @@ def test_a_pulled_token_makes_no_session(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.init_app(app)
     state = app.extensions["bokeh"]
     server = state.server()
-    token = state.new_token("/x", arguments=None, data=None, user=None, worker=server.worker)
+    with app.test_request_context():
+        token = state.new_token("/x", worker=server.worker)
 
     async def create() -> ServerSession:
         return await server.create_session(token, {})

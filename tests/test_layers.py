@@ -13,17 +13,31 @@ PACKAGE = Path(__file__).parent.parent / "flask_bokeh"
 LAYERS = [
     ["__init__"],
     ["extension"],
+    ["wiring"],
     ["bridge.views", "cli"],
-    ["templating", "host"],
+    ["bridge.pages"],
+    ["templating", "host", "access", "bridge.asked"],
     ["state"],
     ["sessions"],
     ["server", "customize"],
-    ["embed", "bokeh_compat", "bridge.handoff", "bridge.servers", "bridge.affinity"],
-    ["bridge.streams", "bridge.taking"],
-    ["registry", "tokens", "loop", "watchdog", "config", "bridge.origin"],
+    ["embed", "bokeh_compat", "bridge.handoff", "bridge.servers", "bridge.owner"],
+    ["bridge.streams", "bridge.taking", "bridge.affinity", "tokens", "limits", "site"],
+    ["registry", "visits", "loop", "watchdog", "config", "bridge.origin"],
+    ["setting_checks"],
     ["errors", "native", "server_options", "bridge.__init__"],
 ]
-FLASK = {"__init__", "extension", "bridge.views", "cli", "host", "templating"}
+FLASK = {
+    "__init__",
+    "extension",
+    "wiring",
+    "access",
+    "bridge.asked",
+    "bridge.pages",
+    "bridge.views",
+    "cli",
+    "host",
+    "templating",
+}
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 

@@ -16,6 +16,7 @@ from bokeh.document import Document
 from flask import Flask
 
 from flask_bokeh import FlaskBokeh, ServerStartError
+from flask_bokeh.visits import Asker
 
 from .conftest import ROOT, Live, Tab, eventually
 from .sockets import connect
@@ -297,5 +298,5 @@ def test_the_key_does_not_change_with_a_fork(app: Flask, bokeh: FlaskBokeh) -> N
     again = Flask("again")
     again.secret_key = app.secret_key
     bokeh.init_app(again)
-    token = app.extensions["bokeh"].tokens.mint("/x", user=None)
+    token = app.extensions["bokeh"].tokens.mint("/x", asker=Asker(), user=None)
     assert again.extensions["bokeh"].tokens.read(token.text) == token

@@ -87,7 +87,7 @@ def test_a_unix_socket(live: Live) -> None:
         upgrade |= {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
         upgrade |= {"Sec-WebSocket-Protocol": f"bokeh, {tokens_in(page)[0]}"}
         lines = "".join(f"{name}: {value}\r\n" for name, value in upgrade.items())
-        with ask(f"/bokeh/hooked/ws HTTP/1.1\r\n{lines}\r\n") as sock:
+        with ask(f"/bokeh/hooked/ws?user=ann HTTP/1.1\r\n{lines}\r\n") as sock:
             answer = b""
             while b'"ACK"' not in answer:
                 chunk = sock.recv(65536)

@@ -431,6 +431,8 @@ def test_a_thousand_times_leaves_nothing(app: Flask, transport: str, way: str, t
 
     app.config.update(
         BOKEH_UNUSED_SESSION_LIFETIME=0.5,
+        BOKEH_MAX_SESSIONS=None,
+        BOKEH_MAX_SESSIONS_PER_USER=None,
         # Bokeh collects garbage for each session that it drops; not while we count.
         BOKEH_SERVER_OPTIONS={"check_unused_sessions_milliseconds": 10_000_000},
     )

@@ -14,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from flask_bokeh import FlaskBokeh
-from flask_bokeh.bridge import views
+from flask_bokeh.bridge import asked
 
 from .conftest import tokens_in
 
@@ -205,6 +205,7 @@ def test_an_upgrade_is_judged(
 
 def test_a_pulled_session_that_has_gone(app: Flask, site: FlaskClient, bokeh: FlaskBokeh) -> None:
     """A pulled session is never silently replaced by a fresh one: its socket is refused."""
+    bokeh.user_loader(lambda: "ann")
     with app.test_request_context():
         with bokeh.pull_session("/hidden") as session:
             pass
@@ -224,9 +225,9 @@ def test_the_visible_headers(app: Flask) -> None:
     """An application sees the same headers whether its session is pulled or handed over."""
     from flask_bokeh.bridge.handoff import _FORWARDED
 
-    assert set(views._VISIBLE_HEADERS) <= set(_FORWARDED)
+    assert set(asked._VISIBLE_HEADERS) <= set(_FORWARDED)
     with app.test_request_context(headers={"Cookie": "a=b", "Authorization": "x"}):
-        assert views.visible_headers() == {"Host": "localhost", "Cookie": "a=b"}
+        assert asked.visible_headers() == {"Host": "localhost", "Cookie": "a=b"}
 
 
 @pytest.mark.parametrize("host", ["a b", "", "x" * 300, "ä", "[::1"])

@@ -50,7 +50,7 @@ def test_every_load_reaches_its_session(live: Live, config: dict[str, str], kind
 
     def load(number: int) -> bool:
         with connect(
-            site, "/sliders", site.token(f"/mine?user=u{number}"), query=f"u{number}"
+            site, "/sliders", site.token(f"/mine?user=u{number}"), query=f"user=u{number}"
         ) as s:
             return s.titles() == [f"made for u{number}"]
 
@@ -59,8 +59,8 @@ def test_every_load_reaches_its_session(live: Live, config: dict[str, str], kind
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(load, range(200))) == 200
-    eventually(lambda: len(workers(r"/bokeh/sliders/ws\?")) == 200, "the log")
-    pages, sockets = workers(r"/mine\?user="), workers(r"/bokeh/sliders/ws\?")
+    eventually(lambda: len(workers(r"/bokeh/sliders/ws\?user=")) == 200, "the log")
+    pages, sockets = workers(r"/mine\?user="), workers(r"/bokeh/sliders/ws\?user=")
     passed_on = sum(pages[user] != sockets[user] for user in pages)
     assert passed_on > 50, passed_on
 
@@ -112,13 +112,16 @@ def test_a_frozen_worker(two: LiveServer) -> None:
     try:
         before = time.monotonic()
         with pytest.raises(websocket.WebSocketBadStatusException, match="503"):
-            connect(two, "/sliders", token)
+            connect(two, "/sliders", token, query="user=ann")
         assert time.monotonic() - before < 5
     finally:
         os.kill(owner, signal.SIGCONT)
 
     def works() -> bool:
-        with suppress(OSError, websocket.WebSocketException), connect(two, "/sliders", token) as s:
+        with (
+            suppress(OSError, websocket.WebSocketException),
+            connect(two, "/sliders", token, query="user=ann") as s,
+        ):
             return s.titles() == ["made for ann"]
         return False
 

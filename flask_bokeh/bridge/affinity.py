@@ -7,6 +7,10 @@ the random name that is in its tokens. The worker with the client knocks::
     sender: <path> <session id> LF      owner: R (ready), or G (that session is gone)
     sender: length, JSON, and the client's descriptor (SCM_RIGHTS)
 
+It also tells all of them when the sessions of a user are to end::
+
+    sender: close <JSON: user, and what their tokens are bound to> LF      worker: <number> LF
+
 The descriptor is sent only after the owner's loop has said that it is ready, and then the
 client is the owner's: a sender that gave up on a frozen owner and served the client itself
 would corrupt the connection when the owner wakes up.
@@ -17,7 +21,6 @@ sockets, nothing is passed on.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
@@ -27,16 +30,14 @@ import stat
 import struct
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Collection
+from contextlib import closing, suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from ..errors import HandoffError
-from ..native import original
 
-__all__ = ("Owner", "Passage", "knock", "private_folder")
+__all__ = ("Passage", "close_elsewhere", "knock", "private_folder", "same_user")
 
 logger = logging.getLogger("flask_bokeh")
 
@@ -44,12 +45,8 @@ TIMEOUT = 2.0
 """Seconds that an owner may take to answer a knock, and a sender to send."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{8,64}")
-_LENGTH = struct.Struct("!I")
-_MAX_MESSAGE = 128 * 1024
-_TEMPORARY = ".new"
-
-Adopt = Callable[[socket.socket, bytes, tuple[str, int]], None]
-Holds = Callable[[str, str], bool]
+LENGTH = struct.Struct("!I")
+TEMPORARY = ".new"
 
 
 def private_folder(key: bytes, parent: str | None) -> Path | None:
@@ -82,91 +79,6 @@ def private_folder(key: bytes, parent: str | None) -> Path | None:
     return folder
 
 
-class Owner:
-    """Receives clients for sessions of this process. On its loop's thread only."""
-
-    def __init__(self, folder: Path, name: str, holds: Holds, adopt: Adopt) -> None:
-        """
-        :param holds: says whether a session, by path and id, lives here.
-        :param adopt: takes a client over.
-        """
-        self._path = folder / name
-        self._holds = holds
-        self._adopt = adopt
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._listener: socket.socket | None = None
-
-    def open(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Start to listen, and clear away what dead workers left.
-
-        :raises OSError: if the folder can't be used, for instance if its name is too long.
-        """
-        listener = original("socket", "socket")(socket.AF_UNIX, socket.SOCK_STREAM)
-        new = self._path.with_suffix(_TEMPORARY)
-        try:
-            listener.setblocking(False)
-            listener.bind(str(new))
-            listener.listen(128)
-            new.rename(self._path)  # so whoever finds it can connect
-        except OSError:
-            listener.close()
-            raise
-        self._listener = listener
-        loop.add_reader(listener, self._accept, loop, listener)
-        _clear_away(self._path.parent, keep=self._path)
-
-    def close(self) -> None:
-        """Stop to listen. Idempotent."""
-        listener, self._listener = self._listener, None
-        if listener is None:
-            return
-        asyncio.get_running_loop().remove_reader(listener)
-        listener.close()
-        self._path.unlink(missing_ok=True)
-        for task in self._tasks:
-            task.cancel()
-
-    def _accept(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
-        try:
-            sender, _ = listener.accept()
-        except OSError:  # gone again, or no descriptor is left: then asking at once is no help
-            loop.remove_reader(listener)
-            loop.call_later(0.1, self._resume, loop, listener)
-            return
-        sender.setblocking(False)
-        task = loop.create_task(self._receive(sender))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _: sender.close())  # also one that never began
-
-    def _resume(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
-        if listener is self._listener:
-            loop.add_reader(listener, self._accept, loop, listener)
-
-    async def _receive(self, sender: socket.socket) -> None:
-        descriptors: list[int] = []
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                _same_user(sender)
-                if not (line := await _line(sender)):
-                    return  # only asked whether we live
-                path, session_id = line.split(" ")
-                loop = asyncio.get_running_loop()
-                if not self._holds(path, session_id):
-                    await loop.sock_sendall(sender, b"G")
-                    return
-                await loop.sock_sendall(sender, b"R")
-                message = await _message(sender, descriptors)
-            os.set_inheritable(descriptors[0], False)
-            client = original("socket", "socket")(fileno=descriptors.pop())
-            self._adopt(client, message["head"].encode("latin-1"), tuple(message["address"]))
-        except Exception as error:  # noqa: BLE001  # a sender that dies is not our trouble
-            logger.warning("A socket that another worker passed on did not arrive: %r", error)
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
-
-
 class Passage:
     """The way to an owner that is ready. For one client."""
 
@@ -179,7 +91,7 @@ class Passage:
         :raises HandoffError: if the owner has died just now; the client is lost.
         """
         body = json.dumps({"head": head.decode("latin-1"), "address": address}).encode()
-        message = _LENGTH.pack(len(body)) + body
+        message = LENGTH.pack(len(body)) + body
         try:
             sent = socket.send_fds(self._connection, [message], [client.fileno()])
             self._connection.sendall(message[sent:])
@@ -203,7 +115,7 @@ def knock(folder: Path | None, name: str, path: str, session_id: str) -> Passage
     try:
         connection.settimeout(TIMEOUT)
         connection.connect(str(folder / name))
-        _same_user(connection)
+        same_user(connection)
         connection.sendall(f"{path} {session_id}\n".encode())
         answer = connection.recv(1)
     except TimeoutError as error:
@@ -220,23 +132,50 @@ def knock(folder: Path | None, name: str, path: str, session_id: str) -> Passage
     return Passage(connection)
 
 
-def _clear_away(folder: Path, keep: Path) -> None:
-    """Remove the sockets of workers that have died: those that refuse."""
-    for path in set(folder.iterdir()) - {keep}:
-        with suppress(OSError):
-            if path.suffix == _TEMPORARY:
-                if time.time() - path.stat().st_mtime > 60:
-                    path.unlink()
-                continue
-            with original("socket", "socket")(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-                probe.setblocking(False)
-                try:
-                    probe.connect(str(path))
-                except ConnectionRefusedError:
-                    path.unlink(missing_ok=True)
+def close_elsewhere(folder: Path, own: str | None, user: str, digests: Collection[str]) -> int:
+    """End the sessions of a user in all workers but one, and say how many.
+
+    From any thread but an owner's loop; takes as long as one worker may take to answer.
+
+    :param own: the name of the worker that is left out.
+    """
+    line = f"close {json.dumps([user, list(digests)])}\n".encode()
+    deadline = time.monotonic() + TIMEOUT
+    waiting: list[tuple[str, socket.socket]] = []
+    closed = 0
+    for path in folder.iterdir():
+        if path.name == own or path.suffix == TEMPORARY:
+            continue
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(max(0.01, deadline - time.monotonic()))
+            connection.connect(str(path))
+            same_user(connection)
+            connection.sendall(line)
+        except TimeoutError:
+            connection.close()
+            _not_told(path.name)
+        except OSError:  # that worker has ended, and its sessions with it
+            connection.close()
+        else:
+            waiting.append((path.name, connection))
+    for name, connection in waiting:
+        with closing(connection), suppress(ConnectionError):
+            try:
+                connection.settimeout(max(0.01, deadline - time.monotonic()))
+                closed += int(connection.recv(16) or b"0")
+            except TimeoutError:
+                _not_told(name)
+    return closed
 
 
-def _same_user(connection: socket.socket) -> None:
+def _not_told(name: str) -> None:
+    logger.warning(
+        "Worker %s did not say within %g s that it has ended a user's sessions.", name, TIMEOUT
+    )
+
+
+def same_user(connection: socket.socket) -> None:
     """:raises PermissionError: unless the other end runs as our user (Linux; the folder's mode
     is what keeps others out elsewhere).
     """
@@ -247,42 +186,3 @@ def _same_user(connection: socket.socket) -> None:
     _, user, _ = struct.unpack("3i", raw)
     if user != os.geteuid():
         raise PermissionError(f"A process of user {user} is on the other end.")
-
-
-async def _line(connection: socket.socket) -> str:
-    loop = asyncio.get_running_loop()
-    line = b""
-    while not line.endswith(b"\n"):
-        chunk = await loop.sock_recv(connection, 1024)
-        if not chunk and not line:
-            return ""
-        if not chunk or len(line) > 4096:
-            raise ConnectionError("no line came")
-        line += chunk
-    return line[:-1].decode()
-
-
-async def _message(connection: socket.socket, descriptors: list[int]) -> dict[str, Any]:
-    """Receive one message; the descriptors in it are the caller's, also when it raises."""
-    data = b""
-    while len(data) < _LENGTH.size or len(data) < _LENGTH.size + _LENGTH.unpack_from(data)[0]:
-        await _readable(connection)
-        chunk, more, _, _ = socket.recv_fds(connection, 65536, 4)
-        descriptors += more
-        data += chunk
-        if not chunk or len(data) > _MAX_MESSAGE:
-            raise ConnectionError("the message is cut")
-    if len(descriptors) != 1:
-        raise ConnectionError(f"{len(descriptors)} descriptors came with the message")
-    message: dict[str, Any] = json.loads(data[_LENGTH.size :])
-    return message
-
-
-async def _readable(connection: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    loop.add_reader(connection, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_reader(connection)

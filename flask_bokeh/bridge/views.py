@@ -1,59 +1,58 @@
 """The blueprint: static files, the WebSocket, and pages of applications that want one.
 
-Everything a browser asks of a plot comes through here, so this is where access is decided.
+Everything a browser asks of a plot comes through here.
 """
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 
-from flask import Blueprint, Response, abort, current_app, jsonify, request, send_from_directory
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import HTTPException
 
-from .. import embed
-from ..errors import HandoffError, TokenError, UnknownApplicationError
+from ..errors import (
+    HandoffError,
+    LimitError,
+    SessionEndedError,
+    TokenError,
+)
 from ..registry import Registration
 from ..state import BokehState
-from ..templating import application_url, mark_token, root_url
-from ..tokens import Token
+from ..visits import Asker, Token
+from .asked import asked_application, check_host, origin_is_allowed, own_origin
 from .handoff import request_head
-from .origin import origin_allowed
+from .pages import Pages
 from .servers import take
 from .taking import TakenClient
 
-__all__ = ("make_blueprint", "visible_headers")
+__all__ = ("make_blueprint",)
 
 logger = logging.getLogger("flask_bokeh")
 
-_YEAR = 31_536_000
-_ELEMENT_ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-_VISIBLE_HEADERS = ("Host", "Cookie", "User-Agent", "Accept-Language")
+_PROTOCOL = "Sec-WebSocket-Protocol"
 
 
 def make_blueprint(state: BokehState, template_folder: str) -> Blueprint:
     """The blueprint of one Flask application."""
     blueprint = Blueprint("bokeh", __name__, template_folder=template_folder)
-    views = _Views(state)
+    views, pages = _Views(state), Pages(state)
     rule = blueprint.add_url_rule
-    rule("/static/<path:filename>", "static", views.static)
-    rule("/static/extensions/<name>/<path:filename>", "extension_static", views.extension_static)
-    rule("/<path:application>/static/<path:filename>", "app_static", views.application_static)
+    rule("/static/<path:filename>", "static", pages.static)
+    rule("/static/extensions/<name>/<path:filename>", "extension_static", pages.extension_static)
+    rule("/<path:application>/static/<path:filename>", "app_static", pages.application_static)
     for prefix in ("", "/<path:application>"):
         # Werkzeug tells WebSocket requests from others by the rule, so there are two.
         rule(f"{prefix}/ws", "websocket", views.websocket, methods=["GET"], websocket=True)
         rule(f"{prefix}/ws", "session_state", views.session_state)
-        rule(f"{prefix}/autoload.js", "autoload", views.autoload)
-        rule(f"{prefix}/metadata", "metadata", views.metadata)
-        rule(prefix or "/", "page", views.page)
+        rule(f"{prefix}/autoload.js", "autoload", pages.autoload)
+        rule(f"{prefix}/metadata", "metadata", pages.metadata)
+        rule(prefix or "/", "page", pages.page)
+    blueprint.before_request(check_host)
+    blueprint.after_request(_secure)
     return blueprint
-
-
-def visible_headers() -> Mapping[str, str]:
-    """The request's headers that an application may see: those that a hand-over keeps, too."""
-    return {name: value for name in _VISIBLE_HEADERS if (value := request.headers.get(name))}
 
 
 class _Views:
@@ -62,13 +61,18 @@ class _Views:
 
     def websocket(self, application: str = "") -> Response:
         """Judge an upgrade request, then hand the client's socket to the Bokeh server."""
-        registration = self._registration(application)
+        registration = asked_application(self._state, application)
         try:
-            token = self._admit(registration, self._offered_token())
-            client, give = self._take(token)
+            asker = self._state.site.asker()
+            token = self._admit(registration, self._offered_token(), asker)
+            client, give = self._take(self._state.tokens.renew(token), asker)
         except HandoffError as error:
             logger.warning("Refused a WebSocket of %s: %s", registration.path, error)
             return _refusal(error)
+        except HTTPException as error:
+            status = error.code or error.get_response().status_code
+            logger.warning("Refused a WebSocket of %s: a guard said %d", registration.path, status)
+            raise
         give()
         # Nobody reads this answer but the WSGI server's access log: Tornado sends the real one.
         response = Response(status=101)
@@ -80,109 +84,44 @@ class _Views:
 
         A browser hides from a page why its WebSocket was refused, so the page asks here.
         """
-        registration = self._registration(application)
+        registration = asked_application(self._state, application)
         text = request.headers.get("Bokeh-Session-Token")
         if text is None:
             # 426 wants a header Upgrade, which WSGI forbids (PEP 3333) and waitress refuses.
             return Response("A WebSocket is opened here.\n", 400, mimetype="text/plain")
         try:
-            passage = self._state.passage(self._admit(registration, text))
+            asker = self._state.site.asker()
+            token = self._admit(registration, text, asker)
+            passage = self._state.passage(token)
+            if passage is not None:
+                passage.close()
+            else:
+                self._open(token, asker, only_ask=True)
         except HandoffError as error:
             return _refusal(error)
-        if passage is not None:
-            passage.close()
         return Response(status=204, headers={"Cache-Control": "no-store"})
 
-    def static(self, filename: str) -> Response:
-        """A file of BokehJS."""
-        return _send(embed.static_folder(), filename)
-
-    def extension_static(self, name: str, filename: str) -> Response:
-        """A file of a Bokeh extension, such as Panel."""
-        return _send(embed.static_folder(name), filename)
-
-    def application_static(self, application: str, filename: str) -> Response:
-        """A file from the ``static`` folder of a directory application."""
-        registration = self._registration(application)
-        folder = self._state.server().context(registration.path).application.static_path
-        return _send(folder, filename)
-
-    def page(self, application: str = "") -> Response:
-        """The page of an application that was registered with ``page=True``."""
-        registration = self._public(application)
-        server = self._state.server()
-        token = self._new_token(registration, request.args.to_dict())
-
-        settings, root, headers = (
-            self._state.settings,
-            root_url(self._state.settings),
-            visible_headers(),
-        )
-
-        async def render() -> str:
-            return embed.page(settings, await server.create_session(token, headers), root)
-
-        html = server.loop.call(
-            render,
-            what=f"the page of {registration.path}",
-            timeout=settings.pull_timeout,
-        )
-        return Response(html, mimetype="text/html")
-
-    def autoload(self, application: str = "") -> Response:
-        """The script that Bokeh's own ``server_document`` asks for."""
-        registration = self._public(application)
-        settings = self._state.settings
-        origin = request.headers.get("Origin")
-        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin") and (
-            origin is None or not self._origin_allowed(origin)
-        ):
-            abort(403, "This site's plots can't be embedded there; see BOKEH_ALLOW_WS_ORIGIN.")
-        element_id = request.args.get("bokeh-autoload-element", "")
-        if not _ELEMENT_ID.fullmatch(element_id):
-            abort(400, "bokeh-autoload-element must be the id of an element.")
-        arguments = {
-            name: value
-            for name, value in request.args.items()
-            if not name.startswith("bokeh-") and name != "resources"
-        }
-        host = embed.url_path(_own_origin())
-        script = embed.autoload_script(
-            settings,
-            self._new_token(registration, arguments).text,
-            element_id,
-            app_url=application_url(settings, registration.path),
-            server_url=host,
-            root_url=host + root_url(settings),
-            resources=request.args.get("resources") != "none",
-        )
-        response = Response(script, mimetype="application/javascript")
-        response.vary.add("Origin")
-        if origin is not None and self._origin_allowed(origin):
-            response.access_control_allow_origin = origin
-            response.access_control_allow_credentials = True
-        return response
-
-    def metadata(self, application: str = "") -> Response:
-        """What the application says of itself."""
-        registration = self._public(application)
-        metadata = self._state.server().context(registration.path).application.metadata
-        data = metadata() if callable(metadata) else metadata
-        return jsonify(url=registration.path, data=data or {})
-
-    def _admit(self, registration: Registration, text: str) -> Token:
-        """Decide whether who has this token may come in. Guards and users come in here.
-
-        :returns: the token, renewed.
-        :raises HandoffError: with the reason.
+    def _admit(self, registration: Registration, text: str, asker: Asker) -> Token:
+        """:raises HandoffError: with the reason why who has this token may not come in.
+        :raises HTTPException: if a guard refuses.
         """
         try:
-            token = self._state.tokens.read(text)
+            return self._state.admit(registration.path, text, asker)
         except TokenError as error:
             raise HandoffError(str(error), 403) from error
-        if token.visit.path != registration.path:
-            raise HandoffError("The session token is of another application.", 403)
-        return self._state.tokens.renew(token)
+
+    def _open(self, token: Token, asker: Asker, *, only_ask: bool = False) -> bool:
+        """Take a seat for a session of this process; whether it is a new one.
+
+        :raises HandoffError: with the reason why there is none.
+        """
+        try:
+            return self._state.server().limits.open(token, asker, only_ask=only_ask)
+        except LimitError as error:
+            logger.warning("%s is %s.", error.setting, error.limit)
+            raise HandoffError(str(error), 503) from error
+        except SessionEndedError as error:
+            raise HandoffError(str(error), 503) from error
 
     def _offered_token(self) -> str:
         """The token that a page of ours offers in its upgrade request.
@@ -190,9 +129,9 @@ class _Views:
         :raises HandoffError: if the page is of another site, or offers none.
         """
         origin = request.headers.get("Origin")
-        if not self._origin_allowed(origin):
+        if not origin_is_allowed(self._state.settings, origin):
             raise HandoffError(
-                f"The Origin {origin!r} is not {_own_origin()!r}. Behind a proxy, "
+                f"The Origin {origin!r} is not {own_origin()!r}. Behind a proxy, "
                 "use werkzeug's ProxyFix; for another site, set BOKEH_ALLOW_WS_ORIGIN.",
                 403,
             )
@@ -201,7 +140,7 @@ class _Views:
             raise HandoffError("It offers no Bokeh session token.", 403)
         return protocols[1]
 
-    def _take(self, token: Token) -> tuple[TakenClient, Callable[[], None]]:
+    def _take(self, token: Token, asker: Asker) -> tuple[TakenClient, Callable[[], None]]:
         """Take the client out of the WSGI server, for whoever holds the session.
 
         :returns: the client, and what gives it away; until then everything can be refused.
@@ -213,7 +152,13 @@ class _Views:
         passage = self._state.passage(token)
         if passage is None:
             server = self._state.server()
-            client = take(request.environ)
+            new = self._open(token, asker)
+            try:
+                client = take(request.environ)
+            except BaseException:
+                if new:
+                    server.limits.destroyed(token.visit.session_id)
+                raise
             return client, partial(server.adopt, client, head, address)
         try:
             client = take(request.environ, to_pass_on=True)
@@ -231,60 +176,14 @@ class _Views:
 
         return client, pass_on
 
-    def _origin_allowed(self, origin: str | None) -> bool:
-        settings = self._state.settings
-        return origin_allowed(
-            origin,
-            _own_origin(),
-            settings.allow_ws_origin,
-            allow_missing=settings.allow_missing_origin,
-        )
 
-    def _registration(self, application: str) -> Registration:
-        try:
-            return self._state.applications.get(f"/{application}")
-        except UnknownApplicationError:
-            abort(404)
-
-    def _public(self, application: str) -> Registration:
-        registration = self._registration(application)
-        if not registration.page:
-            abort(
-                404,
-                f"The application {registration.path} has no page of its own. "
-                "Embed it, or register it with page=True."
-                if current_app.debug
-                else None,
-            )
-        return registration
-
-    def _new_token(self, registration: Registration, arguments: Mapping[str, str]) -> Token:
-        mark_token()
-        return self._state.new_token(
-            registration.path, arguments=arguments, data=None, user=self._state.site.user()
-        )
-
-
-def _own_origin() -> str:
-    """The site's origin as the client knows it. Flask's ``host_url`` raises for a bad Host."""
-    return f"{request.scheme}://{request.host}"
-
-
-_PROTOCOL = "Sec-WebSocket-Protocol"
-
-
-def _refusal(error: HandoffError) -> Response:
-    response = Response(f"Refused: {error}\n", error.status, mimetype="text/plain")
-    response.headers["Cache-Control"] = "no-store"
+def _secure(response: Response) -> Response:
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Referrer-Policy", "same-origin")
     return response
 
 
-def _send(folder: str | None, filename: str) -> Response:
-    if folder is None:
-        abort(404)
-    versioned = "v" in request.args
-    response = send_from_directory(folder, filename, max_age=_YEAR if versioned else None)
-    if versioned:
-        response.cache_control.public = True
-        response.cache_control.immutable = True
+def _refusal(error: HandoffError) -> Response:
+    response = Response(f"{error}\n", error.status, mimetype="text/plain")
+    response.headers["Cache-Control"] = "no-store"
     return response

@@ -2,7 +2,7 @@
 // from a page why its WebSocket was refused, so the page asks the site. A session that is gone
 // for good makes the page reload itself, once.
 window.FlaskBokeh ??= (() => {
-  const GONE = [403, 404, 410];
+  const GONE = [401, 403, 404, 410];
   const ONCE = 60_000; // milliseconds between two reloads of a page
   const shown = new Map(); // by session token
   const followed = new WeakSet(); // documents
@@ -12,7 +12,7 @@ window.FlaskBokeh ??= (() => {
     shown.set(item.token, { element, url });
     if (!(await bokehjs())) return say(element, "BokehJS could not be loaded.");
     const views = await Bokeh.embed.embed_items({}, [item], path, origin);
-    if (views.length === 0) return end(element);
+    if (views.length === 0) return refused(item.token);
     for (const doc of Bokeh.documents) {
       if (followed.has(doc)) continue;
       followed.add(doc);
@@ -33,13 +33,30 @@ window.FlaskBokeh ??= (() => {
     // BokehJS takes the next connection's first frames for the rest of it, and never recovers.
     connection._receiver = new connection._receiver.constructor();
     if (event.attempts === 0) return; // BokehJS tries again at once
-    const { element, url } = shown.get(connection.token) ?? {};
-    if (!element) return;
-    const headers = { "Bokeh-Session-Token": connection.token };
-    const answer = await fetch(url, { headers, cache: "no-store" }).catch(() => null);
-    if (answer === null || !GONE.includes(answer.status)) return; // BokehJS tries again
+    if (!shown.has(connection.token)) return;
+    const answer = await ask(connection.token);
+    if (answer === null || !gone(answer)) return; // BokehJS tries again
     connection.close();
+    end(shown.get(connection.token).element);
+  }
+
+  async function refused(token) {
+    const { element } = shown.get(token);
+    const answer = await ask(token);
+    if (answer?.status === 503) return say(element, await answer.text());
+    if (answer === null) return say(element, "This plot could not be reached.");
     end(element);
+  }
+
+  // As the WebSocket asked, which takes the query of the page along.
+  function ask(token) {
+    const options = { headers: { "Bokeh-Session-Token": token }, cache: "no-store" };
+    const url = shown.get(token).url + location.search;
+    return fetch(url, { ...options, redirect: "manual" }).catch(() => null);
+  }
+
+  function gone(answer) {
+    return GONE.includes(answer.status) || answer.type === "opaqueredirect"; // to a login page
   }
 
   function end(element) {

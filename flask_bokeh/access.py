@@ -1,0 +1,170 @@
+"""Who is asking, and may they? In requests only.
+
+A visitor is a user of the site, as its ``user_loader`` or Flask-Login says; who is nobody in
+particular is told from others by a cookie of ours. Guards are the site's own checks.
+"""
+
+from __future__ import annotations
+
+import inspect
+import secrets
+from collections.abc import Callable
+from functools import cached_property
+from hashlib import sha256
+from importlib.util import find_spec
+from typing import Any
+
+from flask import Flask, Response, abort, current_app, request
+from itsdangerous import BadSignature, Signer
+from werkzeug.wrappers import Response as BaseResponse
+
+from .errors import EmbedError
+from .registry import ByPath
+from .visits import Asker, Visit
+
+__all__ = ("Access", "BrowserCookie", "Guard", "UserLoader", "on_logout")
+
+UserLoader = Callable[[], "str | None"]
+Guard = Callable[..., Any]
+
+_BROWSER = "flask_bokeh.browser"
+_SENT = "flask_bokeh.sent"
+
+
+class Access:
+    """What one extension knows of visitors."""
+
+    def __init__(self) -> None:
+        self.user_loader: UserLoader | None = None
+        self.guards: ByPath = ByPath("guard")
+
+    def asker(self, cookie: BrowserCookie | None, *, page: bool = False) -> Asker:
+        """Who sends this request.
+
+        :param cookie: tells browsers from one another, where the site wants that.
+        :param page: whether a browser without the cookie gets one.
+        """
+        user, browser = self.user(), None
+        if user is None and cookie is not None:
+            browser = cookie.need() if page else cookie.read()
+        return Asker(user=user, browser=browser, address=request.remote_addr)
+
+    def user(self) -> str | None:
+        """The user of this request.
+
+        :raises TypeError: if the site's ``user_loader`` returns something else.
+        """
+        loader = self.user_loader or _flask_login_user
+        user = current_app.ensure_sync(loader)()
+        if user is not None and not isinstance(user, str):
+            raise TypeError(
+                f"The user_loader {_name(loader)} returned {user!r}; expected a string or None. "
+                "For a number, return str(number)."
+            )
+        return user or None
+
+    def check(self, visit: Visit) -> None:
+        """Run the guards of the visited application, those of every application too.
+
+        :raises HTTPException: if one refuses: 403 for False, else what it aborts with or returns.
+        :raises TypeError: if one returns neither yes nor no.
+        """
+        for guard in self.guards.for_path(visit.path):
+            answer = current_app.ensure_sync(guard)(*([visit] if _wants_visit(guard) else []))
+            if isinstance(answer, BaseResponse):
+                abort(answer)
+            if not isinstance(answer, bool):
+                raise TypeError(
+                    f"The guard {_name(guard)} returned {answer!r}; expected True, False or a "
+                    "Response."
+                )
+            if not answer:
+                abort(403)
+
+
+class BrowserCookie:
+    """The cookie that tells browsers without a user from one another: a random id, signed."""
+
+    def __init__(self, keys: Callable[[], tuple[bytes, ...]]) -> None:
+        """:param keys: those of the site's tokens; the first signs."""
+        self._keys = keys
+
+    def read(self) -> str | None:
+        """The id of the browser, if it sent one of ours."""
+        for name, signer in self._signers.items():
+            try:
+                return signer.unsign(request.cookies.get(name, "")).decode()
+            except BadSignature:
+                continue
+        return None
+
+    def need(self) -> str:
+        """The id of the browser; if it has none, one that the response will bring.
+
+        :raises EmbedError: if the response has been sent.
+        """
+        known = self.read() or request.environ.get(_BROWSER)
+        if known is None:
+            if _SENT in request.environ:
+                raise EmbedError(
+                    "A streamed page can't show a plot to a visitor without a user: its headers, "
+                    "and so the cookie that the plot needs, have been sent. Log visitors in, do "
+                    "not stream this page, or set BOKEH_BIND_BROWSER = False."
+                )
+            known = request.environ[_BROWSER] = secrets.token_urlsafe(16)
+        return str(known)
+
+    @cached_property
+    def _signers(self) -> dict[str, Signer]:
+        # All sites of a host, on any port, share their cookies: so each has a name of its own.
+        return {
+            f"bokeh_browser_{sha256(b'flask_bokeh cookie' + key).hexdigest()[:8]}": Signer(
+                key, salt=b"flask_bokeh browser"
+            )
+            for key in self._keys()
+        }
+
+    def write(self, response: Response) -> None:
+        """Give the browser its id, if one was made in this request."""
+        request.environ[_SENT] = True
+        new = request.environ.get(_BROWSER)
+        if new is None:
+            return
+        name, signer = next(iter(self._signers.items()))
+        response.set_cookie(
+            name,
+            signer.sign(new).decode(),
+            path=current_app.session_interface.get_cookie_path(current_app),
+            secure=request.is_secure or current_app.config["SESSION_COOKIE_SECURE"],
+            httponly=True,
+            samesite=current_app.config["SESSION_COOKIE_SAMESITE"] or "Lax",
+        )
+
+
+def on_logout(app: Flask, function: Callable[..., None]) -> None:
+    """Have a method called when Flask-Login logs out the user who asks. It is held weakly."""
+    if find_spec("flask_login") is not None:
+        from flask_login import user_logged_out
+
+        user_logged_out.connect(function, app)
+
+
+def _flask_login_user() -> str | None:
+    """The user of Flask-Login, where the site has set that up."""
+    if not hasattr(current_app, "login_manager"):
+        return None
+    from flask_login import current_user
+
+    return str(current_user.get_id()) if current_user.is_authenticated else None
+
+
+def _wants_visit(guard: Guard) -> bool:
+    parameters = inspect.signature(guard).parameters.values()
+    return any(
+        one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) and one.default is one.empty
+        for one in parameters
+    )
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", repr(function))

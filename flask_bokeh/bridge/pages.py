@@ -1,0 +1,151 @@
+"""The pages, scripts and files of applications."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from flask import Response, abort, current_app, jsonify, request, send_from_directory
+
+from .. import embed
+from ..registry import Registration
+from ..state import BokehState
+from ..templating import application_url, mark_token, page_markup, root_url
+from ..visits import Asker, Token, Visit
+from .asked import asked_application, origin_is_allowed, own_origin, visible_headers
+
+__all__ = ("Pages",)
+
+_YEAR = 31_536_000
+_ELEMENT_ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+# How Bokeh's own server lets a client say which session it wants.
+_CHOICES = ("bokeh-session-id", "bokeh-token")
+
+
+class Pages:
+    """Views that are answered here, without a socket."""
+
+    def __init__(self, state: BokehState) -> None:
+        self._state = state
+
+    def static(self, filename: str) -> Response:
+        """A file of BokehJS."""
+        return _send(embed.static_folder(), filename)
+
+    def extension_static(self, name: str, filename: str) -> Response:
+        """A file of a Bokeh extension, such as Panel."""
+        return _send(embed.static_folder(name), filename)
+
+    def application_static(self, application: str, filename: str) -> Response:
+        """A file from the ``static`` folder of a directory application."""
+        registration = asked_application(self._state, application)
+        self._check(registration)
+        folder = self._state.server().context(registration.path).application.static_path
+        return _send(folder, filename, public=not self._state.guards.for_path(registration.path))
+
+    def page(self, application: str = "") -> Response:
+        """The page of an application that was registered with ``page=True``."""
+        registration = self._public(application)
+        asker = self._state.site.visitor()
+        token = self._new_token(registration, request.args.to_dict(), asker)
+        server = self._state.server()
+        server.limits.open(token, asker)
+        settings, headers = self._state.settings, visible_headers()
+        parts = page_markup(settings, token)
+
+        async def render() -> str:
+            return embed.page(await server.create_session(token, headers), parts)
+
+        html = server.loop.call(
+            render,
+            what=f"the page of {registration.path}",
+            timeout=settings.pull_timeout,
+        )
+        response = Response(html, mimetype="text/html")
+        ancestors = " ".join(("'self'", *settings.allow_ws_origin))
+        response.content_security_policy.frame_ancestors = ancestors
+        return response
+
+    def autoload(self, application: str = "") -> Response:
+        """The script that Bokeh's own ``server_document`` asks for."""
+        registration = self._public(application)
+        settings = self._state.settings
+        origin = request.headers.get("Origin")
+        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin") and (
+            origin is None or not origin_is_allowed(self._state.settings, origin)
+        ):
+            abort(403, "This site's plots can't be embedded there; see BOKEH_ALLOW_WS_ORIGIN.")
+        element_id = request.args.get("bokeh-autoload-element", "")
+        if not _ELEMENT_ID.fullmatch(element_id):
+            abort(400, "bokeh-autoload-element must be the id of an element.")
+        arguments = {
+            name: value
+            for name, value in request.args.items()
+            if not name.startswith("bokeh-") and name != "resources"
+        }
+        asker = self._state.site.visitor()
+        if asker.user is None and origin is not None and origin != own_origin():
+            # A browser keeps our cookie to itself on another site's page.
+            asker = Asker(address=asker.address)
+        host = embed.url_path(own_origin())
+        script = embed.autoload_script(
+            settings,
+            self._new_token(registration, arguments, asker).text,
+            element_id,
+            app_url=application_url(settings, registration.path),
+            server_url=host,
+            root_url=host + root_url(settings),
+            resources=request.args.get("resources") != "none",
+        )
+        response = Response(script, mimetype="application/javascript")
+        response.vary.add("Origin")
+        if origin is not None and origin_is_allowed(self._state.settings, origin):
+            response.access_control_allow_origin = origin
+            response.access_control_allow_credentials = True
+        return response
+
+    def metadata(self, application: str = "") -> Response:
+        """What the application says of itself."""
+        registration = self._public(application)
+        self._check(registration)
+        metadata = self._state.server().context(registration.path).application.metadata
+        data = metadata() if callable(metadata) else metadata
+        return jsonify(url=registration.path, data=data or {})
+
+    def _public(self, application: str) -> Registration:
+        registration = asked_application(self._state, application)
+        if any(name in request.args for name in _CHOICES) or "Bokeh-Session-Id" in request.headers:
+            abort(403, "A session can't be chosen: each page gets its own.")
+        if not registration.page:
+            abort(
+                404,
+                f"The application {registration.path} has no page of its own. "
+                "Embed it, or register it with page=True."
+                if current_app.debug
+                else None,
+            )
+        return registration
+
+    def _check(self, registration: Registration) -> None:
+        """Run the guards for what is no session."""
+        user, arguments = self._state.site.asker().user, request.args.to_dict()
+        visit = Visit(user=user, arguments=arguments, path=registration.path, session_id="")
+        self._state.site.check(visit)
+
+    def _new_token(
+        self, registration: Registration, arguments: Mapping[str, str], asker: Asker
+    ) -> Token:
+        mark_token()
+        return self._state.new_token(registration.path, arguments=arguments, asker=asker)
+
+
+def _send(folder: str | None, filename: str, *, public: bool = True) -> Response:
+    if folder is None:
+        abort(404)
+    versioned = "v" in request.args
+    response = send_from_directory(folder, filename, max_age=_YEAR if versioned else None)
+    if versioned:
+        response.cache_control.public = public
+        response.cache_control.private = None if public else True
+        response.cache_control.immutable = True
+    return response

@@ -1,0 +1,179 @@
+"""How many sessions there may be, and whose they are, in one process.
+
+A session has a seat here before it exists, so that openings at the same time can't exceed a
+limit: the seat is taken before the WebSocket is let in, confirmed when the session's document
+is filled, and given back when the session is destroyed. For any thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from .config import Settings
+from .errors import LimitError, SessionEndedError
+from .visits import Asker, Token
+
+__all__ = ("Limits", "Seat")
+
+WAIT = 60.0
+"""Seconds for which a seat is kept for a session that has not been created."""
+
+
+@dataclass(slots=True, eq=False)
+class Seat:
+    """A session, or the place of one that is about to be created."""
+
+    path: str
+    session_id: str
+    user: str | None
+    bound: str | None
+    address: str | None
+    since: float
+    exists: bool = False
+    ended: bool = False
+    """Whether somebody has ended it, and it may not come back."""
+
+
+class Limits:
+    """Who has how many sessions."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        """:param clock: seconds, for tests."""
+        self._settings = settings
+        self._clock = clock
+        self._seats: dict[str, Seat] = {}
+        self._rate = _Rate(settings.max_session_rate, clock)
+        self._lock = threading.Lock()
+
+    def open(self, token: Token, asker: Asker, *, only_ask: bool = False) -> bool:
+        """Take a seat for the token's session, if it has none.
+
+        :param only_ask: take nothing.
+        :returns: whether the seat is a new one.
+        :raises LimitError: if there is none left for this asker.
+        :raises SessionEndedError: if the session is being ended right now.
+        """
+        with self._lock:
+            if self._known(token):
+                return False
+            self._check_counts(token.bound, asker.address)
+            key = token.bound if asker.user is not None else asker.address
+            if key is not None and not self._rate.allows(key, spend=not only_ask):
+                raise LimitError(
+                    "max_session_rate",
+                    self._settings.max_session_rate,
+                    "Too many plots were opened in a short time. Please wait a minute.",
+                )
+            if not only_ask:
+                self._seat(token, asker.address)
+            return True
+
+    def created(self, token: Token) -> None:
+        """Confirm the seat, as the session's document is about to be filled.
+
+        A session that comes past Flask, by the server's own port, takes its seat here.
+
+        :raises LimitError: if there is none left.
+        :raises SessionEndedError: if the session has been ended meanwhile.
+        """
+        with self._lock:
+            if not self._known(token):
+                self._check_counts(token.bound, None)
+                self._seat(token, None)
+            self._seats[token.visit.session_id].exists = True
+
+    def destroyed(self, session_id: str) -> None:
+        """Give the seat back."""
+        with self._lock:
+            self._seats.pop(session_id, None)
+
+    def holds(self, seat: Seat) -> bool:
+        """Whether this seat is still taken."""
+        with self._lock:
+            return self._seats.get(seat.session_id) is seat
+
+    def end(self, user: str, digests: Collection[str]) -> list[Seat]:
+        """Mark the sessions of a user as ended, and return those that exist.
+
+        Those that do not yet never will.
+
+        :param digests: what the tokens that the user asked for are bound to.
+        """
+        with self._lock:
+            seats = [
+                seat for seat in self._seats.values() if seat.user == user or seat.bound in digests
+            ]
+            for seat in seats:
+                seat.ended = True
+            return [seat for seat in seats if seat.exists]
+
+    def _known(self, token: Token) -> bool:
+        seat = self._seats.get(token.visit.session_id)
+        if seat is not None and seat.ended:
+            raise SessionEndedError("This session has been ended.")
+        return seat is not None
+
+    def _seat(self, token: Token, address: str | None) -> None:
+        visit = token.visit
+        self._seats[visit.session_id] = Seat(
+            visit.path, visit.session_id, visit.user, token.bound, address, self._clock()
+        )
+
+    def _check_counts(self, bound: str | None, address: str | None) -> None:
+        now = self._clock()
+        late = [
+            seat.session_id
+            for seat in self._seats.values()
+            if not seat.exists and now - seat.since > WAIT
+        ]
+        for session_id in late:
+            del self._seats[session_id]
+        seats = self._seats.values()
+        self._check(
+            "max_sessions", len(seats), "This site shows as many plots as it can at a time."
+        )
+        if bound is not None:
+            self._check(
+                "max_sessions_per_user",
+                sum(seat.bound == bound for seat in seats),
+                "You have as many plots open as one visitor may. Please close some pages.",
+            )
+        if address is not None:
+            self._check(
+                "max_sessions_per_address",
+                sum(seat.address == address for seat in seats),
+                "Too many plots are open from your network address.",
+            )
+
+    def _check(self, name: str, count: int, message: str) -> None:
+        limit: int | None = getattr(self._settings, name)
+        if limit is not None and count >= limit:
+            raise LimitError(name, limit, message)
+
+
+class _Rate:
+    """So many a minute for each key, all at once if need be (a token bucket)."""
+
+    def __init__(self, per_minute: int | None, clock: Callable[[], float]) -> None:
+        self._most = per_minute
+        self._clock = clock
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def allows(self, key: str, *, spend: bool) -> bool:
+        if self._most is None:
+            return True
+        now = self._clock()
+        if len(self._buckets) > 10_000:
+            self._buckets = {
+                one: bucket for one, bucket in self._buckets.items() if now - bucket[1] < 60
+            }
+        left, then = self._buckets.get(key, (float(self._most), now))
+        left = min(float(self._most), left + (now - then) * self._most / 60)
+        if left < 1:
+            return False
+        if spend:
+            self._buckets[key] = (left - 1, now)
+        return True

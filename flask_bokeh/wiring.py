@@ -1,0 +1,80 @@
+"""What ``init_app`` does to a Flask application."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, current_app
+from werkzeug.exceptions import ServiceUnavailable
+
+from .access import Access, BrowserCookie
+from .bridge.asked import visible_headers
+from .bridge.views import make_blueprint
+from .cli import commands
+from .config import Settings
+from .errors import LimitError
+from .registry import ByPath, Registry
+from .site import Site
+from .state import BokehState
+from .templating import BokehTags, error_box, holds_token, template_folder
+
+__all__ = ("wire",)
+
+logger = logging.getLogger("flask_bokeh")
+
+
+def wire(
+    app: Flask,
+    options: Mapping[str, Any],
+    registry: Registry,
+    hooks: ByPath,
+    access: Access,
+) -> BokehState:
+    """Read the settings, and add blueprint, commands, tags and handlers.
+
+    :raises ConfigError: naming every setting that is wrong.
+    """
+    settings = Settings.load(app.config, options)
+    cookie = BrowserCookie(lambda: state.tokens.keys) if settings.bind_browser else None
+    site = Site(
+        root=Path(app.root_path),
+        context=app.app_context,
+        secrets=partial(_secrets, app),
+        asker=partial(access.asker, cookie),
+        visitor=partial(access.asker, cookie, page=True),
+        check=access.check,
+        headers=visible_headers,
+        report=partial(error_box, app),
+    )
+    state = BokehState(settings, site, registry, hooks, access.guards)
+    state.applications  # noqa: B018  # complains now about BOKEH_APPLICATIONS
+    app.register_blueprint(make_blueprint(state, template_folder()), url_prefix=settings.url_prefix)
+    app.cli.add_command(commands)
+    app.after_request(partial(_finish, cookie))
+    app.register_error_handler(LimitError, _unavailable)
+    app.jinja_env.add_extension(BokehTags)
+    return state
+
+
+def _secrets(app: Flask) -> list[str | bytes]:
+    if not app.secret_key:
+        return []
+    return [app.secret_key, *(app.config.get("SECRET_KEY_FALLBACKS") or [])]
+
+
+def _finish(cookie: BrowserCookie | None, response: Response) -> Response:
+    """A page with a token in it must not come out of a cache for somebody else."""
+    if holds_token():
+        response.headers["Cache-Control"] = "no-store"
+    if cookie is not None:
+        cookie.write(response)
+    return response
+
+
+def _unavailable(error: LimitError) -> Any:
+    logger.warning("Refused a session: %s is %s.", error.setting, error.limit)
+    return current_app.handle_http_exception(ServiceUnavailable(str(error)))

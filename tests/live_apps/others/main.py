@@ -1,0 +1,1 @@
+"""An application of a folder, with files beside it."""
