@@ -120,6 +120,10 @@ def create_app() -> Flask:
     def show(path: str) -> str:
         return page(f"{{% bokeh '/{path}', owner=request.args.get('owner', '') %}}")
 
+    @app.get("/favicon.ico")
+    def favicon() -> tuple[str, int]:
+        return "", 204
+
     @app.get("/plain")
     def plain() -> str:
         return "plain"
