@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 PAGE = "<!doctype html><title>t</title><body>{}</body>"
 TEMPLATES = {
     "empty.html": PAGE.format("<p>no plot</p>"),
-    "hook.html": PAGE.format("{% bokeh '/hooked' %}"),
+    "hook.html": PAGE.format("{% bokeh '/hooked', who=request.args.get('user', 'nobody') %}"),
     "session.html": PAGE.format("{% bokeh %}"),
 }
 
-bokeh = FlaskBokeh()
+# Clients without cookies, as many as there may be, so the same work as for the other hosts.
+bokeh = FlaskBokeh(bind_browser=False, max_sessions=None, max_session_rate=None)
 bokeh.application("/sliders")(sliders)
 
 
@@ -36,12 +37,11 @@ def hooked(doc: Document) -> None:
 
 @bokeh.customize("/hooked")
 def hook(doc: Document, visit: Visit) -> None:
-    customize(doc, visit.user or "nobody")
+    customize(doc, visit.arguments["who"])
 
 
-@bokeh.user_loader
-def user() -> str | None:
-    return request.args.get("user")
+def user() -> str:
+    return request.args.get("user", "nobody")
 
 
 def create_app() -> Flask:
@@ -62,13 +62,13 @@ def create_app() -> Flask:
     @app.get("/direct")
     @bokeh.with_session("/sliders")
     def direct(bokeh_session: PulledSession) -> str:
-        customize(bokeh_session.document, user() or "nobody")
+        customize(bokeh_session.document, user())
         return render_template("session.html")
 
     @app.get("/client")
     @bokeh.with_session("/sliders", transport="client")
     def client(bokeh_session: PulledSession) -> str:
-        customize(bokeh_session.document, user() or "nobody")
+        customize(bokeh_session.document, user())
         return render_template("session.html")
 
     @app.get("/stats")

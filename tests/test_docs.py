@@ -11,13 +11,16 @@ from typing import Any
 import pytest
 from bokeh.document import Document
 from bokeh.plotting import figure
-from flask import Flask, render_template_string
+from flask import Flask, render_template_string, session
+from flask_login import LoginManager, login_required
+from werkzeug.exceptions import Unauthorized
 
 from flask_bokeh import FlaskBokeh
 from flask_bokeh.bridge.servers import ADAPTERS
-from flask_bokeh.config import _FROM_BOKEH
+from flask_bokeh.config import _FROM_BOKEH, Settings
 
 from .conftest import ROOT, SERVERS, Live, Tab
+from .test_csp import POLICY
 
 README = (ROOT / "README.md").read_text()
 
@@ -118,3 +121,27 @@ def test_the_page_on_servers() -> None:
         assert has_tls == (row[2].strip() == "yes"), row
     for adapter in ADAPTERS:
         assert any(adapter.name in row[0] for row in rows)
+
+
+def test_the_page_on_security(app: Flask, bokeh: FlaskBokeh) -> None:
+    """The code of docs/security.md runs, its defaults are the code's, its policy is tested."""
+    text = (ROOT / "docs" / "security.md").read_text()
+    bokeh.add_application("/salaries", lambda doc: None)
+    bokeh.init_app(app)
+    LoginManager(app).user_loader(lambda name: None)
+    names = {"bokeh": bokeh, "login_required": login_required, "session": session, "managers": []}
+    with app.test_request_context():
+        for code in blocks(text, "python"):
+            exec(code, names)
+        with pytest.raises(Unauthorized):
+            render_template_string("{% bokeh '/salaries' %}")
+    rows = dict(re.findall(r"^\| `BOKEH_(\w+)` \| (.*?) \|", text, re.MULTILINE))
+    defaults = {name: getattr(Settings(), name.lower()) for name in rows}
+    shown = {"none": None, "20 MB": 20 * 1024 * 1024}
+    assert defaults == {
+        name: shown[value] if value in shown else float(value) for name, value in rows.items()
+    }
+    (policy,) = [block for block in blocks(text, "text")]
+    told = dict(line.strip(";").split(" ", 1) for line in policy.splitlines())
+    assert told.pop("script-src") == f"'nonce-...' {POLICY['script-src']}"
+    assert told == {name: value for name, value in POLICY.items() if name != "script-src"}

@@ -100,6 +100,23 @@ def test_a_hooks_session_is_rebuilt_after_a_restart(live: Live, tab: Tab) -> Non
     tab.forgive_the_network()
 
 
+def test_the_state_of_a_session_with_the_query_of_the_page(live: Live, tab: Tab) -> None:
+    """A page that can't reconnect asks for its state as its WebSocket does, and waits."""
+    site = live()
+    blocked: list[bool] = []
+    tab.page.route_web_socket(
+        "**/ws*", lambda socket: socket.close() if blocked else socket.connect_to_server()
+    )
+    tab.open(f"{site.url}/hook?user=ann")
+    blocked.append(True)
+    site.post("/cut")
+    asked = '"GET /bokeh/hooked/ws?user=ann HTTP/1.1" 204'
+    tab.page.wait_for_event("requestfinished", lambda one: "/ws?user=ann" in one.url)
+    eventually(lambda: asked in site.log, "the question")
+    assert site.log.count("GET /hook?user=ann") == 1
+    tab.forgive_the_network()
+
+
 def test_a_pulled_session_is_not_replaced_after_a_restart(live: Live, tab: Tab) -> None:
     """When the server restarts, a pulled session is refused, not replaced by a plain one."""
     first = live(clean=False)

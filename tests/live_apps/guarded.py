@@ -63,6 +63,8 @@ def is_admin(visit: Visit) -> bool:
 
 @bokeh.guard("/owned")
 def owns(visit: Visit) -> bool | Response:
+    if visit.user is not None and roles.get(visit.user) == "suspended":
+        return redirect("/login")  # type: ignore[return-value]
     return visit.arguments.get("owner") == visit.user or redirect("/login/nobody")  # type: ignore[return-value]
 
 

@@ -1,0 +1,121 @@
+"""Take each check of security away, and see its test fail: ``python -m tests.mutations``.
+
+Works on a copy of the checkout. Each line of the table is one change of the code, and the tests
+that must fail with it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+ACCESS, STATE = "flask_bokeh/access.py", "flask_bokeh/state.py"
+TOKENS, LIMITS = "flask_bokeh/tokens.py", "flask_bokeh/limits.py"
+VIEWS, PAGES = "flask_bokeh/bridge/views.py", "flask_bokeh/bridge/pages.py"
+ORIGIN, WIRING = "flask_bokeh/bridge/origin.py", "flask_bokeh/wiring.py"
+PAGE_JS = "templates/flask_bokeh/page.js"
+SECURITY = "tests/test_security.py"
+
+# What is taken away, where, the code, what is there instead, the tests.
+MUTATIONS = [
+    ("the Origin", ORIGIN, "    if parsed is None:\n        return False", "    return True", "origins"),
+    ("a missing Origin", ORIGIN, "return allow_missing", "return True", "origins"),
+    ("the Origin's scheme", ORIGIN, "return scheme, host, str(", "return '', host, str(", "origins or hosts"),
+    ("the Origin's port", ORIGIN, "str(int(port or _DEFAULT_PORT[scheme]))", "''", "origins"),
+    ("the whole Origin", ORIGIN, "_ORIGIN.fullmatch(", "_ORIGIN.match(", "origins"),
+    ("the list's scheme", ORIGIN, 'if "://" in entry:', "if False:", "list_of_origins"),
+    ("Sec-WebSocket-Protocol's form", VIEWS, 'if len(protocols) != 2 or protocols[0] != "bokeh":', "if len(protocols) < 2:", "subprotocols"),
+    ("the signature", TOKENS, "return check_token_signature(text, secret_key=key, signed=True)", "return True", "bad_tokens"),
+    ("the application of a token", STATE, "if token.visit.path != path:", "if False:", "of_another_application"),
+    ("the user of a token", STATE, "if not self.tokens.belongs_to(token, asker):", "if False:", "of_another or login"),
+    ("the short life", STATE, "if token.bound is None and self.tokens.expired(token)", "if False", "short_lived"),
+    ("the long life", TOKENS, "if not time.time() - token.issued <= self.max_age:", "if False:", "bad_tokens"),
+    ("a time that is none", TOKENS, "if not time.time() - token.issued <= self.max_age:", "if time.time() - token.issued > self.max_age:", "bad_tokens"),
+    ("a cut zlib stream", TOKENS, ", zlib.error)", ")", "bad_tokens"),
+    ("the guard of an upgrade", STATE, "        self.site.check(token.visit)\n        return token\n\n    def close", "        return token\n\n    def close", "guard or role"),
+    ("the guard of a page", STATE, "        self.site.check(token.visit)\n        return token\n\n    def admit", "        return token\n\n    def admit", "guard or role"),
+    ("the guard of files", PAGES, "        self._check(registration)\n        folder", "        folder", "test_paths"),
+    ("no shared cache for guarded files", PAGES, "public=not self._state.guards.for_path(registration.path)", "public=True", "files_have_its_guard"),
+    ("a session that a client chooses", PAGES, "if any(name in request.args for name in _CHOICES)", "if False", "token_in_the_address"),
+    ("a cookie's signature", ACCESS, "return signer.unsign(request.cookies.get(name, \"\")).decode()", "return request.cookies[name].split('.')[0] if name in request.cookies else None", "forged_cookie"),
+    ("HttpOnly", ACCESS, "httponly=True", "httponly=False", "of_another_browser"),
+    ("SameSite", ACCESS, 'samesite=current_app.config["SESSION_COOKIE_SAMESITE"] or "Lax",', "", "of_another_browser"),
+    ("Secure", ACCESS, 'secure=request.is_secure or current_app.config["SESSION_COOKIE_SECURE"],', "", "of_another_browser"),
+    ("no-store for pages", WIRING, 'response.headers["Cache-Control"] = "no-store"', "pass", "headers_of_our_own"),
+    ("no-store for states", VIEWS, 'headers={"Cache-Control": "no-store"}', "", "headers_of_our_own"),
+    ("nosniff", VIEWS, 'response.headers.setdefault("X-Content-Type-Options", "nosniff")', "", "headers_of_our_own"),
+    ("Referrer-Policy", VIEWS, 'response.headers.setdefault("Referrer-Policy", "same-origin")', "", "headers_of_our_own"),
+    ("frame-ancestors", PAGES, "response.content_security_policy.frame_ancestors = ancestors", "", "headers_of_our_own"),
+    ("what the inner port leaves out", "flask_bokeh/bokeh_compat.py", "    _open_sockets_only(server, applications)\n", "", "the_port_inside"),
+    ("loopback", "flask_bokeh/bokeh_compat.py", '"address": "127.0.0.1"', '"address": "0.0.0.0"', "the_port_inside"),
+    ("the limit of sessions", LIMITS, '"max_sessions", len(seats)', '"max_sessions", 0', "race_for and limits0"),
+    ("the limit per user", LIMITS, "sum(seat.bound == bound for seat in seats)", "0", "race_for and limits1"),
+    ("the limit per address", LIMITS, "sum(seat.address == address for seat in seats)", "0", "race_for and limits2"),
+    ("the rate", LIMITS, "        if left < 1:\n            return False\n", "", "race_for and limits3"),
+    ("places taken before the session is there", VIEWS, "new = self._open(token, asker)", "new = self._open(token, asker, only_ask=True)", "race_for"),
+    ("the limit of pulled sessions", STATE, "server.limits.open(token, asker)", "", "race_for"),
+    ("the limit of pages", PAGES, "server.limits.open(token, asker)", "", "race_for"),
+    ("the place of a refused upgrade", VIEWS, "server.limits.destroyed(token.visit.session_id)", "pass", "places_come_back"),
+    ("the place of an ended session", "flask_bokeh/customize.py", "self._limits.destroyed(str(session_context.id))", "pass", "places_come_back"),
+    ("the end in other workers", STATE, "closed += close_elsewhere(self.folder, own, user, digests)", "pass", "logout_ends"),
+    ("the end in this worker", "flask_bokeh/server.py", 'disconnect(session, 1008, "the session has been ended")', "pass", "logout_ends"),
+    ("the end of sessions pulled for a user", LIMITS, "seat.user == user or seat.bound in digests", "seat.bound in digests", "logout_ends"),
+    ("the logout", "flask_bokeh/extension.py", "        on_logout(app, self._logged_out)\n", "", "logout_ends"),
+    ("a word about the limit", PAGE_JS, "if (answer?.status === 503) return say(element, await answer.text());", "", "limit_in"),
+    ("a redirect to the login", PAGE_JS, ' || answer.type === "opaqueredirect"', "", "sends_elsewhere"),
+    ("the query of the page", PAGE_JS, " + location.search", "", "with_the_query"),
+    ("the nonce of a plot", "templates/flask_bokeh/embed.html", "<script{{ attributes }}>", "<script>", "strict_policy"),
+    ("the nonce of BokehJS", "templates/flask_bokeh/resources.html", "<script{{ attributes }} src", "<script src", "strict_policy and server"),
+    ("the nonce of a page", "flask_bokeh/embed.py", "<script{attribute}>", "<script>", "strict_policy and page"),
+    ("the same id under a new key", TOKENS, "session_id = _sign_again(session_id, self.key)", "pass", "keys_are_changed"),
+    ("a digest in place of the user", TOKENS, "return _base64(hmac.new(key, b\"asker \" + identity.encode(), hashlib.sha256).digest()[:16])", "return identity", "belongs_to"),
+]  # fmt: skip
+
+
+def main() -> None:
+    missed = []
+    only = sys.argv[1:]
+    for what, name, old, new, tests in MUTATIONS:
+        if only and not any(word in what for word in only):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder, "checkout")
+            ignored = shutil.ignore_patterns(".*", "__pycache__")
+            shutil.copytree(ROOT, copy, ignore=ignored)
+            file = copy / name
+            text = file.read_text()
+            if text.count(old) < 1:
+                raise SystemExit(f"{name} does not hold {old!r} any more.")
+            file.write_text(text.replace(old, new))
+            command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+            files = [
+                SECURITY,
+                "tests/test_live.py",
+                "tests/test_csp.py",
+                "tests/test_tokens.py",
+                "tests/test_fuzz.py",
+            ]
+            done = subprocess.run(
+                [*command, *files, "-k", tests],
+                cwd=copy,
+                env={**os.environ, "PYTHONPATH": str(copy)},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        failed = done.returncode == 1
+        sys.stdout.write(f"{'fails' if failed else 'MISSED':7} without {what}\n")
+        sys.stdout.flush()
+        if not failed:
+            missed.append(what)
+    sys.stdout.write(f"{len(MUTATIONS) - len(missed)} of {len(MUTATIONS)} are seen to fail\n")
+    raise SystemExit(bool(missed))
+
+
+if __name__ == "__main__":
+    main()
