@@ -11,7 +11,6 @@ import secrets
 from collections.abc import Callable
 from functools import cached_property
 from hashlib import sha256
-from importlib.util import find_spec
 from typing import Any
 
 from flask import Flask, Response, abort, current_app, request
@@ -143,10 +142,11 @@ class BrowserCookie:
 
 def on_logout(app: Flask, function: Callable[..., None]) -> None:
     """Have a method called when Flask-Login logs out the user who asks. It is held weakly."""
-    if find_spec("flask_login") is not None:
+    try:
         from flask_login import user_logged_out
-
-        user_logged_out.connect(function, app)
+    except ImportError:  # not installed, or of no use with this Flask
+        return
+    user_logged_out.connect(function, app)
 
 
 def _flask_login_user() -> str | None:

@@ -47,6 +47,8 @@ def check() -> None:
 
     keyed = bool(settings.secret_key or state.site.secrets())
     tell(keyed, "a key signs the session tokens (BOKEH_SECRET_KEY or SECRET_KEY)")
+    if not current_app.config.get("TRUSTED_HOSTS"):
+        click.echo("        any Host is answered: set TRUSTED_HOSTS to the names of the site")
     if settings.transport == "same-origin":
         names = ", ".join(adapter.name for adapter in ADAPTERS)
         click.echo(f"        plots come on Flask's own port with {names} and 'flask bokeh run'")
@@ -65,16 +67,16 @@ def check() -> None:
         try:
             with (
                 current_app.test_request_context(),
-                state.pull(
-                    path, arguments=None, data=None, user=None, transport="direct"
-                ) as session,
+                state.pull(path, user=None, transport="direct", past_guards=True) as session,
             ):
                 roots = len(session.document.roots)
         except FlaskBokehError as error:
             tell(False, f"{path}: {error}")
         else:
             milliseconds = 1000 * (time.perf_counter() - begun)
-            tell(True, f"{path}: a session with {roots} roots in {milliseconds:.0f} ms")
+            count = len(state.guards.for_path(path))
+            guards = f"{count or 'no'} guard{'s' * (count > 1)}"
+            tell(True, f"{path}: a session, {roots} roots, {milliseconds:.0f} ms; {guards}")
     state.stop()
     if wrong:
         raise SystemExit(1)

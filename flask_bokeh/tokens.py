@@ -13,9 +13,11 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
+import secrets
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,7 +33,9 @@ from bokeh.util.token import (
 from .errors import ArgumentsError, TokenError
 from .visits import ARGUMENTS, OURS, Asker, Token, Visit, read_payload
 
-__all__ = ("TokenIssuer", "derive_key")
+__all__ = ("TokenIssuer", "derive_key", "token_keys")
+
+logger = logging.getLogger("flask_bokeh")
 
 # gunicorn and nginx refuse a header field over 8 KB, and a token travels in one.
 MAX_TOKEN_LENGTH = 7_800
@@ -186,6 +190,23 @@ class TokenIssuer:
                 f"not strings): it would arrive as {copy!r}."
             )
         return dict(copy)
+
+
+def token_keys(own: tuple[bytes, ...], site: Sequence[str | bytes]) -> tuple[bytes, ...]:
+    """The keys of a site's tokens: the first signs.
+
+    :param own: ``BOKEH_SECRET_KEY``.
+    :param site: the site's ``SECRET_KEY`` and older ones, which count if there are no own.
+    """
+    if own:
+        return own
+    if site:
+        return tuple(map(derive_key, site))
+    logger.warning(
+        "Neither BOKEH_SECRET_KEY nor SECRET_KEY is set: plots are signed with a random key. "
+        "They stop when this process ends, and do not work with several workers."
+    )
+    return (secrets.token_bytes(32),)
 
 
 def derive_key(site_secret: str | bytes) -> bytes:

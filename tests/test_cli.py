@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import socket
 from pathlib import Path
 
@@ -29,8 +30,29 @@ def test_check_a_good_site(site: Flask) -> None:
     result = site.test_cli_runner().invoke(args=["bokeh", "check"])
     assert result.exit_code == 0, result.output
     assert "PROBLEM" not in result.output
-    assert "ok      /good: a session with 0 roots" in result.output
+    assert "ok      /good: a session, 0 roots" in result.output
     assert "gunicorn" in result.output
+
+
+def test_check_looks_behind_the_guards(site: Flask, bokeh: FlaskBokeh) -> None:
+    """A guarded application is tried all the same, and the line says that it has a guard."""
+    bokeh.guard("/good")(lambda: False)
+    result = site.test_cli_runner().invoke(args=["bokeh", "check"])
+    assert result.exit_code == 0, result.output
+    assert re.search(r"ok      /good: .*; 1 guard\n", result.output)
+    assert "set TRUSTED_HOSTS" in result.output
+    site.config["TRUSTED_HOSTS"] = ["example.org"]
+    assert "TRUSTED_HOSTS" not in site.test_cli_runner().invoke(args=["bokeh", "check"]).output
+
+
+def test_check_a_guard_of_nothing(app: Flask, bokeh: FlaskBokeh) -> None:
+    """A guard for a path where no application is would guard nothing, so nothing starts."""
+    bokeh.add_application("/good", lambda doc: None)
+    bokeh.guard("/god")(lambda: False)
+    bokeh.init_app(app)
+    result = app.test_cli_runner().invoke(args=["bokeh", "check"])
+    assert result.exit_code == 1
+    assert "guard('/god') has no application. Registered: /good." in result.output
 
 
 def test_check_a_bad_site(site: Flask, bokeh: FlaskBokeh) -> None:

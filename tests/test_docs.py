@@ -141,7 +141,7 @@ def test_the_page_on_security(app: Flask, bokeh: FlaskBokeh) -> None:
     assert defaults == {
         name: shown[value] if value in shown else float(value) for name, value in rows.items()
     }
-    (policy,) = [block for block in blocks(text, "text")]
+    (policy,) = blocks(text, "text")
     told = dict(line.strip(";").split(" ", 1) for line in policy.splitlines())
     assert told.pop("script-src") == f"'nonce-...' {POLICY['script-src']}"
     assert told == {name: value for name, value in POLICY.items() if name != "script-src"}

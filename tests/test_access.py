@@ -1,0 +1,378 @@
+"""Who is asking, and may they? In-process; the attacks are in ``test_security.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from bokeh.document import Document
+from flask import Flask, Response, abort, redirect, render_template_string, request
+from flask.testing import FlaskClient
+from flask_login import LoginManager, UserMixin, login_user
+from werkzeug.exceptions import Forbidden, Unauthorized
+
+from flask_bokeh import (
+    EmbedError,
+    FlaskBokeh,
+    LimitError,
+    RegistrationError,
+    SessionEndedError,
+    TokenError,
+    Visit,
+)
+from flask_bokeh.config import Settings
+from flask_bokeh.limits import WAIT, Limits
+from flask_bokeh.tokens import TokenIssuer
+from flask_bokeh.visits import Asker, Token
+
+from .conftest import tokens_in
+
+
+@pytest.fixture
+def site(app: Flask, bokeh: FlaskBokeh) -> FlaskClient:
+    for path in ("/x", "/y"):
+        bokeh.add_application(path, lambda doc: None)
+    bokeh.init_app(app)
+
+    @app.get("/show")
+    def show() -> str:
+        return render_template_string("{% bokeh '/x', a=1 %}")
+
+    return app.test_client()
+
+
+# --- users --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("said", "user"), [("ann", "ann"), (None, None), ("", None)])
+def test_a_user_loader(
+    app: Flask, bokeh: FlaskBokeh, site: FlaskClient, said: Any, user: Any
+) -> None:
+    """A string is a user; None and the empty string are nobody."""
+    bokeh.user_loader(lambda: said)
+    with app.test_request_context():
+        assert app.extensions["bokeh"].new_token("/x").visit.user == user
+
+
+def test_a_user_loader_that_returns_a_number(
+    bokeh: FlaskBokeh, app: Flask, site: FlaskClient
+) -> None:
+    """What is no string is refused, with what would be right."""
+
+    @bokeh.user_loader
+    def number() -> Any:
+        return 7
+
+    with app.test_request_context(), pytest.raises(TypeError, match=r"number returned 7; .*str\("):
+        bokeh.server_document("/x")
+
+
+def test_an_async_user_loader(bokeh: FlaskBokeh, app: Flask, site: FlaskClient) -> None:
+    """Loaders and guards may be async, as views may."""
+
+    @bokeh.user_loader  # type: ignore[arg-type]
+    async def user() -> str:
+        return "ann"
+
+    @bokeh.guard()
+    async def guard(visit: Visit) -> bool:
+        return visit.user == "ann"
+
+    with app.test_request_context():
+        assert app.extensions["bokeh"].new_token("/x").visit.user == "ann"
+
+
+def test_flask_logins_user_is_the_default(app: Flask, site: FlaskClient) -> None:
+    """Where Flask-Login is set up, its user visits; nobody does who is not logged in."""
+
+    class User(UserMixin):
+        id = 7
+
+    LoginManager(app).user_loader(lambda name: User())
+    state = app.extensions["bokeh"]
+    with app.test_request_context():
+        assert state.new_token("/x").visit.user is None
+    with app.test_request_context():
+        login_user(User())
+        assert state.new_token("/x").visit.user == "7"
+
+
+def test_a_session_for_somebody_else(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -> None:
+    """A session pulled for another user is seen by who asked for it, and by nobody else."""
+    bokeh.user_loader(lambda: request.headers.get("User"))
+    state = app.extensions["bokeh"]
+    with (
+        app.test_request_context(headers={"User": "boss"}),
+        bokeh.pull_session("/x", user="ann") as session,
+    ):
+        assert session.token.visit.user == "ann"
+    with app.test_request_context(headers={"User": "ann"}), pytest.raises(TokenError):
+        state.admit("/x", session.token.text, state.site.asker())
+    with app.test_request_context(headers={"User": "boss"}):
+        state.admit("/x", session.token.text, state.site.asker())
+
+
+def test_keys_are_rotated(bokeh: FlaskBokeh) -> None:
+    """A page of before a change of SECRET_KEY is good after it: its token, and its cookie."""
+
+    def app_with(key: str, *older: str) -> Flask:
+        app = Flask("rotating")
+        app.secret_key = key
+        app.config["SECRET_KEY_FALLBACKS"] = list(older)
+        bokeh.init_app(app)
+
+        @app.get("/show")
+        def show() -> str:
+            return render_template_string("{% bokeh '/x' %}")
+
+        return app
+
+    bokeh.add_application("/x", lambda doc: None)
+    before, after, much_later = app_with("old"), app_with("new", "old"), app_with("new")
+    page = before.test_client().get("/show")
+    (token,) = tokens_in(page.text)
+    cookie = page.headers["Set-Cookie"].partition(";")[0]
+    for app, good in ((before, True), (after, True), (much_later, False)):
+        state = app.extensions["bokeh"]
+        with app.test_request_context(headers={"Cookie": cookie}):
+            if good:
+                state.admit("/x", token, state.site.asker())
+            else:
+                with pytest.raises(TokenError, match="wrong signature"):
+                    state.admit("/x", token, state.site.asker())
+
+
+def test_one_cookie_for_a_page(site: FlaskClient) -> None:
+    """Several plots of a page are bound to one cookie; who has it gets no other."""
+    page = site.get("/show")
+    assert len(page.headers.getlist("Set-Cookie")) == 1
+    assert "Set-Cookie" not in site.get("/show").headers
+
+
+def test_pages_within_an_application_context(app: Flask, site: FlaskClient) -> None:
+    """Each page has its own BokehJS and cookie where an application context is around them."""
+    with app.app_context():
+        pages = [app.test_client().get("/show") for _ in range(2)]
+    for page in pages:
+        assert page.text.count("bokeh.min.js") == 1
+        assert "Set-Cookie" in page.headers
+
+
+def test_a_streamed_page(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -> None:
+    """Where the cookie would come too late, an error says so; a user needs none."""
+    user: list[str] = []
+    bokeh.user_loader(lambda: user[0] if user else None)
+
+    @app.get("/streamed")
+    def streamed() -> Response:
+        from flask import stream_template_string
+
+        return Response(stream_template_string("{% bokeh '/x' %}"))
+
+    with pytest.raises(EmbedError, match="A streamed page"):
+        _ = site.get("/streamed").text
+    user.append("ann")
+    assert len(tokens_in(site.get("/streamed").text)) == 1
+
+
+# --- guards -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (lambda: True, 200),
+        (lambda: False, 403),
+        (lambda: abort(404), 404),
+        (lambda: redirect("/login"), 302),
+        (lambda visit: visit.arguments == {"a": "1"}, 200),
+        (lambda visit=None: visit is None, 200),
+    ],
+)
+def test_guards(bokeh: FlaskBokeh, site: FlaskClient, answer: Any, status: int) -> None:
+    """A guard says yes, no, or what the page is instead; with or without the visit."""
+    assert bokeh.guard("/x")(answer) is answer
+    bokeh.guard("/y")(lambda: False)
+    assert site.get("/show").status_code == status
+
+
+def test_a_guard_that_forgets_to_answer(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -> None:
+    """Neither yes nor no is an error, and lets nobody in."""
+
+    @bokeh.guard()
+    def forgetful() -> Any:
+        return None
+
+    with app.test_request_context(), pytest.raises(TypeError, match="forgetful returned None"):
+        bokeh.server_document("/x")
+
+
+def test_all_guards_are_asked(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -> None:
+    """Those of every application and the application's own, until one refuses."""
+    asked: list[str] = []
+    bokeh.guard()(lambda: asked.append("all") or True)
+    bokeh.guard("/x")(lambda: asked.append("x") or abort(401))
+    bokeh.guard("/x")(lambda: asked.append("too late") or True)
+    with app.test_request_context(), pytest.raises(Unauthorized):
+        bokeh.server_document("/x")
+    assert asked == ["all", "x"]
+
+
+def test_a_guard_comes_before_the_session(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -> None:
+    """pull_session makes nothing for whom a guard refuses."""
+    bokeh.guard()(lambda: False)
+    with app.test_request_context(), pytest.raises(Forbidden), bokeh.pull_session("/x"):
+        pytest.fail("unreachable")
+    assert app.extensions["bokeh"].server()._server.get_sessions() == []
+
+
+@pytest.mark.parametrize(("path", "guard"), [("x", lambda: True), ("/x", "no function")])
+def test_bad_guards(bokeh: FlaskBokeh, path: str, guard: Any) -> None:
+    """A guard is a function, for a path that starts with a slash."""
+    with pytest.raises(RegistrationError):
+        bokeh.guard(path)(guard)
+
+
+# --- limits -------------------------------------------------------------------------------------
+
+ISSUER = TokenIssuer(keys=(b"a key",), expiration=300, max_age=3600, max_arguments_size=2048)
+ANN = Asker(user="ann", address="192.0.2.1")
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    return Clock()  # type: ignore[return-value]
+
+
+def token(asker: Asker = ANN) -> Token:
+    return ISSUER.mint("/x", asker=asker, user=asker.user)
+
+
+def test_a_place_that_is_not_used(clock: Clock) -> None:
+    """A place that was taken for a session that never came is free after a while."""
+    limits = Limits(Settings(max_sessions=1), clock)
+    never, other = token(), token()
+    assert limits.open(never, ANN) is True
+    assert limits.open(never, ANN) is False
+    with pytest.raises(LimitError) as caught:
+        limits.open(other, ANN)
+    assert (caught.value.setting, caught.value.limit) == ("BOKEH_MAX_SESSIONS", 1)
+    clock.now += WAIT + 1
+    assert limits.open(other, ANN) is True
+    limits.created(other)
+    clock.now += 10 * WAIT
+    with pytest.raises(LimitError):
+        limits.created(never)
+    limits.destroyed(other.visit.session_id)
+    limits.created(never)
+
+
+def test_asking_takes_nothing(clock: Clock) -> None:
+    """only_ask leaves place and rate as they are."""
+    limits = Limits(Settings(max_sessions=1, max_session_rate=1), clock)
+    for _ in range(5):
+        limits.open(token(), ANN, only_ask=True)
+    limits.open(token(), ANN)
+    with pytest.raises(LimitError):
+        limits.open(token(), ANN, only_ask=True)
+
+
+def test_the_rate_comes_back(clock: Clock) -> None:
+    """So many a minute: all at once, then one after the other as time goes by."""
+    limits = Limits(Settings(max_session_rate=60), clock)
+    for _ in range(60):
+        limits.open(token(), ANN)
+    with pytest.raises(LimitError, match="wait a minute"):
+        limits.open(token(), ANN)
+    bob = Asker(user="bob", address="192.0.2.1")
+    limits.open(token(bob), bob)
+    nobody = Asker(browser="b", address="192.0.2.1")
+    limits.open(token(nobody), nobody)
+    clock.now += 2
+    for _ in range(2):
+        limits.open(token(), ANN)
+    with pytest.raises(LimitError):
+        limits.open(token(), ANN)
+
+
+def test_visitors_without_a_user_share_the_rate_of_an_address(clock: Clock) -> None:
+    """Who throws the cookie away stays at the same address."""
+    limits = Limits(Settings(max_session_rate=3), clock)
+    for number in range(3):
+        nobody = Asker(browser=str(number), address="192.0.2.1")
+        limits.open(token(nobody), nobody)
+    other = Asker(browser="other", address="192.0.2.1")
+    with pytest.raises(LimitError):
+        limits.open(token(other), other)
+    limits.open(token(other), Asker(browser="other", address="192.0.2.2"))
+
+
+def test_an_ended_session_does_not_come_back(clock: Clock) -> None:
+    """Neither one that lives nor one that is about to be created, until it is gone."""
+    limits = Limits(Settings(), clock)
+    lives, waits, other = token(), token(), token(Asker(user="bob"))
+    for one in (lives, waits, other):
+        limits.open(one, ANN)
+    limits.created(lives)
+    (seat,) = limits.end("ann", ISSUER.digests(Asker(user="ann")))
+    assert seat.session_id == lives.visit.session_id
+    for one in (lives, waits):
+        with pytest.raises(SessionEndedError):
+            limits.open(one, ANN)
+        with pytest.raises(SessionEndedError):
+            limits.created(one)
+    limits.created(other)
+    limits.destroyed(lives.visit.session_id)
+    assert not limits.holds(seat)
+    assert limits.open(lives, ANN) is True
+
+
+def test_a_view_may_catch_a_limit(app: Flask, bokeh: FlaskBokeh) -> None:
+    """LimitError is a 503, unless the view does better."""
+    app.config["BOKEH_MAX_SESSIONS"] = 1
+    bokeh.add_application("/x", lambda doc: None)
+    bokeh.init_app(app)
+
+    @app.get("/plain")
+    def plain() -> str:
+        with bokeh.pull_session("/x"):
+            return "shown"
+
+    @app.get("/careful")
+    def careful() -> str:
+        try:
+            return plain()
+        except LimitError as error:
+            return f"later: {error.setting}"
+
+    client = app.test_client()
+    assert client.get("/plain").text == "shown"
+    assert client.get("/plain").status_code == 503
+    assert client.get("/careful").text == "later: BOKEH_MAX_SESSIONS"
+
+
+def test_a_limit_on_the_servers_own_port(app: Flask, bokeh: FlaskBokeh) -> None:
+    """Where Flask does not see the WebSocket, the limit's message is in the plot's place."""
+    app.config["BOKEH_MAX_SESSIONS"] = 1
+    made: list[Document] = []
+    bokeh.add_application("/x", made.append)
+    bokeh.init_app(app)
+    state = app.extensions["bokeh"]
+    with app.test_request_context():
+        tokens = [state.new_token("/x") for _ in range(2)]
+    server = state.server()
+
+    async def create(token: Token) -> Document:
+        return (await server.create_session(token, {})).document
+
+    documents = [server.loop.call(create, token, what="a test", timeout=10) for token in tokens]
+    assert made == documents[:1]
+    assert "as many plots as it can" in documents[1].roots[0].text  # type: ignore[attr-defined]
