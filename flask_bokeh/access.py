@@ -7,24 +7,27 @@ particular is told from others by a cookie of ours. Guards are the site's own ch
 from __future__ import annotations
 
 import inspect
+import logging
 import secrets
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from typing import Any
 
-from flask import Flask, Response, abort, current_app, request
+from flask import Flask, Response, abort, after_this_request, current_app, request
 from itsdangerous import BadSignature, Signer
 from werkzeug.wrappers import Response as BaseResponse
 
-from .errors import EmbedError
+from .errors import EmbedError, FlaskBokehError
 from .registry import ByPath
 from .visits import Asker, Visit
 
-__all__ = ("Access", "BrowserCookie", "Guard", "UserLoader", "on_logout")
+__all__ = ("Access", "BrowserCookie", "Guard", "UserLoader")
 
 UserLoader = Callable[[], "str | None"]
 Guard = Callable[..., Any]
+
+logger = logging.getLogger("flask_bokeh")
 
 _BROWSER = "flask_bokeh.browser"
 _SENT = "flask_bokeh.sent"
@@ -79,6 +82,26 @@ class Access:
                 )
             if not answer:
                 abort(403)
+
+    def follow_logouts(self, app: Flask) -> None:
+        """End a user's sessions when Flask-Login logs the user out."""
+        try:
+            from flask_login import user_logged_out
+        except ImportError:  # not installed, or of no use with this Flask
+            return
+        user_logged_out.connect(self._logged_out, app)
+
+    def _logged_out(self, app: Flask, **_: Any) -> None:
+        user = self.user()
+        if user is None:
+            return
+
+        def end(response: Response) -> Response:
+            # Once the browser knows: its pages try to come back as soon as their sessions end.
+            response.call_on_close(partial(_end_sessions, app, user))
+            return response
+
+        after_this_request(end)
 
 
 class BrowserCookie:
@@ -140,13 +163,11 @@ class BrowserCookie:
         )
 
 
-def on_logout(app: Flask, function: Callable[..., None]) -> None:
-    """Have a method called when Flask-Login logs out the user who asks. It is held weakly."""
+def _end_sessions(app: Flask, user: str) -> None:
     try:
-        from flask_login import user_logged_out
-    except ImportError:  # not installed, or of no use with this Flask
-        return
-    user_logged_out.connect(function, app)
+        app.extensions["bokeh"].close_sessions(user)
+    except FlaskBokehError as error:
+        logger.warning("Sessions may outlive a logout: %s", error)
 
 
 def _flask_login_user() -> str | None:

@@ -86,10 +86,8 @@ class HostedApplication(Application):
 
     async def on_session_destroyed(self, session_context: SessionContext) -> None:
         """Bokeh calls it when a session has ended, on the IOLoop's thread."""
-        try:
-            await super().on_session_destroyed(session_context)
-        finally:
-            self._limits.destroyed(str(session_context.id))
+        self._limits.leave(str(session_context.id), session_context.document)
+        await super().on_session_destroyed(session_context)
 
     def _admit(self, doc: Document) -> None:
         """Refuse what a browser should not get by way of a port that skips Flask's views."""
@@ -98,7 +96,7 @@ class HostedApplication(Application):
             raise TokenError("The session token is of another application.")
         if token.worker is not None and token.visit.session_id not in self._expected:
             raise ServerStoppedError("This pulled session has ended. Reload the page.")
-        self._limits.created(token)
+        self._limits.created(token, doc)
 
     @contextmanager
     def expecting(self, session_id: str) -> Iterator[None]:

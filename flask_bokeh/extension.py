@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
@@ -13,12 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flask import Flask, current_app
 from markupsafe import Markup
 
-from .access import Access, on_logout
-from .errors import (
-    EmbedError,
-    NotInitializedError,
-    WaitTimeoutError,
-)
+from .access import Access
+from .errors import EmbedError, NotInitializedError
 from .registry import ByPath, Registry, Source
 from .sessions import PulledSession
 from .state import BokehState
@@ -35,8 +30,6 @@ if TYPE_CHECKING:
     from tornado.ioloop import IOLoop
 
 __all__ = ("FlaskBokeh",)
-
-logger = logging.getLogger("flask_bokeh")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -81,7 +74,6 @@ class FlaskBokeh:
             bokeh_resources=self.resources,
             _bokeh_tag=self._tag,
         )
-        on_logout(app, self._logged_out)
 
     # --- registrations --------------------------------------------------------------------
 
@@ -210,9 +202,9 @@ class FlaskBokeh:
     def close_sessions(self, *, user: str) -> int:
         """End the live sessions of a user in all workers of this machine, and say how many.
 
-        Those that the user's pages opened, and those that were pulled for the user. In an
-        application context; not on the server's own loop. The pages try to come back at once,
-        and are judged anew. Flask-Login's ``logout_user`` does this by itself.
+        Those that the user's pages opened, and those that were pulled for the user. Tokens of
+        before open nothing any more, so the pages reload themselves. In an application context;
+        not on the server's own loop. Flask-Login's ``logout_user`` does this by itself.
 
         :raises WaitTimeoutError: if an application blocks the loop; they end when it is free.
         """
@@ -283,14 +275,6 @@ class FlaskBokeh:
     async def stop_async(self) -> None:
         """Like :meth:`stop`, on the server's own loop."""
         await _state().stop_async()
-
-    def _logged_out(self, app: Flask, **_: Any) -> None:
-        user = self._access.user()
-        if user is not None:
-            try:
-                self.close_sessions(user=user)
-            except WaitTimeoutError as error:  # a logout must not fail for that
-                logger.warning("After a logout: %s", error)
 
     def _tag(self, what: object = None, **keywords: Any) -> Markup:
         """``{% bokeh %}``."""

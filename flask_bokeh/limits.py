@@ -32,7 +32,8 @@ class Seat:
     bound: str | None
     address: str | None
     since: float
-    exists: bool = False
+    document: object = None
+    """The session's document, once there is one: an id can come back with another."""
     ended: bool = False
     """Whether somebody has ended it, and it may not come back."""
 
@@ -45,6 +46,7 @@ class Limits:
         self._settings = settings
         self._clock = clock
         self._seats: dict[str, Seat] = {}
+        self._ended: dict[str, float] = {}
         self._rate = _Rate(settings.max_session_rate, clock)
         self._lock = threading.Lock()
 
@@ -54,7 +56,7 @@ class Limits:
         :param only_ask: take nothing.
         :returns: whether the seat is a new one.
         :raises LimitError: if there is none left for this asker.
-        :raises SessionEndedError: if the session is being ended right now.
+        :raises SessionEndedError: if the session, or all that the asker had, have been ended.
         """
         with self._lock:
             if self._known(token):
@@ -71,11 +73,12 @@ class Limits:
                 self._seat(token, asker.address)
             return True
 
-    def created(self, token: Token) -> None:
+    def created(self, token: Token, document: object) -> None:
         """Confirm the seat, as the session's document is about to be filled.
 
         A session that comes past Flask, by the server's own port, takes its seat here.
 
+        :param document: which is the session's.
         :raises LimitError: if there is none left.
         :raises SessionEndedError: if the session has been ended meanwhile.
         """
@@ -83,12 +86,17 @@ class Limits:
             if not self._known(token):
                 self._check_counts(token.bound, None)
                 self._seat(token, None)
-            self._seats[token.visit.session_id].exists = True
+            self._seats[token.visit.session_id].document = document
 
-    def destroyed(self, session_id: str) -> None:
-        """Give the seat back."""
+    def leave(self, session_id: str, document: object = None) -> None:
+        """Give the seat back, unless it has become the seat of another document.
+
+        :param document: of the session that has ended; None if none was created.
+        """
         with self._lock:
-            self._seats.pop(session_id, None)
+            seat = self._seats.get(session_id)
+            if seat is not None and seat.document is document:
+                del self._seats[session_id]
 
     def holds(self, seat: Seat) -> bool:
         """Whether this seat is still taken."""
@@ -98,21 +106,27 @@ class Limits:
     def end(self, user: str, digests: Collection[str]) -> list[Seat]:
         """Mark the sessions of a user as ended, and return those that exist.
 
-        Those that do not yet never will.
+        Those that do not yet never will, and a token of before opens none any more.
 
         :param digests: what the tokens that the user asked for are bound to.
         """
+        now = time.time()
         with self._lock:
+            for digest, then in list(self._ended.items()):
+                if now - then > self._settings.token_max_age:
+                    del self._ended[digest]
+            self._ended.update(dict.fromkeys(digests, now))
             seats = [
                 seat for seat in self._seats.values() if seat.user == user or seat.bound in digests
             ]
             for seat in seats:
                 seat.ended = True
-            return [seat for seat in seats if seat.exists]
+            return [seat for seat in seats if seat.document is not None]
 
     def _known(self, token: Token) -> bool:
         seat = self._seats.get(token.visit.session_id)
-        if seat is not None and seat.ended:
+        ended = self._ended.get(token.bound or "", 0) >= token.issued
+        if ended or (seat is not None and seat.ended):
             raise SessionEndedError("This session has been ended.")
         return seat is not None
 
@@ -127,7 +141,7 @@ class Limits:
         late = [
             seat.session_id
             for seat in self._seats.values()
-            if not seat.exists and now - seat.since > WAIT
+            if seat.document is None and now - seat.since > WAIT
         ]
         for session_id in late:
             del self._seats[session_id]

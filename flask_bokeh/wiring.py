@@ -56,6 +56,7 @@ def wire(
     app.cli.add_command(commands)
     app.after_request(partial(_finish, cookie))
     app.register_error_handler(LimitError, _unavailable)
+    access.follow_logouts(app)
     app.jinja_env.add_extension(BokehTags)
     return state
 

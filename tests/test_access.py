@@ -237,6 +237,7 @@ def test_bad_guards(bokeh: FlaskBokeh, path: str, guard: Any) -> None:
 # --- limits -------------------------------------------------------------------------------------
 
 ISSUER = TokenIssuer(keys=(b"a key",), expiration=300, max_age=3600, max_arguments_size=2048)
+document = object()
 ANN = Asker(user="ann", address="192.0.2.1")
 
 
@@ -267,12 +268,12 @@ def test_a_place_that_is_not_used(clock: Clock) -> None:
     assert (caught.value.setting, caught.value.limit) == ("BOKEH_MAX_SESSIONS", 1)
     clock.now += WAIT + 1
     assert limits.open(other, ANN) is True
-    limits.created(other)
+    limits.created(other, document)
     clock.now += 10 * WAIT
     with pytest.raises(LimitError):
-        limits.created(never)
-    limits.destroyed(other.visit.session_id)
-    limits.created(never)
+        limits.created(never, document)
+    limits.leave(other.visit.session_id, document)
+    limits.created(never, document)
 
 
 def test_asking_takes_nothing(clock: Clock) -> None:
@@ -316,23 +317,38 @@ def test_visitors_without_a_user_share_the_rate_of_an_address(clock: Clock) -> N
 
 
 def test_an_ended_session_does_not_come_back(clock: Clock) -> None:
-    """Neither one that lives nor one that is about to be created, until it is gone."""
+    """Neither one that lives nor one that is about to be created; tokens of later are good."""
     limits = Limits(Settings(), clock)
     lives, waits, other = token(), token(), token(Asker(user="bob"))
     for one in (lives, waits, other):
         limits.open(one, ANN)
-    limits.created(lives)
+    limits.created(lives, document)
     (seat,) = limits.end("ann", ISSUER.digests(Asker(user="ann")))
     assert seat.session_id == lives.visit.session_id
     for one in (lives, waits):
         with pytest.raises(SessionEndedError):
             limits.open(one, ANN)
         with pytest.raises(SessionEndedError):
-            limits.created(one)
-    limits.created(other)
-    limits.destroyed(lives.visit.session_id)
+            limits.created(one, document)
+    limits.created(other, document)
+    limits.leave(lives.visit.session_id, document)
     assert not limits.holds(seat)
-    assert limits.open(lives, ANN) is True
+    with pytest.raises(SessionEndedError):
+        limits.open(lives, ANN)
+    assert limits.open(token(), ANN) is True
+
+
+def test_a_seat_goes_with_its_own_document(clock: Clock) -> None:
+    """A session that came back under the same id keeps its seat when the one before it ends."""
+    limits = Limits(Settings(max_sessions=1), clock)
+    one, again = token(), object()
+    limits.created(one, document)
+    limits.created(one, again)
+    limits.leave(one.visit.session_id, document)
+    with pytest.raises(LimitError):
+        limits.open(token(), ANN)
+    limits.leave(one.visit.session_id, again)
+    limits.open(token(), ANN)
 
 
 def test_a_view_may_catch_a_limit(app: Flask, bokeh: FlaskBokeh) -> None:

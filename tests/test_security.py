@@ -401,6 +401,10 @@ def test_before_and_after_login(site: LiveServer) -> None:
     assert visitor.status(token) == 403
     visitor.log_in("bob")
     assert visitor.status(token) == 403
+    visitor.get("/logout")
+    visitor.log_in("ann")
+    assert visitor.status(token) == 410  # what she had before her logout
+    assert visitor.status(visitor.token()) == 101
 
 
 def test_bearer_tokens_are_short_lived(live: Live) -> None:
@@ -450,7 +454,8 @@ def test_a_role_that_changes(site: LiveServer) -> None:
         assert int(ann.get("/close/ann").text) >= 1
         assert upgraded.close_code() == 1008
     ann.get("/role/ann/admin")
-    assert ann.status(token, "/admin") == 101  # the session is another
+    assert ann.status(token, "/admin") == 410
+    assert ann.status(ann.token("/show/admin"), "/admin") == 101
 
 
 def test_a_guard_that_reads_the_visit(site: LiveServer) -> None:

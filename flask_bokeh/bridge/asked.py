@@ -15,6 +15,7 @@ from .origin import origin_allowed
 __all__ = (
     "asked_application",
     "check_host",
+    "is_own_origin",
     "origin_is_allowed",
     "own_origin",
     "visible_headers",
@@ -34,6 +35,11 @@ def asked_application(state: BokehState, application: str) -> Registration:
 def own_origin() -> str:
     """The site's origin as the client knows it. Flask's ``host_url`` raises for a bad Host."""
     return f"{request.scheme}://{request.host}"
+
+
+def is_own_origin(origin: str) -> bool:
+    """Whether this is the site's origin, however it is written."""
+    return origin_allowed(origin, own_origin(), (), allow_missing=False)
 
 
 def origin_is_allowed(settings: Settings, origin: str | None) -> bool:

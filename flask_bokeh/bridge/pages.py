@@ -12,7 +12,13 @@ from ..registry import Registration
 from ..state import BokehState
 from ..templating import application_url, mark_token, page_markup, root_url
 from ..visits import Asker, Token, Visit
-from .asked import asked_application, origin_is_allowed, own_origin, visible_headers
+from .asked import (
+    asked_application,
+    is_own_origin,
+    origin_is_allowed,
+    own_origin,
+    visible_headers,
+)
 
 __all__ = ("Pages",)
 
@@ -84,7 +90,7 @@ class Pages:
             if not name.startswith("bokeh-") and name != "resources"
         }
         asker = self._state.site.visitor()
-        if asker.user is None and origin is not None and origin != own_origin():
+        if asker.user is None and origin is not None and not is_own_origin(origin):
             # A browser keeps our cookie to itself on another site's page.
             asker = Asker(address=asker.address)
         host = embed.url_path(own_origin())

@@ -121,7 +121,7 @@ class _Views:
             logger.warning("%s is %s.", error.setting, error.limit)
             raise HandoffError(str(error), 503) from error
         except SessionEndedError as error:
-            raise HandoffError(str(error), 503) from error
+            raise HandoffError(str(error), 410) from error
 
     def _offered_token(self) -> str:
         """The token that a page of ours offers in its upgrade request.
@@ -157,7 +157,7 @@ class _Views:
                 client = take(request.environ)
             except BaseException:
                 if new:
-                    server.limits.destroyed(token.visit.session_id)
+                    server.limits.leave(token.visit.session_id)
                 raise
             return client, partial(server.adopt, client, head, address)
         try:
