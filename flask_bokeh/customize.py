@@ -86,7 +86,7 @@ class HostedApplication(Application):
 
     async def on_session_destroyed(self, session_context: SessionContext) -> None:
         """Bokeh calls it when a session has ended, on the IOLoop's thread."""
-        self._limits.leave(str(session_context.id), session_context.document)
+        self._limits.leave(str(session_context.id), session_context)
         await super().on_session_destroyed(session_context)
 
     def _admit(self, doc: Document) -> None:
@@ -96,7 +96,7 @@ class HostedApplication(Application):
             raise TokenError("The session token is of another application.")
         if token.worker is not None and token.visit.session_id not in self._expected:
             raise ServerStoppedError("This pulled session has ended. Reload the page.")
-        self._limits.created(token, doc)
+        self._limits.created(token, doc.session_context)
 
     @contextmanager
     def expecting(self, session_id: str) -> Iterator[None]:

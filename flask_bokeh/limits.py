@@ -32,8 +32,8 @@ class Seat:
     bound: str | None
     address: str | None
     since: float
-    document: object = None
-    """The session's document, once there is one: an id can come back with another."""
+    context: object = None
+    """Bokeh's context of the session, once there is one: an id can come back with another."""
     ended: bool = False
     """Whether somebody has ended it, and it may not come back."""
 
@@ -73,12 +73,12 @@ class Limits:
                 self._seat(token, asker.address)
             return True
 
-    def created(self, token: Token, document: object) -> None:
+    def created(self, token: Token, context: object) -> None:
         """Confirm the seat, as the session's document is about to be filled.
 
         A session that comes past Flask, by the server's own port, takes its seat here.
 
-        :param document: which is the session's.
+        :param context: Bokeh's, of the session.
         :raises LimitError: if there is none left.
         :raises SessionEndedError: if the session has been ended meanwhile.
         """
@@ -86,16 +86,16 @@ class Limits:
             if not self._known(token):
                 self._check_counts(token.bound, None)
                 self._seat(token, None)
-            self._seats[token.visit.session_id].document = document
+            self._seats[token.visit.session_id].context = context
 
-    def leave(self, session_id: str, document: object = None) -> None:
-        """Give the seat back, unless it has become the seat of another document.
+    def leave(self, session_id: str, context: object = None) -> None:
+        """Give the seat back, unless it has become that of another session of the same id.
 
-        :param document: of the session that has ended; None if none was created.
+        :param context: of the session that has ended; None if none was created.
         """
         with self._lock:
             seat = self._seats.get(session_id)
-            if seat is not None and seat.document is document:
+            if seat is not None and seat.context is context:
                 del self._seats[session_id]
 
     def holds(self, seat: Seat) -> bool:
@@ -121,7 +121,7 @@ class Limits:
             ]
             for seat in seats:
                 seat.ended = True
-            return [seat for seat in seats if seat.document is not None]
+            return [seat for seat in seats if seat.context is not None]
 
     def _known(self, token: Token) -> bool:
         seat = self._seats.get(token.visit.session_id)
@@ -141,7 +141,7 @@ class Limits:
         late = [
             seat.session_id
             for seat in self._seats.values()
-            if seat.document is None and now - seat.since > WAIT
+            if seat.context is None and now - seat.since > WAIT
         ]
         for session_id in late:
             del self._seats[session_id]

@@ -237,7 +237,7 @@ def test_bad_guards(bokeh: FlaskBokeh, path: str, guard: Any) -> None:
 # --- limits -------------------------------------------------------------------------------------
 
 ISSUER = TokenIssuer(keys=(b"a key",), expiration=300, max_age=3600, max_arguments_size=2048)
-document = object()
+context = object()
 ANN = Asker(user="ann", address="192.0.2.1")
 
 
@@ -268,12 +268,12 @@ def test_a_place_that_is_not_used(clock: Clock) -> None:
     assert (caught.value.setting, caught.value.limit) == ("BOKEH_MAX_SESSIONS", 1)
     clock.now += WAIT + 1
     assert limits.open(other, ANN) is True
-    limits.created(other, document)
+    limits.created(other, context)
     clock.now += 10 * WAIT
     with pytest.raises(LimitError):
-        limits.created(never, document)
-    limits.leave(other.visit.session_id, document)
-    limits.created(never, document)
+        limits.created(never, context)
+    limits.leave(other.visit.session_id, context)
+    limits.created(never, context)
 
 
 def test_asking_takes_nothing(clock: Clock) -> None:
@@ -322,29 +322,29 @@ def test_an_ended_session_does_not_come_back(clock: Clock) -> None:
     lives, waits, other = token(), token(), token(Asker(user="bob"))
     for one in (lives, waits, other):
         limits.open(one, ANN)
-    limits.created(lives, document)
+    limits.created(lives, context)
     (seat,) = limits.end("ann", ISSUER.digests(Asker(user="ann")))
     assert seat.session_id == lives.visit.session_id
     for one in (lives, waits):
         with pytest.raises(SessionEndedError):
             limits.open(one, ANN)
         with pytest.raises(SessionEndedError):
-            limits.created(one, document)
-    limits.created(other, document)
-    limits.leave(lives.visit.session_id, document)
+            limits.created(one, context)
+    limits.created(other, context)
+    limits.leave(lives.visit.session_id, context)
     assert not limits.holds(seat)
     with pytest.raises(SessionEndedError):
         limits.open(lives, ANN)
     assert limits.open(token(), ANN) is True
 
 
-def test_a_seat_goes_with_its_own_document(clock: Clock) -> None:
+def test_a_seat_goes_with_its_own_session(clock: Clock) -> None:
     """A session that came back under the same id keeps its seat when the one before it ends."""
     limits = Limits(Settings(max_sessions=1), clock)
     one, again = token(), object()
-    limits.created(one, document)
+    limits.created(one, context)
     limits.created(one, again)
-    limits.leave(one.visit.session_id, document)
+    limits.leave(one.visit.session_id, context)
     with pytest.raises(LimitError):
         limits.open(token(), ANN)
     limits.leave(one.visit.session_id, again)
