@@ -6,7 +6,6 @@ import contextlib
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -188,23 +187,6 @@ def test_half_a_head_and_silence(site: LiveServer) -> None:
         "everything given back",
         seconds=15,
     )
-
-
-def test_bokehs_own_port(live: Live) -> None:
-    """The server's own port is on loopback only and answers to signed tokens only."""
-    site = live(clean=False)
-    site.get("/mine")
-    port = site.stats()["port"]
-    listening = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    addresses = {line[1] for line in listening if line[3] == "0A"}
-    assert f"0100007F:{port:04X}" in addresses
-    assert f"00000000:{port:04X}" not in addresses
-    own = LiveServer.__new__(LiveServer)
-    own.address, own.url = f"127.0.0.1:{port}", f"http://127.0.0.1:{port}"
-    for path in ("/sliders", "/sliders/autoload.js?bokeh-autoload-element=e", "/hooked"):
-        with raw(own) as sock:
-            sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {own.address}\r\n\r\n".encode())
-            assert read_head(sock).startswith(b"HTTP/1.1 403"), path
 
 
 @pytest.fixture(scope="module")
