@@ -10,8 +10,9 @@ import inspect
 import logging
 import secrets
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 from hashlib import sha256
+from threading import Thread
 from typing import Any
 
 from flask import Flask, Response, abort, after_this_request, current_app, request
@@ -97,8 +98,10 @@ class Access:
             return
 
         def end(response: Response) -> Response:
-            # Once the browser knows: its pages try to come back as soon as their sessions end.
-            response.call_on_close(partial(_end_sessions, app, user))
+            # Once the browser knows: its pages try to come back as soon as their sessions end. In
+            # a thread, because nobody waits, and some servers end a response on their own loop.
+            work = Thread(target=_end_sessions, args=(app, user), name="flask_bokeh logout")
+            response.call_on_close(work.start)
             return response
 
         after_this_request(end)

@@ -640,9 +640,10 @@ def test_places_come_back(live: Live) -> None:
 # --- the end of sessions -----------------------------------------------------------------------
 
 
-def test_a_logout_ends_everything_everywhere(live: Live) -> None:
+def test_a_logout_ends_everything_everywhere(live: Live, tmp_path: Path) -> None:
     """All sessions of who logs out end, in every worker, and nobody else's."""
-    site = live("gunicorn-gthread", APP, clean=False, args=["--workers", "3"])
+    config = {"BOKEH_SOCKET_DIR": str(tmp_path)}
+    site = live("gunicorn-gthread", APP, config=config, clean=False, args=["--workers", "3"])
     ann, bob = (Visitor(site).log_in(name) for name in ("ann", "bob"))
     with ExitStack() as stack:
 
@@ -662,6 +663,19 @@ def test_a_logout_ends_everything_everywhere(live: Live) -> None:
         assert bob.get("/close/nobody").text == "0"
         assert int(bob.get("/close/bob").text) == 6
         assert [one.close_code() for one in his] == [1008] * 6
+
+
+@pytest.mark.parametrize(
+    "kind", ["flask-bokeh-run", "werkzeug", "gunicorn-gevent", "gunicorn-sync"]
+)
+def test_a_logout_on_other_servers(live: Live, kind: str) -> None:
+    """Whatever the server does when a response ends, the user's sessions end with it."""
+    visitor = Visitor(live(kind, APP, clean=False)).log_in("ann")
+    with visitor.upgrade(visitor.token()) as upgraded:
+        assert upgraded.status == 101
+        visitor.get("/logout")
+        assert upgraded.close_code() == 1008
+    assert "outlive" not in visitor.site.log
 
 
 def test_a_slow_head(live: Live) -> None:
@@ -716,9 +730,10 @@ def test_a_logout_in_another_tab(live: Live, tab: Tab) -> None:
     tab.forgive("status of 403")
 
 
-def test_a_guard_that_sends_elsewhere(live: Live, tab: Tab) -> None:
+def test_a_guard_that_sends_elsewhere(live: Live, tab: Tab, tmp_path: Path) -> None:
     """Who is suspended while they look is sent where the guard of their page sends them."""
-    site = live("gunicorn-gthread", APP, clean=False)
+    config = {"BOKEH_SOCKET_DIR": str(tmp_path)}  # or it would meet the module's other site
+    site = live("gunicorn-gthread", APP, config=config, clean=False)
     admin = Visitor(site)
     tab.page.goto(f"{site.url}/login/ann")
     tab.open(f"{site.url}/show/owned?owner=ann")
