@@ -7,13 +7,13 @@ is filled, and given back when the session is destroyed. For any thread.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from .config import Settings
 from .errors import LimitError, SessionEndedError
+from .native import original
 from .visits import Asker, Token
 
 __all__ = ("Limits", "Seat")
@@ -48,7 +48,8 @@ class Limits:
         self._seats: dict[str, Seat] = {}
         self._ended: dict[str, float] = {}
         self._rate = _Rate(settings.max_session_rate, clock)
-        self._lock = threading.Lock()
+        # Views and the loop meet on it, which gevent's own locks do not stand; held for no time.
+        self._lock = original("_thread", "allocate_lock")()
 
     def open(self, token: Token, asker: Asker, *, only_ask: bool = False) -> bool:
         """Take a seat for the token's session, if it has none.
@@ -83,10 +84,13 @@ class Limits:
         :raises SessionEndedError: if the session has been ended meanwhile.
         """
         with self._lock:
-            if not self._known(token):
-                self._check_counts(token.bound, None)
-                self._seat(token, None)
-            self._seats[token.visit.session_id].context = context
+            try:
+                if not self._known(token):
+                    self._check_counts(token.bound, None)
+                    self._seat(token, None)
+            finally:
+                if seat := self._seats.get(token.visit.session_id):
+                    seat.context = context
 
     def leave(self, session_id: str, context: object = None) -> None:
         """Give the seat back, unless it has become that of another session of the same id.
@@ -104,9 +108,9 @@ class Limits:
             return self._seats.get(seat.session_id) is seat
 
     def end(self, user: str, digests: Collection[str]) -> list[Seat]:
-        """Mark the sessions of a user as ended, and return those that exist.
+        """Mark the sessions of a user as ended, and return their seats.
 
-        Those that do not yet never will, and a token of before opens none any more.
+        Those that do not exist yet never will show anything; a token of before opens none any more.
 
         :param digests: what the tokens that the user asked for are bound to.
         """
@@ -121,7 +125,7 @@ class Limits:
             ]
             for seat in seats:
                 seat.ended = True
-            return [seat for seat in seats if seat.context is not None]
+            return seats
 
     def _known(self, token: Token) -> bool:
         seat = self._seats.get(token.visit.session_id)

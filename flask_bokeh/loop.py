@@ -114,9 +114,10 @@ class ServerLoop:
         self.forbid_loop_thread(what)
         return self.wait(self.run(work, *args), what=what, timeout=timeout)
 
-    def wait(self, future: Future[T], *, what: str, timeout: float) -> T:
-        """Wait for something that runs on the loop, and cancel it if it takes too long.
+    def wait(self, future: Future[T], *, what: str, timeout: float, cancel: bool = True) -> T:
+        """Wait for something that runs on the loop.
 
+        :param cancel: whether it is cancelled if it takes too long.
         :raises WaitTimeoutError: if it takes longer than ``timeout`` seconds.
         """
         try:
@@ -124,7 +125,8 @@ class ServerLoop:
         except FutureTimeout as error:
             if future.done():  # a TimeoutError of the work itself
                 raise
-            future.cancel()
+            if cancel:
+                future.cancel()
             raise WaitTimeoutError(what, timeout, _BLOCKED_HINT) from error
 
     def forbid_loop_thread(self, what: str) -> None:

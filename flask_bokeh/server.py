@@ -33,7 +33,7 @@ from .bridge.owner import Owner
 from .bridge.taking import TakenClient
 from .config import Settings
 from .errors import FlaskBokehError, ServerStartError, ServerStoppedError
-from .limits import Limits, Seat
+from .limits import WAIT, Limits, Seat
 from .loop import ServerLoop, settle
 from .visits import Token
 from .watchdog import Watchdog
@@ -192,18 +192,20 @@ class InProcessServer:
         return len(seats)
 
     async def _end(self, seats: list[Seat]) -> None:
-        deadline = time.monotonic() + 60
+        deadline, pause = time.monotonic() + WAIT, 0.01
         while seats := [seat for seat in seats if self.limits.holds(seat)]:
-            if self._server is None or time.monotonic() > deadline:
+            server = self._server
+            if server is None or time.monotonic() > deadline:
                 break
             for seat in seats:
-                # Not there yet while its document is filled; back again if a browser was quick.
+                # It comes yet while its document is filled, and again if a browser was quick.
                 session = self.find_session(seat.path, seat.session_id)
                 if session is not None:
                     disconnect(session, 1008, "the session has been ended")
                     session.request_expiration()
-            await asyncio.sleep(0.01)
-            await discard_expired(self._running())
+            await discard_expired(server)
+            await asyncio.sleep(pause)
+            pause = min(1.5 * pause, 1.0)
 
     def stop(self) -> None:
         """Close the sockets, run the hooks, end the thread. Not from the loop's thread.

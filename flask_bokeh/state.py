@@ -206,11 +206,13 @@ class BokehState:
         server = self._running()
         closed = 0
         if server is not None:
-            server.loop.forbid_loop_thread("close_sessions")
+            server.loop.forbid_loop_thread("ending a user's sessions")
             closing = server.loop.run(server.close_sessions, user, digests)
-            # Not cancelled when it takes too long: they end as soon as the loop is free.
             closed = server.loop.wait(
-                closing, what="a user's sessions to end", timeout=self.settings.stop_timeout
+                closing,
+                what="a user's sessions to end",
+                timeout=self.settings.stop_timeout,
+                cancel=False,  # they end as soon as the loop is free
             )
         if self.folder is not None:
             own = None if server is None else server.worker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,17 +17,19 @@ from flask_bokeh import (
     EmbedError,
     FlaskBokeh,
     LimitError,
+    LoopThreadError,
     RegistrationError,
     SessionEndedError,
     TokenError,
     Visit,
+    WaitTimeoutError,
 )
 from flask_bokeh.config import Settings
 from flask_bokeh.limits import WAIT, Limits
 from flask_bokeh.tokens import TokenIssuer
 from flask_bokeh.visits import Asker, Token
 
-from .conftest import tokens_in
+from .conftest import eventually, tokens_in
 
 
 @pytest.fixture
@@ -323,7 +326,7 @@ def test_an_ended_session_does_not_come_back(clock: Clock) -> None:
     for one in (lives, waits, other):
         limits.open(one, ANN)
     limits.created(lives, context)
-    (seat,) = limits.end("ann", ISSUER.digests(Asker(user="ann")))
+    seat, _ = limits.end("ann", ISSUER.digests(Asker(user="ann")))
     assert seat.session_id == lives.visit.session_id
     for one in (lives, waits):
         with pytest.raises(SessionEndedError):
@@ -373,6 +376,44 @@ def test_a_view_may_catch_a_limit(app: Flask, bokeh: FlaskBokeh) -> None:
     assert client.get("/plain").text == "shown"
     assert client.get("/plain").status_code == 503
     assert client.get("/careful").text == "later: BOKEH_MAX_SESSIONS"
+
+
+def test_the_end_of_sessions_on_a_blocked_loop(app: Flask, bokeh: FlaskBokeh) -> None:
+    """close_sessions waits for a bounded time; the sessions end when the loop is free."""
+    app.config["BOKEH_STOP_TIMEOUT"] = 0.2
+    bokeh.add_application("/x", lambda doc: None)
+    bokeh.user_loader(lambda: "ann")
+    bokeh.init_app(app)
+    state = app.extensions["bokeh"]
+    free = threading.Event()
+
+    async def block() -> None:
+        free.wait(10)
+
+    with app.test_request_context():
+        with bokeh.pull_session("/x"):
+            pass
+        server = state.server()
+        server.loop.run(block)
+        with pytest.raises(WaitTimeoutError, match="a user's sessions to end"):
+            bokeh.close_sessions(user="ann")
+        assert len(server._server.get_sessions()) == 1
+        free.set()
+        eventually(lambda: not server._server.get_sessions(), "the end")
+        assert bokeh.close_sessions(user="ann") == 0
+
+
+def test_close_sessions_on_the_loop(app: Flask, bokeh: FlaskBokeh) -> None:
+    """In a callback it would wait for itself, and says so."""
+    bokeh.init_app(app)
+    server = app.extensions["bokeh"].server()
+
+    async def on_the_loop() -> None:
+        with app.app_context():
+            bokeh.close_sessions(user="ann")
+
+    with pytest.raises(LoopThreadError, match="Ending a user's sessions blocks"):
+        server.loop.call(on_the_loop, what="a test", timeout=5)
 
 
 def test_a_limit_on_the_servers_own_port(app: Flask, bokeh: FlaskBokeh) -> None:

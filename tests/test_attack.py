@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from .conftest import SERVERS, SITE, Live, LiveServer, eventually
 from .sockets import connect
+from .visitors import Visitor
 
 PLAIN = [kind for kind in SERVERS if "tls" not in kind]
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -20,20 +21,7 @@ KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 def head(site: LiveServer, token: str, path: str = "/hooked", **replace: str) -> bytes:
     """The head of a good upgrade request, with some of its lines replaced."""
-    headers = {
-        "Host": site.address,
-        "Connection": "Upgrade",
-        "Upgrade": "websocket",
-        "Origin": site.url,
-        "Sec-WebSocket-Key": KEY,
-        "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Protocol": f"bokeh, {token}",
-        "Cookie": site.cookies.get(token, ""),
-        **{name.replace("_", "-"): value for name, value in replace.items()},
-    }
-    lines = [f"GET /bokeh{path}/ws HTTP/1.1"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    return Visitor(site).head(token, path, **{"Cookie": site.cookies.get(token), **replace})
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import secrets
 import socket
 import threading
 import time
@@ -640,9 +641,9 @@ def test_places_come_back(live: Live) -> None:
 # --- the end of sessions -----------------------------------------------------------------------
 
 
-def test_a_logout_ends_everything_everywhere(live: Live, tmp_path: Path) -> None:
+def test_a_logout_ends_everything_everywhere(live: Live) -> None:
     """All sessions of who logs out end, in every worker, and nobody else's."""
-    config = {"BOKEH_SOCKET_DIR": str(tmp_path)}
+    config = {"BOKEH_SECRET_KEY": secrets.token_hex(16)}
     site = live("gunicorn-gthread", APP, config=config, clean=False, args=["--workers", "3"])
     ann, bob = (Visitor(site).log_in(name) for name in ("ann", "bob"))
     with ExitStack() as stack:
@@ -730,9 +731,9 @@ def test_a_logout_in_another_tab(live: Live, tab: Tab) -> None:
     tab.forgive("status of 403")
 
 
-def test_a_guard_that_sends_elsewhere(live: Live, tab: Tab, tmp_path: Path) -> None:
+def test_a_guard_that_sends_elsewhere(live: Live, tab: Tab) -> None:
     """Who is suspended while they look is sent where the guard of their page sends them."""
-    config = {"BOKEH_SOCKET_DIR": str(tmp_path)}  # or it would meet the module's other site
+    config = {"BOKEH_SECRET_KEY": secrets.token_hex(16)}  # or it would meet other tests' workers
     site = live("gunicorn-gthread", APP, config=config, clean=False)
     admin = Visitor(site)
     tab.page.goto(f"{site.url}/login/ann")
