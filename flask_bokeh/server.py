@@ -11,7 +11,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -176,15 +176,13 @@ class InProcessServer:
             client.close()
             raise
 
-    async def close_sessions(self, user: str, digests: Collection[str]) -> int:
-        """End the sessions of a user. On the loop.
+    async def close_sessions(self, seats: list[Seat]) -> int:
+        """End the sessions that :meth:`Limits.end` has marked. On the loop.
 
         Returns within a second; a session whose application is busy ends when it is done.
 
-        :param digests: what tokens that the user asked for are bound to.
         :returns: how many.
         """
-        seats = self.limits.end(user, digests)
         ending = asyncio.ensure_future(self._end(seats))
         self._tasks.add(ending)
         ending.add_done_callback(self._tasks.discard)
@@ -268,7 +266,10 @@ class InProcessServer:
         def holds(path: str, session_id: str) -> bool:
             return self.find_session(path, session_id) is not None
 
-        owner = Owner(folder, self.worker, holds, upgrades.adopt, self.close_sessions)
+        async def close(user: str, digests: list[str]) -> int:
+            return await self.close_sessions(self.limits.end(user, digests))
+
+        owner = Owner(folder, self.worker, holds, upgrades.adopt, close)
         try:
             owner.open(self.loop.asyncio_loop)
         except OSError as error:

@@ -90,8 +90,8 @@ def pull_direct(
         with suppress(InvalidStateError):  # cancelled: the server has stopped
             done.set_result(keep)
     try:
-        # Not cancelled when it takes too long: Bokeh 3.9 would keep a broken session.
-        server.loop.wait(holding, what=f"{what} to be let go", timeout=timeout)
+        # Not cancelled: Bokeh 3.9 would keep a broken session.
+        server.loop.wait(holding, what=f"{what} to be let go", timeout=timeout, cancel=False)
     except CancelledError as error:
         raise _stopped(what) from error
 

@@ -207,9 +207,9 @@ class BokehState:
         closed = 0
         if server is not None:
             server.loop.forbid_loop_thread("ending a user's sessions")
-            closing = server.loop.run(server.close_sessions, user, digests)
+            seats = server.limits.end(user, digests)  # tokens are refused from here on
             closed = server.loop.wait(
-                closing,
+                server.loop.run(server.close_sessions, seats),
                 what="a user's sessions to end",
                 timeout=self.settings.stop_timeout,
                 cancel=False,  # they end as soon as the loop is free
