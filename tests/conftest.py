@@ -142,6 +142,10 @@ class LiveServer:
     def log(self) -> str:
         return "".join(self._lines)
 
+    def until_logged(self, text: str) -> None:
+        """Wait for a line: it comes through a pipe, maybe after the answer."""
+        eventually(lambda: text in self.log, f"{text!r} in the log")
+
     @property
     def trouble(self) -> str:
         """The lines of the log that nobody wants to see in normal use."""

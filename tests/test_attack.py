@@ -197,7 +197,7 @@ def test_early_bytes_under_tls(live: Live, size: int | None) -> None:
     with raw(site) as sock, site.context.wrap_socket(sock, server_hostname="127.0.0.1") as tls:
         tls.sendall(good + b"GET / HTTP/1.1\r\n\r\n")
         assert read(tls).startswith(b"HTTP/1.1 400")
-    assert "sent data before the WebSocket was open" in site.log
+    site.until_logged("sent data before the WebSocket was open")
     assert "Traceback" not in site.log
 
 

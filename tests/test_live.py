@@ -32,11 +32,12 @@ def test_an_error_stays_in_its_place(live: Live, tab: Tab) -> None:
     eventually(lambda: boxes.count() == 2, "two boxes")
     for box, culprit in zip(boxes.all(), ["The application /raises", "The hook"], strict=True):
         reference = box.locator("code").inner_text()
+        site.until_logged(f"[reference {reference}]")
         line = next(line for line in site.log.splitlines() if f"[reference {reference}]" in line)
         assert culprit in line
         assert "the data are gone" not in box.inner_text()
-    assert "LookupError: the data are gone" in site.log
-    assert "KeyError" in site.log
+    site.until_logged("LookupError: the data are gone")
+    site.until_logged("KeyError")
 
 
 def test_an_error_in_debug_mode(live: Live, tab: Tab) -> None:

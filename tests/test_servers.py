@@ -54,7 +54,7 @@ def test_tls_that_can_not_be_taken_over(live: Live, server: str) -> None:
     site = live(server, clean=False)
     with pytest.raises(websocket.WebSocketBadStatusException, match="501"):
         connect(site, "/hooked", site.token("/hook"))
-    assert "End TLS in a proxy in front, or set BOKEH_TRANSPORT = 'port'" in site.log
+    site.until_logged("End TLS in a proxy in front, or set BOKEH_TRANSPORT = 'port'")
     assert "Traceback" not in site.log
 
 
@@ -63,7 +63,7 @@ def test_uwsgi_without_threads(live: Live) -> None:
     site = live("uwsgi-without-threads", clean=False)
     with pytest.raises(urllib.error.HTTPError, match="500"):
         site.get("/mine")
-    assert "Start it with --enable-threads." in site.log
+    site.until_logged("Start it with --enable-threads.")
 
 
 def test_a_unix_socket(live: Live) -> None:

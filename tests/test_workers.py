@@ -246,7 +246,7 @@ def test_tls_is_not_passed_on(live: Live, config: dict[str, str]) -> None:
         return False
 
     eventually(refused, "a socket that reaches the wrong worker")
-    assert "End TLS in a proxy in front, or use one worker" in site.log
+    site.until_logged("End TLS in a proxy in front, or use one worker")
     assert "Traceback" not in site.log
 
 
