@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 import re
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,7 @@ from bokeh.server.server import Server
 from bokeh.server.session import ServerSession
 from bokeh.server.tornado import BokehTornado
 from tornado.ioloop import IOLoop
+from tornado.netutil import bind_sockets
 from tornado.web import ErrorHandler
 
 from .config import Settings
@@ -78,12 +80,26 @@ def make_server(
     if "unix_socket" in settings.server_options:
         del keywords["address"], keywords["port"]
     factory = getattr(HostedServer, "from_settings", HostedServer)
-    server: HostedServer = factory(applications, io_loop=io_loop, **keywords)
+    try:
+        server: HostedServer = factory(applications, io_loop=io_loop, **keywords)
+    except OSError as error:
+        _close_unbound(error)
+        raise
     if gevent_patched():
         _use_native_threads(server)
     _open_sockets_only(server, applications)
     server.start()
     return server
+
+
+def _close_unbound(error: OSError) -> None:
+    """Close what Tornado's ``bind_sockets`` has open when it raises: the socket that it can't bind,
+    and those before it, which listen already. Checked on Tornado 6.4 to 6.6.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code is bind_sockets.__code__:
+            for unbound in (*frame.f_locals["sockets"], frame.f_locals["sock"]):
+                unbound.close()
 
 
 def _open_sockets_only(server: HostedServer, paths: Iterable[str]) -> None:
