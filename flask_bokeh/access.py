@@ -10,7 +10,7 @@ import inspect
 import logging
 import secrets
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from threading import Thread
 from typing import Any
@@ -97,11 +97,16 @@ class Access:
         if user is None:
             return
 
+        then = app.extensions["bokeh"].end_tokens(user)
+
         def end(response: Response) -> Response:
             # Once the browser knows: its pages try to come back as soon as their sessions end. In
             # a thread, because nobody waits, and some servers end a response on their own loop.
-            work = Thread(target=_end_sessions, args=(app, user), name="flask_bokeh logout")
-            response.call_on_close(work.start)
+            @response.call_on_close
+            def start() -> None:
+                work = partial(_end_sessions, app, user, then)
+                Thread(target=work, name="flask_bokeh logout").start()
+
             return response
 
         after_this_request(end)
@@ -166,9 +171,9 @@ class BrowserCookie:
         )
 
 
-def _end_sessions(app: Flask, user: str) -> None:
+def _end_sessions(app: Flask, user: str, then: float) -> None:
     try:
-        app.extensions["bokeh"].close_sessions(user)
+        app.extensions["bokeh"].close_sessions(user, then)
     except FlaskBokehError as error:
         logger.warning("Sessions may outlive a logout: %s", error)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from .config import Settings
+from .ended import Ended
 from .errors import LimitError, SessionEndedError
 from .native import original
 from .visits import Asker, Token
@@ -31,6 +32,8 @@ class Seat:
     user: str | None
     bound: str | None
     address: str | None
+    issued: float
+    """When the session's page was made, in seconds since the epoch."""
     since: float
     context: object = None
     """Bokeh's context of the session, once there is one: an id can come back with another."""
@@ -41,12 +44,14 @@ class Seat:
 class Limits:
     """Who has how many sessions."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: Settings, ended: Ended, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """:param clock: seconds, for tests."""
         self._settings = settings
+        self._ended = ended
         self._clock = clock
         self._seats: dict[str, Seat] = {}
-        self._ended: dict[str, float] = {}
         self._rate = _Rate(settings.max_session_rate, clock)
         # Views and the loop meet on it, which gevent's own locks do not stand; held for no time.
         self._lock = original("_thread", "allocate_lock")()
@@ -107,21 +112,19 @@ class Limits:
         with self._lock:
             return self._seats.get(seat.session_id) is seat
 
-    def end(self, user: str, digests: Collection[str]) -> list[Seat]:
+    def end(self, user: str, digests: Collection[str], then: float) -> list[Seat]:
         """Mark the sessions of a user as ended, and return their seats.
 
-        Those that do not exist yet never will show anything; a token of before opens none any more.
+        Those that do not exist yet never will show anything.
 
         :param digests: what the tokens that the user asked for are bound to.
+        :param then: sessions of pages that were made later are left alone.
         """
-        now = time.time()
         with self._lock:
-            for digest, then in list(self._ended.items()):
-                if now - then > self._settings.token_max_age:
-                    del self._ended[digest]
-            self._ended.update(dict.fromkeys(digests, now))
             seats = [
-                seat for seat in self._seats.values() if seat.user == user or seat.bound in digests
+                seat
+                for seat in self._seats.values()
+                if (seat.user == user or seat.bound in digests) and seat.issued <= then
             ]
             for seat in seats:
                 seat.ended = True
@@ -129,7 +132,7 @@ class Limits:
 
     def _known(self, token: Token) -> bool:
         seat = self._seats.get(token.visit.session_id)
-        ended = self._ended.get(token.bound or "", 0) >= token.issued
+        ended = token.bound is not None and self._ended.since(token.bound) >= token.issued
         if ended or (seat is not None and seat.ended):
             raise SessionEndedError("This session has been ended.")
         return seat is not None
@@ -137,7 +140,13 @@ class Limits:
     def _seat(self, token: Token, address: str | None) -> None:
         visit = token.visit
         self._seats[visit.session_id] = Seat(
-            visit.path, visit.session_id, visit.user, token.bound, address, self._clock()
+            path=visit.path,
+            session_id=visit.session_id,
+            user=visit.user,
+            bound=token.bound,
+            address=address,
+            issued=token.issued,
+            since=self._clock(),
         )
 
     def _check_counts(self, bound: str | None, address: str | None) -> None:

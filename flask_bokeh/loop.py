@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -20,7 +19,7 @@ from tornado.ioloop import IOLoop
 from .errors import LoopThreadError, ServerStartError, ServerStoppedError, WaitTimeoutError
 from .native import NativeThread, new_event_loop, new_future, threads_stand_still, warm_executor
 
-__all__ = ("ServerLoop", "at_interpreter_exit", "cancel_tasks", "settle")
+__all__ = ("ServerLoop", "cancel_tasks", "settle")
 
 T = TypeVar("T")
 
@@ -154,10 +153,14 @@ class ServerLoop:
         thread, self._thread = self._thread, None
         if thread is None or self._pid != os.getpid():
             return True
+        self.end()
+        return thread.join(timeout)
+
+    def end(self) -> None:
+        """Tell our thread to end, and do not wait. From any thread."""
         loop, event = self._asyncio_loop, self._asked_to_stop
         if loop is not None and event is not None and not loop.is_closed():
             loop.call_soon_threadsafe(event.set)
-        return thread.join(timeout)
 
     def _run(self, ready: Future[None]) -> None:
         # Not asyncio.run(): it ends the executor from a new thread, and from Python 3.12 on
@@ -227,18 +230,6 @@ async def settle(awaitable: Awaitable[Any], timeout: float) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def at_interpreter_exit(function: Callable[[], None]) -> None:
-    """Run ``function`` when the interpreter exits, while threads and executors still work.
-
-    ``atexit`` is too late: by then ``concurrent.futures`` refuses work, and the hooks of
-    Bokeh 3.10, which run in executors, fail with "cannot schedule new futures after
-    shutdown". ``concurrent.futures`` itself uses this private hook of ``threading`` to get in
-    before its threads are joined; functions run in reverse order, so ours comes first.
-    Checked on CPython 3.11 to 3.13; ``tests/test_loop.py`` fails when it moves.
-    """
-    threading._register_atexit(function)  # type: ignore[attr-defined]
 
 
 def _asyncio_loop(io_loop: IOLoop) -> asyncio.AbstractEventLoop:

@@ -12,6 +12,8 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +34,7 @@ from .bridge.handoff import UpgradeServer
 from .bridge.owner import Owner
 from .bridge.taking import TakenClient
 from .config import Settings
-from .errors import FlaskBokehError, ServerStartError, ServerStoppedError
+from .errors import ServerStartError, ServerStoppedError, WaitTimeoutError
 from .limits import WAIT, Limits, Seat
 from .loop import ServerLoop, settle
 from .visits import Token
@@ -84,19 +86,21 @@ class InProcessServer:
         """
         loop = ServerLoop(io_loop)
         self = cls(loop, settings, limits, folder)
+        timeout = settings.start_timeout
         try:
-            loop.start(settings.start_timeout)
+            loop.start(timeout)
             if loop.on_loop_thread() or not loop.is_running():
                 self._make(applications, key)
             else:
-                loop.call(
-                    self._make_on_loop,
-                    applications,
-                    key,
-                    what="the Bokeh server to start",
-                    timeout=settings.start_timeout,
-                )
-        except FlaskBokehError:
+                making = loop.run(self._make_on_loop, applications, key)
+                loop.wait(making, what="its start", timeout=timeout, cancel=False)
+        except WaitTimeoutError as error:
+            making.add_done_callback(self._abandon)
+            raise ServerStartError(
+                f"The Bokeh server did not start within {timeout:g} s (BOKEH_START_TIMEOUT). Look "
+                "for an on_server_loaded hook that takes long."
+            ) from error
+        except ServerStartError:
             loop.stop(settings.stop_timeout)
             raise
         except Exception as error:
@@ -242,6 +246,16 @@ class InProcessServer:
             )
         await settle(upgrades.close_all_connections(), 0.1)
 
+    def _abandon(self, _: Future[None]) -> None:
+        """End a server that has started too late."""
+
+        async def abandon() -> None:
+            await self.stop_async()
+            self.loop.end()
+
+        with suppress(ServerStoppedError):
+            self.loop.run(abandon)
+
     async def _make_on_loop(self, applications: Mapping[str, Application], key: bytes) -> None:
         self._make(applications, key)
 
@@ -266,8 +280,8 @@ class InProcessServer:
         def holds(path: str, session_id: str) -> bool:
             return self.find_session(path, session_id) is not None
 
-        async def close(user: str, digests: list[str]) -> int:
-            return await self.close_sessions(self.limits.end(user, digests))
+        async def close(user: str, digests: list[str], then: float) -> int:
+            return await self.close_sessions(self.limits.end(user, digests, then))
 
         owner = Owner(folder, self.worker, holds, upgrades.adopt, close)
         try:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import weakref
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,14 +23,15 @@ from typing import TYPE_CHECKING, Any
 from .bridge.affinity import Passage, close_elsewhere, knock, private_folder
 from .config import Settings
 from .customize import HostedApplication
+from .ended import Ended
 from .errors import (
     HandoffError,
     ServerStartError,
     TokenError,
     WaitTimeoutError,
 )
+from .lifetime import look_after, stop_all_at_exit
 from .limits import Limits
-from .loop import at_interpreter_exit
 from .registry import ByPath, Registry, load
 from .server import InProcessServer
 from .sessions import PulledSession, pull_client, pull_direct
@@ -55,6 +56,8 @@ class BokehState:
     registry: Registry
     hooks: ByPath
     guards: ByPath
+    ended: Ended = field(init=False, repr=False)
+    """Whose tokens open nothing any more."""
     _server: InProcessServer | None = field(default=None, repr=False)
     _owner: int = field(default=0, repr=False)
     _issuer: TokenIssuer | None = field(default=None, repr=False)
@@ -62,7 +65,8 @@ class BokehState:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
-        _states.add(self)
+        self.ended = Ended(lambda: self.folder, self.settings.token_max_age)
+        look_after(self)
 
     @property
     def applications(self) -> Registry:
@@ -125,12 +129,12 @@ class BokehState:
         key = self.tokens.key
         with self._locked():
             if self._server is None or self._owner != os.getpid():
-                limits = Limits(self.settings)
+                limits = Limits(self.settings, self.ended)
                 server = InProcessServer.start(
                     self._hosted(limits), self.settings, limits, key, io_loop, self.folder
                 )
                 self._server, self._owner = server, os.getpid()
-                _stop_all_at_exit()
+                stop_all_at_exit()
             elif io_loop is not None and self._server.loop.io_loop is not io_loop:
                 raise ServerStartError(
                     "The Bokeh server runs already, on another loop. Call bokeh.start(io_loop=...) "
@@ -149,6 +153,10 @@ class BokehState:
         server = self._taken()
         if server is not None:
             await server.stop_async()
+
+    def forked(self) -> None:
+        """In the child, where a lock that another thread held would stay locked for ever."""
+        self._lock = threading.Lock()
 
     def new_token(
         self,
@@ -197,17 +205,28 @@ class BokehState:
         self.site.check(token.visit)
         return token
 
-    def close_sessions(self, user: str) -> int:
+    def end_tokens(self, user: str) -> float:
+        """Refuse the tokens of a user from now on, in all workers; say what now is.
+
+        In seconds since the epoch.
+        """
+        now = time.time()
+        self.ended.add(self.tokens.digests(Asker(user=user)), now)
+        return now
+
+    def close_sessions(self, user: str, then: float | None = None) -> int:
         """End the sessions of a user in all workers, and say how many. Not on the loop.
 
+        :param then: from :meth:`end_tokens`; pages that were made later are left alone.
         :raises WaitTimeoutError: if this process's loop is blocked; they will end all the same.
         """
+        then = self.end_tokens(user) if then is None else then
         digests = self.tokens.digests(Asker(user=user))
         server = self._running()
         closed = 0
         if server is not None:
             server.loop.forbid_loop_thread("ending a user's sessions")
-            seats = server.limits.end(user, digests)  # tokens are refused from here on
+            seats = server.limits.end(user, digests, then)
             closed = server.loop.wait(
                 server.loop.run(server.close_sessions, seats),
                 what="a user's sessions to end",
@@ -216,7 +235,7 @@ class BokehState:
             )
         if self.folder is not None:
             own = None if server is None else server.worker
-            closed += close_elsewhere(self.folder, own, user, digests)
+            closed += close_elsewhere(self.folder, own, user, digests, then)
         return closed
 
     @contextmanager
@@ -293,32 +312,3 @@ class BokehState:
             )
             for item in applications
         }
-
-
-_states: weakref.WeakSet[BokehState] = weakref.WeakSet()
-_exit_registered = False
-
-
-def _stop_all_at_exit() -> None:
-    global _exit_registered
-    if not _exit_registered:
-        _exit_registered = True
-        at_interpreter_exit(_stop_all)
-
-
-def _stop_all() -> None:
-    for state in list(_states):
-        try:
-            state.stop()
-        except Exception:
-            logger.exception("A Bokeh server could not be stopped as Python exits.")
-
-
-def _after_fork_in_child() -> None:
-    # A lock that another thread of the parent held would stay locked for ever.
-    for state in list(_states):
-        state._lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

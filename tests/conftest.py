@@ -105,11 +105,18 @@ class LiveServer:
         cert, key = certificate()
         names = {"app": app, "path": app.removesuffix("()"), "cert": cert, "key": key}
         command = [part.format_map(names) for part in COMMANDS[kind]]
+        # Tests with the same key must not meet in one folder.
+        self._folder = tempfile.TemporaryDirectory()
         # The application comes last for gunicorn; options may follow it in both.
         self.process = subprocess.Popen(
             [sys.executable, "-u", *command, *args],
             cwd=ROOT,
-            env={**os.environ, "SITE_CONFIG": json.dumps(config), "PYTHONPATH": str(ROOT)},
+            env={
+                **os.environ,
+                "SITE_CONFIG": json.dumps(config),
+                "PYTHONPATH": str(ROOT),
+                "XDG_RUNTIME_DIR": self._folder.name,
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -197,6 +204,7 @@ class LiveServer:
         self._reader.join(5)
         if self.process.stdout is not None:
             self.process.stdout.close()
+        self._folder.cleanup()
         return code
 
 
@@ -385,13 +393,21 @@ def client(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_folder() -> Iterator[None]:
+    """Where the workers of a site meet, for sites in this process."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", folder)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
     """No test leaves a thread of ours behind: what starts a server stops it."""
     yield
-    from flask_bokeh import state
+    from flask_bokeh.lifetime import looked_after
 
-    for one in list(state._states):
+    for one in looked_after():
         one.stop()
     left = [thread.name for thread in threading.enumerate() if "flask_bokeh" in thread.name]
     assert left == []

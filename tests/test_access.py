@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import stat
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +28,7 @@ from flask_bokeh import (
     WaitTimeoutError,
 )
 from flask_bokeh.config import Settings
+from flask_bokeh.ended import Ended
 from flask_bokeh.limits import WAIT, Limits
 from flask_bokeh.tokens import TokenIssuer
 from flask_bokeh.visits import Asker, Token
@@ -260,9 +264,13 @@ def token(asker: Asker = ANN) -> Token:
     return ISSUER.mint("/x", asker=asker, user=asker.user)
 
 
+def limits_of(clock: Clock, **settings: int) -> Limits:
+    return Limits(Settings(**settings), Ended(lambda: None, 60), clock)
+
+
 def test_a_place_that_is_not_used(clock: Clock) -> None:
     """A place that was taken for a session that never came is free after a while."""
-    limits = Limits(Settings(max_sessions=1), clock)
+    limits = limits_of(clock, max_sessions=1)
     never, other = token(), token()
     assert limits.open(never, ANN) is True
     assert limits.open(never, ANN) is False
@@ -281,7 +289,7 @@ def test_a_place_that_is_not_used(clock: Clock) -> None:
 
 def test_asking_takes_nothing(clock: Clock) -> None:
     """only_ask leaves place and rate as they are."""
-    limits = Limits(Settings(max_sessions=1, max_session_rate=1), clock)
+    limits = limits_of(clock, max_sessions=1, max_session_rate=1)
     for _ in range(5):
         limits.open(token(), ANN, only_ask=True)
     limits.open(token(), ANN)
@@ -291,7 +299,7 @@ def test_asking_takes_nothing(clock: Clock) -> None:
 
 def test_the_rate_comes_back(clock: Clock) -> None:
     """So many a minute: all at once, then one after the other as time goes by."""
-    limits = Limits(Settings(max_session_rate=60), clock)
+    limits = limits_of(clock, max_session_rate=60)
     for _ in range(60):
         limits.open(token(), ANN)
     with pytest.raises(LimitError, match="wait a minute"):
@@ -309,7 +317,7 @@ def test_the_rate_comes_back(clock: Clock) -> None:
 
 def test_visitors_without_a_user_share_the_rate_of_an_address(clock: Clock) -> None:
     """Who throws the cookie away stays at the same address."""
-    limits = Limits(Settings(max_session_rate=3), clock)
+    limits = limits_of(clock, max_session_rate=3)
     for number in range(3):
         nobody = Asker(browser=str(number), address="192.0.2.1")
         limits.open(token(nobody), nobody)
@@ -321,12 +329,17 @@ def test_visitors_without_a_user_share_the_rate_of_an_address(clock: Clock) -> N
 
 def test_an_ended_session_does_not_come_back(clock: Clock) -> None:
     """Neither one that lives nor one that is about to be created; tokens of later are good."""
-    limits = Limits(Settings(), clock)
+    ended = Ended(lambda: None, 60)
+    limits = Limits(Settings(), ended, clock)
     lives, waits, other = token(), token(), token(Asker(user="bob"))
     for one in (lives, waits, other):
         limits.open(one, ANN)
     limits.created(lives, context)
-    seat, _ = limits.end("ann", ISSUER.digests(Asker(user="ann")))
+    digests, now = ISSUER.digests(Asker(user="ann")), time.time()
+    ended.add(digests, now)
+    later = token()
+    limits.open(later, ANN)
+    seat, _ = limits.end("ann", digests, now)
     assert seat.session_id == lives.visit.session_id
     for one in (lives, waits):
         with pytest.raises(SessionEndedError):
@@ -338,12 +351,42 @@ def test_an_ended_session_does_not_come_back(clock: Clock) -> None:
     assert not limits.holds(seat)
     with pytest.raises(SessionEndedError):
         limits.open(lives, ANN)
+    assert limits.open(later, ANN) is False
     assert limits.open(token(), ANN) is True
+
+
+def test_a_logout_is_known_to_all(tmp_path: Path) -> None:
+    """Also to a worker that starts later, until every token of before is too old."""
+    here, later = Ended(lambda: tmp_path, 3600), Ended(lambda: tmp_path, 3600)
+    now = time.time()
+    here.add(["ann"], now)
+    assert here.since("ann") >= now - 1e-6
+    assert later.since("ann") >= now - 1e-6
+    assert later.since("bob") == 0
+    here.add(["old"], now - 7200)
+    assert later.since("old") > 0
+    later.add(["bob"], now)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["ann.ended", "bob.ended"]
+    assert stat.S_IMODE((tmp_path / "ann.ended").stat().st_mode) == 0o600
+
+
+def test_a_logout_without_a_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is known in this process; if there should be a folder, the log tells."""
+    alone = Ended(lambda: None, 3600)
+    alone.add(["old"], 5.0)
+    alone.add(["ann"], time.time())
+    assert alone.since("ann") > 0
+    assert alone.since("old") == 0
+    assert caplog.text == ""
+    gone = Ended(lambda: tmp_path / "gone", 3600)
+    gone.add(["ann"], time.time())
+    assert gone.since("ann") > 0
+    assert "Other workers may not learn of a logout" in caplog.text
 
 
 def test_a_seat_goes_with_its_own_session(clock: Clock) -> None:
     """A session that came back under the same id keeps its seat when the one before it ends."""
-    limits = Limits(Settings(max_sessions=1), clock)
+    limits = limits_of(clock, max_sessions=1)
     one, again = token(), object()
     limits.created(one, context)
     limits.created(one, again)

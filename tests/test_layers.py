@@ -22,7 +22,7 @@ LAYERS = [
     ["server", "customize"],
     ["embed", "bokeh_compat", "bridge.handoff", "bridge.servers", "bridge.owner"],
     ["bridge.streams", "bridge.taking", "bridge.affinity", "tokens", "limits", "site"],
-    ["registry", "visits", "loop", "watchdog", "config", "bridge.origin"],
+    ["ended", "lifetime", "registry", "visits", "loop", "watchdog", "config", "bridge.origin"],
     ["setting_checks"],
     ["errors", "native", "server_options", "bridge.__init__"],
 ]

@@ -9,6 +9,7 @@ import base64
 import json
 import re
 import secrets
+import signal
 import socket
 import threading
 import time
@@ -404,8 +405,22 @@ def test_before_and_after_login(site: LiveServer) -> None:
     assert visitor.status(token) == 403
     visitor.get("/logout")
     visitor.log_in("ann")
-    # What she had before her logout; that takes effect as soon as its response is sent.
-    eventually(lambda: visitor.status(token) == 410, "the token to end")
+    assert visitor.status(token) == 410  # what she had before her logout
+    assert visitor.status(visitor.token()) == 101
+
+
+def test_a_logout_before_any_plot(live: Live) -> None:
+    """It counts in workers whose Bokeh server does not run yet, and in those that start later."""
+    site = live("gunicorn-sync", APP, args=["-w", "3"])
+    visitor = Visitor(site).log_in("ann")
+    token = visitor.token()
+    visitor.get("/logout")
+    visitor.log_in("ann")
+    assert [visitor.status(token) for _ in range(9)] == [410] * 9
+    before = {json.loads(visitor.get("/stats").text)["pid"] for _ in range(20)}
+    site.process.send_signal(signal.SIGHUP)
+    eventually(lambda: json.loads(visitor.get("/stats").text)["pid"] not in before, "new workers")
+    assert [visitor.status(token) for _ in range(9)] == [410] * 9
     assert visitor.status(visitor.token()) == 101
 
 

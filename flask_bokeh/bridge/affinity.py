@@ -9,7 +9,7 @@ the random name that is in its tokens. The worker with the client knocks::
 
 It also tells all of them when the sessions of a user are to end::
 
-    sender: close <JSON: user, and what their tokens are bound to> LF      worker: <number> LF
+    sender: close <JSON: user, what their tokens are bound to, time> LF      worker: <number> LF
 
 The descriptor is sent only after the owner's loop has said that it is ready, and then the
 client is the owner's: a sender that gave up on a frozen owner and served the client itself
@@ -132,19 +132,22 @@ def knock(folder: Path | None, name: str, path: str, session_id: str) -> Passage
     return Passage(connection)
 
 
-def close_elsewhere(folder: Path, own: str | None, user: str, digests: Collection[str]) -> int:
+def close_elsewhere(
+    folder: Path, own: str | None, user: str, digests: Collection[str], then: float
+) -> int:
     """End the sessions of a user in all workers but one, and say how many.
 
     From any thread but an owner's loop; takes as long as one worker may take to answer.
 
     :param own: the name of the worker that is left out.
+    :param then: pages that were made later are left alone.
     """
-    line = f"close {json.dumps([user, list(digests)])}\n".encode()
+    line = f"close {json.dumps([user, list(digests), then])}\n".encode()
     deadline = time.monotonic() + TIMEOUT
     waiting: list[tuple[str, socket.socket]] = []
     closed = 0
     for path in folder.iterdir():
-        if path.name == own or path.suffix == TEMPORARY:
+        if path.name == own or path.suffix == TEMPORARY or not path.is_socket():
             continue
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:

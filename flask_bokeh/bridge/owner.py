@@ -24,7 +24,7 @@ _MAX_MESSAGE = 128 * 1024
 
 Adopt = Callable[[socket.socket, bytes, tuple[str, int]], None]
 Holds = Callable[[str, str], bool]
-Close = Callable[[str, list[str]], Awaitable[int]]
+Close = Callable[[str, list[str], float], Awaitable[int]]
 
 
 class Owner:
@@ -122,6 +122,8 @@ def _clear_away(folder: Path, keep: Path) -> None:
     """Remove the sockets of workers that have died: those that refuse."""
     for path in set(folder.iterdir()) - {keep}:
         with suppress(OSError):
+            if not path.is_socket():
+                continue
             if path.suffix == TEMPORARY:
                 if time.time() - path.stat().st_mtime > 60:
                     path.unlink()

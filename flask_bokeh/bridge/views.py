@@ -92,6 +92,8 @@ class _Views:
         try:
             asker = self._state.site.asker()
             token = self._admit(registration, text, asker)
+            if self._state.settings.transport == "port" and self._state.tokens.expired(token):
+                raise HandoffError("The session token has expired, and a port renews none.", 410)
             passage = self._state.passage(token)
             if passage is not None:
                 passage.close()
