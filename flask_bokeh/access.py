@@ -21,6 +21,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from .errors import EmbedError, FlaskBokehError
 from .registry import ByPath
+from .site import SENT
 from .visits import Asker, Visit
 
 __all__ = ("Access", "BrowserCookie", "Guard", "UserLoader")
@@ -31,7 +32,6 @@ Guard = Callable[..., Any]
 logger = logging.getLogger("flask_bokeh")
 
 _BROWSER = "flask_bokeh.browser"
-_SENT = "flask_bokeh.sent"
 
 
 class Access:
@@ -92,19 +92,19 @@ class Access:
             return
         user_logged_out.connect(self._logged_out, app)
 
-    def _logged_out(self, app: Flask, **_: Any) -> None:
-        user = self.user()
-        if user is None:
+    def _logged_out(self, app: Flask, user: Any = None, **_: Any) -> None:
+        # By now a loader of the site's own may know nobody any more.
+        names = {self.user(), None if user is None else user.get_id()} - {None}
+        users = [(str(name), app.extensions["bokeh"].end_tokens(str(name))) for name in names]
+        if not users:
             return
-
-        then = app.extensions["bokeh"].end_tokens(user)
 
         def end(response: Response) -> Response:
             # Once the browser knows: its pages try to come back as soon as their sessions end. In
             # a thread, because nobody waits, and some servers end a response on their own loop.
             @response.call_on_close
             def start() -> None:
-                work = partial(_end_sessions, app, user, then)
+                work = partial(_end_sessions, app, users)
                 Thread(target=work, name="flask_bokeh logout").start()
 
             return response
@@ -135,7 +135,7 @@ class BrowserCookie:
         """
         known = self.read() or request.environ.get(_BROWSER)
         if known is None:
-            if _SENT in request.environ:
+            if SENT in request.environ:
                 raise EmbedError(
                     "A streamed page can't show a plot to a visitor without a user: its headers, "
                     "and so the cookie that the plot needs, have been sent. Log visitors in, do "
@@ -156,10 +156,10 @@ class BrowserCookie:
 
     def write(self, response: Response) -> None:
         """Give the browser its id, if one was made in this request."""
-        request.environ[_SENT] = True
         new = request.environ.get(_BROWSER)
         if new is None:
             return
+        response.headers["Cache-Control"] = "no-store"  # one browser's id is no other's
         name, signer = next(iter(self._signers.items()))
         response.set_cookie(
             name,
@@ -171,11 +171,12 @@ class BrowserCookie:
         )
 
 
-def _end_sessions(app: Flask, user: str, then: float) -> None:
-    try:
-        app.extensions["bokeh"].close_sessions(user, then)
-    except FlaskBokehError as error:
-        logger.warning("Sessions may outlive a logout: %s", error)
+def _end_sessions(app: Flask, users: list[tuple[str, float]]) -> None:
+    for user, then in users:
+        try:
+            app.extensions["bokeh"].close_sessions(user, then)
+        except FlaskBokehError as error:
+            logger.warning("Sessions may outlive a logout: %s", error)
 
 
 def _flask_login_user() -> str | None:

@@ -7,10 +7,8 @@ moves. Everything here runs on the thread of the server's IOLoop.
 from __future__ import annotations
 
 import gc
-import logging
-import re
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,10 +20,12 @@ from bokeh.server.session import ServerSession
 from bokeh.server.tornado import BokehTornado
 from tornado.ioloop import IOLoop
 from tornado.netutil import bind_sockets
-from tornado.web import ErrorHandler
 
+from .bokeh_sockets import open_sockets_only
 from .config import Settings
+from .limits import Limits
 from .native import gevent_patched, warm_executor
+from .tokens import TokenIssuer
 
 __all__ = (
     "HostedServer",
@@ -47,7 +47,11 @@ class HostedServer(Server):
 
 
 def make_server(
-    applications: Mapping[str, Application], settings: Settings, key: bytes, io_loop: IOLoop
+    applications: Mapping[str, Application],
+    settings: Settings,
+    limits: Limits,
+    tokens: TokenIssuer,
+    io_loop: IOLoop,
 ) -> HostedServer:
     """Make and start the server that ``bokeh serve`` would run with the same settings.
 
@@ -66,7 +70,7 @@ def make_server(
         "websocket_max_message_size": settings.max_message_size,
         "allow_websocket_origin": [_host(origin) for origin in settings.allow_ws_origin] or None,
         "sign_sessions": True,
-        "secret_key": key,
+        "secret_key": tokens.key,
         "generate_session_ids": False,
         "ssl_certfile": settings.ssl_certfile,
         "ssl_keyfile": settings.ssl_keyfile,
@@ -76,7 +80,6 @@ def make_server(
         "ico_path": settings.ico_path,
         "auth_provider": AuthModule(settings.auth_module) if settings.auth_module else NullAuth(),
     }
-    logging.getLogger("bokeh.server.views.ws").addFilter(_tells_news)
     if "unix_socket" in settings.server_options:
         del keywords["address"], keywords["port"]
     factory = getattr(HostedServer, "from_settings", HostedServer)
@@ -87,7 +90,7 @@ def make_server(
         raise
     if gevent_patched():
         _use_native_threads(server)
-    _open_sockets_only(server, applications)
+    open_sockets_only(server.tornado, limits, tokens)
     server.start()
     return server
 
@@ -100,15 +103,6 @@ def _close_unbound(error: OSError) -> None:
         if frame.f_code is bind_sockets.__code__:
             for unbound in (*frame.f_locals["sockets"], frame.f_locals["sock"]):
                 unbound.close()
-
-
-def _open_sockets_only(server: HostedServer, paths: Iterable[str]) -> None:
-    """On the server's own port an application has a WebSocket, and nothing that asks no token:
-    pages, scripts and files come from Flask, which asks the guards.
-    """
-    names = "|".join(re.escape(path.rstrip("/")) for path in paths)
-    rest = rf"(?:{names})(?:/?|/autoload\.js|/metadata|/static/.*)"
-    server.tornado.add_handlers(".*", [(rest, ErrorHandler, {"status_code": 404})])
 
 
 def _use_native_threads(server: HostedServer) -> None:
@@ -191,11 +185,6 @@ class SignedClientSession(ClientSession):
     def wait_until_closed(self) -> None:
         """Run the client's loop until the connection has ended (private on the session)."""
         self._loop_until_closed()
-
-
-def _tells_news(record: logging.LogRecord) -> bool:
-    """Keep out a warning of Bokeh's for each visitor who leaves a page that streams."""
-    return record.msg != "Failed sending message as connection was closed"
 
 
 def _check_interval(lifetime: float) -> int:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
+from .visits import Token
+
 __all__ = ("Ended",)
 
 logger = logging.getLogger("flask_bokeh")
@@ -51,8 +53,11 @@ class Ended:
         except OSError as error:
             logger.warning("Other workers may not learn of a logout: %s", error)
 
-    def since(self, digest: str) -> float:
-        """When this was last done to them, in seconds since the epoch; 0 for never."""
+    def ends(self, token: Token) -> bool:
+        """Whether a token is of before."""
+        return token.bound is not None and self._since(token.bound) >= token.issued
+
+    def _since(self, digest: str) -> float:
         then = self._times.get(digest, 0.0)
         if (folder := self._folder()) is not None:
             with suppress(OSError):  # mostly there is no such file

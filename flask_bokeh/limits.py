@@ -107,6 +107,12 @@ class Limits:
             if seat is not None and seat.context is context:
                 del self._seats[session_id]
 
+    def has_ended(self, session_id: str) -> bool:
+        """Whether somebody has ended this session."""
+        with self._lock:
+            seat = self._seats.get(session_id)
+            return seat is not None and seat.ended
+
     def holds(self, seat: Seat) -> bool:
         """Whether this seat is still taken."""
         with self._lock:
@@ -132,8 +138,7 @@ class Limits:
 
     def _known(self, token: Token) -> bool:
         seat = self._seats.get(token.visit.session_id)
-        ended = token.bound is not None and self._ended.since(token.bound) >= token.issued
-        if ended or (seat is not None and seat.ended):
+        if self._ended.ends(token) or (seat is not None and seat.ended):
             raise SessionEndedError("This session has been ended.")
         return seat is not None
 

@@ -17,9 +17,15 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 __all__ = (
     "NativeThread",
     "gevent_patched",
+    "highest_descriptor",
     "new_event_loop",
     "new_future",
     "original",
@@ -27,6 +33,16 @@ __all__ = (
     "uwsgi_options",
     "warm_executor",
 )
+
+
+def highest_descriptor() -> int | None:
+    """The highest number that a client's descriptor may have, so that some are left for the rest
+    of the process: numbers are given out from below. None where there is no limit.
+    """
+    if resource is None:
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else int(soft) - max(32, int(soft) // 10)
 
 
 def gevent_patched() -> bool:

@@ -33,10 +33,12 @@ from .bokeh_compat import (
 from .bridge.handoff import UpgradeServer
 from .bridge.owner import Owner
 from .bridge.taking import TakenClient
+from .bridge.upgrade import Upgrade
 from .config import Settings
 from .errors import ServerStartError, ServerStoppedError, WaitTimeoutError
 from .limits import WAIT, Limits, Seat
 from .loop import ServerLoop, settle
+from .tokens import TokenIssuer
 from .visits import Token
 from .watchdog import Watchdog
 
@@ -52,7 +54,12 @@ class InProcessServer:
     """A running Bokeh server. Belongs to the process that started it."""
 
     def __init__(
-        self, loop: ServerLoop, settings: Settings, limits: Limits, folder: Path | None
+        self,
+        loop: ServerLoop,
+        settings: Settings,
+        limits: Limits,
+        tokens: TokenIssuer,
+        folder: Path | None,
     ) -> None:
         self.loop = loop
         self.limits = limits
@@ -60,6 +67,7 @@ class InProcessServer:
         self.worker = secrets.token_urlsafe(9)
         """A random id of this process, for tokens of sessions that live only here."""
         self._settings = settings
+        self._tokens = tokens
         self._folder = folder
         self._owner: Owner | None = None
         self._watchdog: Watchdog | None = None
@@ -73,7 +81,7 @@ class InProcessServer:
         applications: Mapping[str, Application],
         settings: Settings,
         limits: Limits,
-        key: bytes,
+        tokens: TokenIssuer,
         io_loop: IOLoop | None = None,
         folder: Path | None = None,
     ) -> InProcessServer:
@@ -85,14 +93,14 @@ class InProcessServer:
         :raises ServerStartError: with the cause, within ``BOKEH_START_TIMEOUT`` seconds.
         """
         loop = ServerLoop(io_loop)
-        self = cls(loop, settings, limits, folder)
+        self = cls(loop, settings, limits, tokens, folder)
         timeout = settings.start_timeout
         try:
             loop.start(timeout)
             if loop.on_loop_thread() or not loop.is_running():
-                self._make(applications, key)
+                self._make(applications)
             else:
-                making = loop.run(self._make_on_loop, applications, key)
+                making = loop.run(self._make_on_loop, applications)
                 loop.wait(making, what="its start", timeout=timeout, cancel=False)
         except WaitTimeoutError as error:
             making.add_done_callback(self._abandon)
@@ -159,7 +167,7 @@ class InProcessServer:
         """Bokeh's context of an application."""
         return self._running().tornado.applications[path]
 
-    def adopt(self, client: TakenClient, head: bytes, address: tuple[str, int]) -> None:
+    def adopt(self, client: TakenClient, upgrade: Upgrade) -> None:
         """Serve a client who was taken from the WSGI server. From any thread; does not wait.
 
         :raises ServerStoppedError: if the server does not run; the socket is closed.
@@ -170,7 +178,7 @@ class InProcessServer:
                 client.close()
                 return
             try:
-                await client.give(self._upgrades, head, address)
+                await client.give(self._upgrades, upgrade)
             except TimeoutError:
                 logger.warning("The WSGI server did not let go of a client's TLS socket.")
 
@@ -256,14 +264,14 @@ class InProcessServer:
         with suppress(ServerStoppedError):
             self.loop.run(abandon)
 
-    async def _make_on_loop(self, applications: Mapping[str, Application], key: bytes) -> None:
-        self._make(applications, key)
+    async def _make_on_loop(self, applications: Mapping[str, Application]) -> None:
+        self._make(applications)
 
-    def _make(self, applications: Mapping[str, Application], key: bytes) -> None:
+    def _make(self, applications: Mapping[str, Application]) -> None:
         io_loop = self.loop.io_loop
         if io_loop is None:
             raise ServerStoppedError("The Bokeh server's loop is not running.")
-        self._server = make_server(applications, self._settings, key, io_loop)
+        self._server = make_server(applications, self._settings, self.limits, self._tokens, io_loop)
         self._upgrades = UpgradeServer(
             self._server.tornado, max_waiting=4 * max(self._settings.max_message_size, 2**24)
         )
@@ -278,7 +286,8 @@ class InProcessServer:
         """Let the site's other workers pass sockets on to this one."""
 
         def holds(path: str, session_id: str) -> bool:
-            return self.find_session(path, session_id) is not None
+            lives = self.find_session(path, session_id) is not None
+            return lives and not self.limits.has_ended(session_id)
 
         async def close(user: str, digests: list[str], then: float) -> int:
             return await self.close_sessions(self.limits.end(user, digests, then))

@@ -11,7 +11,10 @@ from typing import Any
 from .errors import ApplicationFailedError
 from .visits import Asker, Visit
 
-__all__ = ("Site",)
+__all__ = ("SENT", "Site")
+
+SENT = "flask_bokeh.sent"
+"""In a WSGI environ once the headers of its response have been sent: whether they were no-store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

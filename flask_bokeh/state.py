@@ -27,6 +27,7 @@ from .ended import Ended
 from .errors import (
     HandoffError,
     ServerStartError,
+    SessionEndedError,
     TokenError,
     WaitTimeoutError,
 )
@@ -126,12 +127,12 @@ class BokehState:
         :param io_loop: a loop that the caller owns and runs.
         :raises ServerStartError: as :meth:`server`; also if it runs already on another loop.
         """
-        key = self.tokens.key
+        tokens = self.tokens
         with self._locked():
             if self._server is None or self._owner != os.getpid():
                 limits = Limits(self.settings, self.ended)
                 server = InProcessServer.start(
-                    self._hosted(limits), self.settings, limits, key, io_loop, self.folder
+                    self._hosted(limits), self.settings, limits, tokens, io_loop, self.folder
                 )
                 self._server, self._owner = server, os.getpid()
                 stop_all_at_exit()
@@ -194,12 +195,15 @@ class BokehState:
         """Decide whether who has this token may come in. In a request.
 
         :raises TokenError: if not.
+        :raises SessionEndedError: if all that they had has been ended, after they got it.
         """
         token = self.tokens.read(text)
         if token.visit.path != path:
             raise TokenError("The session token is of another application.")
         if not self.tokens.belongs_to(token, asker):
             raise TokenError("The session token is of another user or browser.")
+        if self.ended.ends(token):
+            raise SessionEndedError("This session has been ended.")
         if token.bound is None and self.tokens.expired(token) and not self._lives(token):
             raise TokenError("The session token has expired: reload the page.")
         self.site.check(token.visit)

@@ -25,6 +25,7 @@ from .bridge.servers import hands_out
 from .config import Settings
 from .errors import ApplicationFailedError, EmbedError, ScriptError, ServerStoppedError
 from .sessions import PulledSession
+from .site import SENT
 from .state import BokehState
 from .visits import Token
 
@@ -98,6 +99,11 @@ def render_session(
                 "session in one place; pull another, or put both roots into one layout."
             )
         pulled.embedded = True
+    if request.environ.get(SENT) is False:
+        raise EmbedError(
+            "This page is streamed, and its headers, which have been sent, let it be stored. "
+            "A page with a plot is for one visitor: leave Cache-Control to flask_bokeh."
+        )
     _page().has_token = True
     server = request.environ.get("SERVER_SOFTWARE")  # none in tests of the site
     if settings.transport == "same-origin" and server and not hands_out(request.environ):

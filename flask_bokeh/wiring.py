@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, current_app
+from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import ServiceUnavailable
 
 from .access import Access, BrowserCookie
@@ -18,7 +18,7 @@ from .cli import commands
 from .config import Settings
 from .errors import LimitError
 from .registry import ByPath, Registry
-from .site import Site
+from .site import SENT, Site
 from .state import BokehState
 from .templating import BokehTags, error_box, holds_token, template_folder
 
@@ -68,11 +68,17 @@ def _secrets(app: Flask) -> list[str | bytes]:
 
 
 def _finish(cookie: BrowserCookie | None, response: Response) -> Response:
-    """A page with a token in it must not come out of a cache for somebody else."""
-    if holds_token():
+    """A page with a token in it must not come out of a cache for somebody else.
+
+    What a streamed page will hold is not known yet.
+    """
+    streams = response.is_streamed and not response.direct_passthrough
+    html = response.mimetype == "text/html" and "Cache-Control" not in response.headers
+    if holds_token() or (streams and html):
         response.headers["Cache-Control"] = "no-store"
     if cookie is not None:
         cookie.write(response)
+    request.environ[SENT] = response.cache_control.no_store
     return response
 
 

@@ -180,7 +180,51 @@ def test_a_streamed_page(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -> No
     with pytest.raises(EmbedError, match="A streamed page"):
         _ = site.get("/streamed").text
     user.append("ann")
-    assert len(tokens_in(site.get("/streamed").text)) == 1
+    page = site.get("/streamed")
+    assert len(tokens_in(page.text)) == 1
+    assert page.headers["Cache-Control"] == "no-store"
+
+
+def test_a_streamed_page_that_may_be_stored(
+    app: Flask, bokeh: FlaskBokeh, site: FlaskClient
+) -> None:
+    """A token does not go into it; streams without a plot are left alone."""
+    bokeh.user_loader(lambda: "ann")
+
+    @app.get("/streamed/<kind>")
+    def streamed(kind: str) -> Response:
+        from flask import stream_template_string
+
+        if kind == "csv":
+            return Response(iter(["a,b\n"]), mimetype="text/csv")
+        return Response(
+            stream_template_string("{% bokeh '/x' %}"), headers={"Cache-Control": "max-age=60"}
+        )
+
+    with pytest.raises(EmbedError, match="let it be stored"):
+        _ = site.get("/streamed/html").text
+    assert "Cache-Control" not in site.get("/streamed/csv").headers
+
+
+def test_a_page_that_brings_a_cookie(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -> None:
+    """It is not stored either, also if it shows no plot or is refused."""
+
+    @app.get("/pulled")
+    @bokeh.with_session("/x")
+    def pulled(bokeh_session: object) -> str:
+        return "pulled"
+
+    bokeh.guard("/y")(lambda: False)
+
+    @app.get("/refused")
+    def refused() -> str:
+        return str(bokeh.server_document("/y"))
+
+    for path, status in (("/pulled", 200), ("/refused", 403)):
+        page = app.test_client().get(path)
+        assert page.status_code == status
+        assert "Set-Cookie" in page.headers
+        assert page.headers["Cache-Control"] == "no-store"
 
 
 # --- guards -------------------------------------------------------------------------------------
@@ -360,11 +404,11 @@ def test_a_logout_is_known_to_all(tmp_path: Path) -> None:
     here, later = Ended(lambda: tmp_path, 3600), Ended(lambda: tmp_path, 3600)
     now = time.time()
     here.add(["ann"], now)
-    assert here.since("ann") >= now - 1e-6
-    assert later.since("ann") >= now - 1e-6
-    assert later.since("bob") == 0
+    assert here._since("ann") >= now - 1e-6
+    assert later._since("ann") >= now - 1e-6
+    assert later._since("bob") == 0
     here.add(["old"], now - 7200)
-    assert later.since("old") > 0
+    assert later._since("old") > 0
     later.add(["bob"], now)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["ann.ended", "bob.ended"]
     assert stat.S_IMODE((tmp_path / "ann.ended").stat().st_mode) == 0o600
@@ -375,12 +419,12 @@ def test_a_logout_without_a_folder(tmp_path: Path, caplog: pytest.LogCaptureFixt
     alone = Ended(lambda: None, 3600)
     alone.add(["old"], 5.0)
     alone.add(["ann"], time.time())
-    assert alone.since("ann") > 0
-    assert alone.since("old") == 0
+    assert alone._since("ann") > 0
+    assert alone._since("old") == 0
     assert caplog.text == ""
     gone = Ended(lambda: tmp_path / "gone", 3600)
     gone.add(["ann"], time.time())
-    assert gone.since("ann") > 0
+    assert gone._since("ann") > 0
     assert "Other workers may not learn of a logout" in caplog.text
 
 

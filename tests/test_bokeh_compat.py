@@ -13,7 +13,7 @@ from bokeh.server.server import BaseServer, Server
 from bokeh.server.tornado import BokehTornado
 from bokeh.server.views import ws
 
-from flask_bokeh.bokeh_compat import _tells_news
+from flask_bokeh.bokeh_sockets import _tells_news
 
 
 def test_the_servers_tornado_application() -> None:

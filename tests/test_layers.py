@@ -21,9 +21,11 @@ LAYERS = [
     ["sessions"],
     ["server", "customize"],
     ["embed", "bokeh_compat", "bridge.handoff", "bridge.servers", "bridge.owner"],
+    ["bokeh_sockets"],
     ["bridge.streams", "bridge.taking", "bridge.affinity", "tokens", "limits", "site"],
-    ["ended", "lifetime", "registry", "visits", "loop", "watchdog", "config", "bridge.origin"],
-    ["setting_checks"],
+    ["ended"],
+    ["lifetime", "registry", "visits", "loop", "watchdog", "config"],
+    ["setting_checks", "bridge.origin", "bridge.upgrade"],
     ["errors", "native", "server_options", "bridge.__init__"],
 ]
 FLASK = {

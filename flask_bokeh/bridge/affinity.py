@@ -36,6 +36,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from ..errors import HandoffError
+from .upgrade import Upgrade
 
 __all__ = ("Passage", "close_elsewhere", "knock", "private_folder", "same_user")
 
@@ -85,12 +86,13 @@ class Passage:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
 
-    def send(self, client: socket.socket, head: bytes, address: tuple[str, int]) -> None:
+    def send(self, client: socket.socket, upgrade: Upgrade) -> None:
         """Give a client away. Whatever happens, it is not ours any more.
 
         :raises HandoffError: if the owner has died just now; the client is lost.
         """
-        body = json.dumps({"head": head.decode("latin-1"), "address": address}).encode()
+        head = upgrade.head.decode("latin-1")
+        body = json.dumps({"head": head, "address": upgrade.address}).encode()
         message = LENGTH.pack(len(body)) + body
         try:
             sent = socket.send_fds(self._connection, [message], [client.fileno()])

@@ -14,6 +14,7 @@ import re
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from tornado.httpserver import HTTPServer
@@ -28,6 +29,7 @@ from tornado.iostream import StreamClosedError
 
 from ..errors import HandoffError
 from .streams import HandedStream, close_frame, handed_stream
+from .upgrade import Upgrade
 
 __all__ = ("UpgradeServer", "request_head")
 
@@ -45,6 +47,8 @@ _FORWARDED = (
 _FORBIDDEN = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 _TARGET = re.compile(r"/[A-Za-z0-9._~/-]*")
 _MAX_HEAD = 32 * 1024
+MAX_SOCKETS = 4
+"""Of one session. A page has one; those of a browser that lost its network may linger beside it."""
 
 
 def request_head(target: str, environ: Mapping[str, Any], token: str) -> bytes:
@@ -88,30 +92,30 @@ class UpgradeServer(HTTPServer):
         """:param max_waiting: bytes that may wait for a client that reads slowly."""
         self._max_waiting: int = kwargs.pop("max_waiting")
         super().initialize(*args, **kwargs | {"max_body_size": 0})
-        self._streams: set[HandedStream] = set()
+        self._streams: dict[str, list[HandedStream]] = {}
 
-    def adopt(self, client: socket.socket, head: bytes, address: tuple[str, int]) -> None:
+    def adopt(self, client: socket.socket, upgrade: Upgrade) -> None:
         """Serve this client from now on. Takes the socket over, whatever happens."""
-        stream = handed_stream(
-            client, head, max_waiting=self._max_waiting, forget=self._streams.discard
-        )
-        self._streams.add(stream)
-        self.handle_stream(stream, address)
+        forget = partial(self._forget, upgrade.session_id)
+        stream = handed_stream(client, upgrade.head, max_waiting=self._max_waiting, forget=forget)
+        self._remember(upgrade.session_id, stream)
+        self.handle_stream(stream, upgrade.address)
 
-    def adopt_request(self, request: HTTPServerRequest, head: bytes) -> None:
+    def adopt_request(self, request: HTTPServerRequest, upgrade: Upgrade) -> None:
         """The same for a request that another Tornado server of this loop has read.
 
         If it is not upgraded, the connection goes on with that server, so it gets around no
         check there.
         """
-        first, _, lines = head.decode("latin-1").partition("\r\n")
+        first, _, lines = upgrade.head.decode("latin-1").partition("\r\n")
         assert request.connection is not None
         stream: HandedStream = request.connection.stream  # type: ignore[attr-defined]
         if stream.closed():
             return
-        stream.max_waiting, stream.forget = self._max_waiting, self._streams.discard
+        stream.max_waiting = self._max_waiting
+        stream.forget = partial(self._forget, upgrade.session_id)
         stream.is_websocket = True
-        self._streams.add(stream)
+        self._remember(upgrade.session_id, stream)
         rebuilt = HTTPServerRequest(
             connection=request.connection,
             start_line=parse_request_start_line(first),
@@ -133,12 +137,29 @@ class UpgradeServer(HTTPServer):
     @property
     def open_sockets(self) -> int:
         """How many clients hold a socket."""
-        return len(self._streams)
+        return sum(map(len, self._streams.values()))
 
     def close_sockets(self, code: int) -> None:
         """Tell every client why we close (RFC 6455, section 7.4.1). Waits for nobody."""
-        frame = close_frame(code)
-        for stream in list(self._streams):
-            with suppress(StreamClosedError):
-                stream.write(frame)
-            stream.close()
+        for streams in list(self._streams.values()):
+            for stream in list(streams):
+                _close(stream, code)
+
+    def _remember(self, session_id: str, stream: HandedStream) -> None:
+        streams = self._streams.setdefault(session_id, [])
+        streams.append(stream)
+        for oldest in streams[:-MAX_SOCKETS]:
+            _close(oldest, 1008, "the session has newer WebSockets")
+
+    def _forget(self, session_id: str, stream: HandedStream) -> None:
+        streams = self._streams.get(session_id, [])
+        if stream in streams:
+            streams.remove(stream)
+        if not streams:
+            self._streams.pop(session_id, None)
+
+
+def _close(stream: HandedStream, code: int, reason: str = "") -> None:
+    with suppress(StreamClosedError):
+        stream.write(close_frame(code, reason))
+    stream.close()

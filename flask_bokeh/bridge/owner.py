@@ -13,8 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..native import original
+from ..native import highest_descriptor, original
 from .affinity import LENGTH, TEMPORARY, TIMEOUT, same_user
+from .upgrade import Upgrade
 
 __all__ = ("Owner",)
 
@@ -22,7 +23,7 @@ logger = logging.getLogger("flask_bokeh")
 
 _MAX_MESSAGE = 128 * 1024
 
-Adopt = Callable[[socket.socket, bytes, tuple[str, int]], None]
+Adopt = Callable[[socket.socket, Upgrade], None]
 Holds = Callable[[str, str], bool]
 Close = Callable[[str, list[str], float], Awaitable[int]]
 
@@ -108,9 +109,18 @@ class Owner:
                     return
                 await loop.sock_sendall(sender, b"R")
                 message = await _message(sender, descriptors)
+            if message is None:
+                return
+            highest = highest_descriptor()
+            if highest is not None and descriptors[0] > highest:
+                raise OSError("hardly any descriptor is left")
+            upgrade = Upgrade(
+                head=message["head"].encode("latin-1"),
+                address=tuple(message["address"]),
+                session_id=session_id,
+            )
             os.set_inheritable(descriptors[0], False)
-            client = original("socket", "socket")(fileno=descriptors.pop())
-            self._adopt(client, message["head"].encode("latin-1"), tuple(message["address"]))
+            self._adopt(original("socket", "socket")(fileno=descriptors.pop()), upgrade)
         except Exception as error:  # noqa: BLE001  # a sender that dies is not our trouble
             logger.warning("Another worker asked for something that was not done: %r", error)
         finally:
@@ -149,14 +159,19 @@ async def _line(connection: socket.socket) -> str:
     return line[:-1].decode()
 
 
-async def _message(connection: socket.socket, descriptors: list[int]) -> dict[str, Any]:
-    """Receive one message; the descriptors in it are the caller's, also when it raises."""
+async def _message(connection: socket.socket, descriptors: list[int]) -> dict[str, Any] | None:
+    """Receive one message; the descriptors in it are the caller's, also when it raises.
+
+    None if the sender only wanted to know whether the session is here.
+    """
     data = b""
     while len(data) < LENGTH.size or len(data) < LENGTH.size + LENGTH.unpack_from(data)[0]:
         await _readable(connection)
         chunk, more, _, _ = socket.recv_fds(connection, 65536, 4)
         descriptors += more
         data += chunk
+        if not data:
+            return None
         if not chunk or len(data) > _MAX_MESSAGE:
             raise ConnectionError("the message is cut")
     if len(descriptors) != 1:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from flask import Response, abort, current_app, jsonify, request, send_from_directory
 
 from .. import embed
+from ..errors import ArgumentsError
 from ..registry import Registration
 from ..state import BokehState
 from ..templating import application_url, mark_token, page_markup, root_url
@@ -24,6 +25,8 @@ __all__ = ("Pages",)
 
 _YEAR = 31_536_000
 _ELEMENT_ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_SHOWN = ("document", "iframe", "frame")
+"""What a person sees, of what a browser may fetch a page for (``Sec-Fetch-Dest``)."""
 # How Bokeh's own server lets a client say which session it wants.
 _CHOICES = ("bokeh-session-id", "bokeh-token")
 
@@ -52,6 +55,10 @@ class Pages:
     def page(self, application: str = "") -> Response:
         """The page of an application that was registered with ``page=True``."""
         registration = self._public(application)
+        if request.headers.get("Sec-Fetch-Site") == "cross-site" and (
+            request.headers.get("Sec-Fetch-Dest") not in _SHOWN
+        ):
+            abort(403, "A page of another site can link to a plot or frame it, not fetch it.")
         asker = self._state.site.visitor()
         token = self._new_token(registration, request.args.to_dict(), asker)
         server = self._state.server()
@@ -142,7 +149,10 @@ class Pages:
         self, registration: Registration, arguments: Mapping[str, str], asker: Asker
     ) -> Token:
         mark_token()
-        return self._state.new_token(registration.path, arguments=arguments, asker=asker)
+        try:
+            return self._state.new_token(registration.path, arguments=arguments, asker=asker)
+        except ArgumentsError as error:
+            abort(414, str(error))
 
 
 def _send(folder: str | None, filename: str, *, public: bool = True) -> Response:
@@ -152,6 +162,8 @@ def _send(folder: str | None, filename: str, *, public: bool = True) -> Response
     response = send_from_directory(folder, filename, max_age=_YEAR if versioned else None)
     if versioned:
         response.cache_control.public = public
-        response.cache_control.private = None if public else True
         response.cache_control.immutable = True
+    if not public:  # a cache between us and the visitor knows no guard
+        response.cache_control.public = False
+        response.cache_control.private = True
     return response

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import HandoffError
-from ..native import uwsgi_options
-from .taking import HasDescriptor, TakenClient, movable, taking
+from ..native import highest_descriptor, uwsgi_options
+from .taking import HasDescriptor, TakenClient, TakenRequest, movable, taking
 
 __all__ = ("ADAPTERS", "HOSTED", "Adapter", "adapter_of", "hands_out", "take")
 
@@ -133,7 +133,8 @@ def take(environ: Environ, *, to_pass_on: bool = False) -> TakenClient:
         well-behaved WebSocket client would not have sent yet (RFC 6455, section 4.1).
     """
     if HOSTED in environ:
-        hosted: TakenClient = environ[HOSTED]
+        hosted: TakenRequest = environ[HOSTED]
+        _leave_some(hosted)
         return hosted
     adapter = adapter_of(environ)
     if adapter is None:
@@ -148,6 +149,7 @@ def take(environ: Environ, *, to_pass_on: bool = False) -> TakenClient:
         raise HandoffError("A WebSocket is opened with HTTP/1.1.", 400)
     found = adapter.find(environ)
     assert found is not None  # or it would be another adapter
+    _leave_some(found)
     tls = isinstance(found, ssl.SSLSocket)
     if tls and to_pass_on:
         raise HandoffError(
@@ -170,3 +172,14 @@ def take(environ: Environ, *, to_pass_on: bool = False) -> TakenClient:
         taken.put_back()
         raise HandoffError("The client sent data before the WebSocket was open.", 400)
     return taken.client()
+
+
+def _leave_some(found: HasDescriptor) -> None:
+    """:raises HandoffError: if the rest of the site needs the few descriptors that are left."""
+    highest = highest_descriptor()
+    if highest is not None and found.fileno() > highest:
+        raise HandoffError(
+            f"The descriptor {found.fileno()} is one of the last: the process may have few more "
+            f"than {highest}. Raise its limit (ulimit -n), or lower BOKEH_MAX_SESSIONS.",
+            503,
+        )

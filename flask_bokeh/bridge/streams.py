@@ -159,7 +159,7 @@ def _explained(frame: bytes) -> bytes:
             "BOKEH_MAX_MESSAGE_SIZE allows."
         )
         return close_frame(code, "the message is larger than BOKEH_MAX_MESSAGE_SIZE allows")
-    # Bokeh's 10000 and 10001 are none that RFC 6455 knows (section 7.4): a protocol error
-    # of the client's, and an error of the server's.
-    legal = {10000: 1002, 10001: 1011}.get(code, code)
+    # Bokeh's 10000 and 10001 are none that RFC 6455 knows (section 7.4): an error of the
+    # server's, and a protocol error of the client's.
+    legal = {10000: 1011, 10001: 1002}.get(code, code)
     return frame[:2] + legal.to_bytes(2, "big") + frame[4:] if len(frame) >= 4 else frame

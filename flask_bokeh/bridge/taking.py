@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from tornado.httputil import HTTPServerRequest
 
 from ..native import original
+from .upgrade import Upgrade
 
 __all__ = ("HasDescriptor", "TakenClient", "TakenRequest", "Taking", "movable", "taking")
 
@@ -29,9 +30,9 @@ class HasDescriptor(Protocol):
 class Adopts(Protocol):
     """A server that takes clients over, on its loop's thread."""
 
-    def adopt(self, client: socket.socket, head: bytes, address: tuple[str, int]) -> None: ...
+    def adopt(self, client: socket.socket, upgrade: Upgrade) -> None: ...
 
-    def adopt_request(self, request: HTTPServerRequest, head: bytes) -> None: ...
+    def adopt_request(self, request: HTTPServerRequest, upgrade: Upgrade) -> None: ...
 
 
 class TakenClient:
@@ -46,14 +47,14 @@ class TakenClient:
         """The socket, if its bytes are the client's own; None where there is TLS on it."""
         return self._client
 
-    async def give(self, server: Adopts, head: bytes, address: tuple[str, int]) -> None:
+    async def give(self, server: Adopts, upgrade: Upgrade) -> None:
         """Give the client to a server of this process, on its loop. Call it once.
 
         :raises TimeoutError: if the WSGI server does not let go of it.
         """
         assert self._client is not None
         client, self._client = self._client, None
-        server.adopt(client, head, address)
+        server.adopt(client, upgrade)
 
     def finish(self) -> None:
         """Let the WSGI server go. Call it when its response is finished."""
@@ -189,7 +190,7 @@ class _TakenTLSClient(TakenClient):
     def descriptor(self) -> socket.socket | None:
         return None
 
-    async def give(self, server: Adopts, head: bytes, address: tuple[str, int]) -> None:
+    async def give(self, server: Adopts, upgrade: Upgrade) -> None:
         assert self._taking is not None
         taking, self._taking = self._taking, None
         try:
@@ -197,7 +198,7 @@ class _TakenTLSClient(TakenClient):
         except BaseException:
             taking.abandon()
             raise
-        server.adopt(client, head, address)
+        server.adopt(client, upgrade)
 
     def finish(self) -> None:
         """The dead peer is what tells us that the server has finished; it stays until then."""
@@ -216,12 +217,16 @@ class TakenRequest(TakenClient):
         self.given = False
         """Whether the request has been let in."""
 
+    def fileno(self) -> int:
+        assert self._request.connection is not None
+        return int(self._request.connection.stream.fileno())  # type: ignore[attr-defined]
+
     @property
     def descriptor(self) -> socket.socket | None:
         return None
 
-    async def give(self, server: Adopts, head: bytes, address: tuple[str, int]) -> None:
-        server.adopt_request(self._request, head)
+    async def give(self, server: Adopts, upgrade: Upgrade) -> None:
+        server.adopt_request(self._request, upgrade)
 
     def finish(self) -> None:
         self.given = True

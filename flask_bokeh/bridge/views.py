@@ -27,6 +27,7 @@ from .handoff import request_head
 from .pages import Pages
 from .servers import take
 from .taking import TakenClient
+from .upgrade import Upgrade
 
 __all__ = ("make_blueprint",)
 
@@ -111,6 +112,8 @@ class _Views:
             return self._state.admit(registration.path, text, asker)
         except TokenError as error:
             raise HandoffError(str(error), 403) from error
+        except SessionEndedError as error:
+            raise HandoffError(str(error), 410) from error
 
     def _open(self, token: Token, asker: Asker, *, only_ask: bool = False) -> bool:
         """Take a seat for a session of this process; whether it is a new one.
@@ -149,8 +152,11 @@ class _Views:
         :raises HandoffError: if the client can't be had, or the session has gone.
         """
         path = token.visit.path
-        head = request_head(f"{path.rstrip('/')}/ws", request.environ, token.text)
-        address = (request.remote_addr or "", int(request.environ.get("REMOTE_PORT") or 0))
+        upgrade = Upgrade(
+            head=request_head(f"{path.rstrip('/')}/ws", request.environ, token.text),
+            address=(request.remote_addr or "", int(request.environ.get("REMOTE_PORT") or 0)),
+            session_id=token.visit.session_id,
+        )
         passage = self._state.passage(token)
         if passage is None:
             server = self._state.server()
@@ -161,7 +167,7 @@ class _Views:
                 if new:
                     server.limits.leave(token.visit.session_id)
                 raise
-            return client, partial(server.adopt, client, head, address)
+            return client, partial(server.adopt, client, upgrade)
         try:
             client = take(request.environ, to_pass_on=True)
         except HandoffError:
@@ -172,7 +178,7 @@ class _Views:
             with closing(client):
                 assert client.descriptor is not None  # asked for above
                 try:
-                    passage.send(client.descriptor, head, address)
+                    passage.send(client.descriptor, upgrade)
                 except HandoffError as error:
                     logger.warning("Lost a WebSocket of %s: %s", path, error)
 

@@ -1,0 +1,125 @@
+"""The WebSockets of sessions: Bokeh's own handler, for those who may have one, within limits.
+
+It reaches behind Bokeh's public API like :mod:`flask_bokeh.bokeh_compat`, and was checked on the
+same versions. Everything here runs on the thread of the server's IOLoop.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import traceback
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from bokeh.protocol.message import Message
+from bokeh.server.tornado import BokehTornado
+from bokeh.server.views.ws import WSHandler
+from tornado.web import ErrorHandler
+
+from .errors import LimitError, SessionEndedError, TokenError
+from .limits import Limits
+from .tokens import TokenIssuer
+from .visits import Asker
+
+__all__ = ("open_sockets_only",)
+
+_FRAME = 256
+"""Bytes that a frame of a message takes at least, as Bokeh keeps it."""
+
+
+def open_sockets_only(tornado: BokehTornado, limits: Limits, tokens: TokenIssuer) -> None:
+    """The server has a WebSocket for each application, and nothing that asks no token: pages,
+    scripts and files come from Flask, which asks the guards.
+
+    Bokeh takes the path of an application for a regular expression; here it is one no more.
+    """
+    judge = partial(_judge, limits, tokens)
+    paths = {id(context): path for path, context in tornado.applications.items()}
+    rules: list[Any] = []
+    for rule in tornado.wildcard_router.rules:
+        if isinstance(rule.target, type) and issubclass(rule.target, WSHandler):
+            path = paths[id(rule.target_kwargs["application_context"])]
+            keywords = {**rule.target_kwargs, "judge": judge}
+            rules.append((re.escape(path.rstrip("/")) + "/ws", _SessionSocket, keywords))
+    rules.append((".*", ErrorHandler, {"status_code": 404}))
+    tornado.add_handlers(".*", rules)
+    log = logging.getLogger("bokeh.server.views.ws")
+    log.addFilter(_tells_news)
+    log.addFilter(_tell_little)
+
+
+def _judge(limits: Limits, tokens: TokenIssuer, text: str, address: str | None) -> str | None:
+    """Why a token, from an address, opens no session; None if it may.
+
+    Who comes by the server's own port takes a seat here; others have one.
+    """
+    try:
+        limits.open(tokens.read(text), Asker(address=address))
+    except (LimitError, SessionEndedError) as error:
+        return str(error)
+    except TokenError:
+        pass  # Bokeh refuses it
+    return None
+
+
+class _SessionSocket(WSHandler):
+    """Bokeh's own handler of a WebSocket, for those who may have one, with a limit to messages."""
+
+    def initialize(self, judge: Callable[..., str | None], **bokehs: Any) -> None:  # type: ignore[override]
+        super().initialize(**bokehs)  # type: ignore[no-untyped-call]
+        self._judge = judge
+        self._size = 0
+
+    async def prepare(self) -> None:
+        offered = self.request.headers.get("Sec-WebSocket-Protocol", "").rpartition(",")[2]
+        refusal = self._judge(offered.strip(), self.request.remote_ip)
+        if refusal is not None:
+            self.set_status(503)
+            self.finish(refusal)
+            return
+        await super().prepare()  # type: ignore[no-untyped-call]
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        # A frame that closes has no room for more (RFC 6455, section 5.5), and Tornado raises.
+        short = None if reason is None else reason.encode()[:120].decode(errors="ignore")
+        super().close(code, short)
+
+    async def _receive(self, fragment: str | bytes) -> Message[Any] | None:
+        """Bokeh collects as many frames as a client says that its message has; Tornado's limit is
+        one for each of them.
+        """
+        self._size += len(fragment) + _FRAME
+        if self._size > self.application.settings["websocket_max_message_size"]:
+            self.close(1009)
+            return None
+        message = await super()._receive(fragment)
+        if message is not None:
+            self._size = 0
+        return message
+
+
+def _tells_news(record: logging.LogRecord) -> bool:
+    """Keep out a warning of Bokeh's for each visitor who leaves a page that streams."""
+    return record.msg != "Failed sending message as connection was closed"
+
+
+def _tell_little(record: logging.LogRecord) -> bool:
+    """Bokeh logs what it does not understand, whole: as many megabytes as the client likes."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(_short(value) for value in record.args)
+    if record.exc_info:
+        lines = "".join(traceback.format_exception(*record.exc_info))
+        record.exc_text = lines if len(lines) <= 10_000 else f"{lines[:5000]}...{lines[-1000:]}"
+    return True
+
+
+def _short(value: object) -> object:
+    whole = value if isinstance(value, str) else repr(value)
+    return value if len(whole) <= 200 else _Verbatim(f"{whole[:200]}... ({len(whole):,} in all)")
+
+
+class _Verbatim(str):
+    __slots__ = ()
+    __repr__ = str.__str__
