@@ -26,6 +26,7 @@ commands = AppGroup("bokeh", help="Live Bokeh plots.")
 
 # Servers that refuse an upgrade request before the application sees it, or keep its socket.
 _CLOSED_SERVERS = ("granian", "hypercorn", "a2wsgi")
+_MAX_BODY = 16 * 1024 * 1024
 
 
 def _state() -> BokehState:
@@ -97,7 +98,13 @@ def run(host: str, port: int, threads: int, cert: str | None, key: str | None) -
     logging.getLogger("tornado.access").setLevel(logging.INFO)
     logging.basicConfig(level=logging.INFO, format="[%(asctime)s] %(levelname)s %(message)s")
     application: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    asyncio.run(_serve(application, Host(application, threads=threads, tls=tls), host, port))
+    server = Host(
+        application,
+        threads=threads,
+        max_body_size=application.config["MAX_CONTENT_LENGTH"] or _MAX_BODY,
+        tls=tls,
+    )
+    asyncio.run(_serve(application, server, host, port))
 
 
 async def _serve(application: Flask, server: Host, host: str, port: int) -> None:

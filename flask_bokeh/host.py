@@ -20,13 +20,14 @@ from typing import Any
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
 from tornado.iostream import StreamClosedError
-from tornado.netutil import add_accept_handler, bind_sockets, ssl_wrap_socket
+from tornado.netutil import bind_sockets, ssl_wrap_socket
 from tornado.wsgi import WSGIContainer
 from werkzeug.test import run_wsgi_app
 
 from .bridge.servers import HOSTED
 from .bridge.streams import handed_stream
 from .bridge.taking import TakenRequest
+from .listening import Listening
 from .loop import settle
 
 __all__ = ("Host",)
@@ -35,7 +36,7 @@ logger = logging.getLogger("flask_bokeh")
 
 _HOST = re.compile(r"([^\s,/@?#:\[\]]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 _IDLE = 75.0
-"""Seconds that a connection is kept for the next request."""
+"""Seconds that a connection is kept for the next request, or for the whole of a request's body."""
 
 WSGIApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -44,31 +45,41 @@ class Host:
     """A Tornado server for a WSGI application. Only on the thread of its loop."""
 
     def __init__(
-        self, application: WSGIApplication, *, threads: int, tls: ssl.SSLContext | None = None
+        self,
+        application: WSGIApplication,
+        *,
+        threads: int,
+        max_body_size: int,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        """:param threads: how many requests are served at once."""
+        """
+        :param threads: how many requests are served at once.
+        :param max_body_size: bytes of a request's body, which is kept in memory.
+        """
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="flask")
         self.tls = tls
         self._container = _Container(application, self._pool, threads)
-        self._http = HTTPServer(self._container, idle_connection_timeout=_IDLE)
-        self._stop_accepting: list[Callable[[], None]] = []
-        self._sockets: list[socket.socket] = []
+        self._http = HTTPServer(
+            self._container,
+            idle_connection_timeout=_IDLE,
+            body_timeout=_IDLE,
+            max_body_size=max_body_size,
+        )
+        self._listening: list[Listening] = []
 
     def listen(self, port: int, address: str) -> int:
         """Start to listen, and return the port: 0 asks for a free one.
 
         :raises OSError: if that can't be done, for instance because the port is taken.
         """
-        self._sockets = bind_sockets(port, address or None)
-        for listening in self._sockets:
-            self._stop_accepting.append(add_accept_handler(listening, self._accept))
-        return int(self._sockets[0].getsockname()[1])
+        sockets = bind_sockets(port, address or None)
+        loop = asyncio.get_running_loop()
+        self._listening = [Listening(loop, one, self._accept) for one in sockets]
+        return int(sockets[0].getsockname()[1])
 
     async def stop(self, timeout: float) -> None:
         """Accept nobody any more, and finish what is being answered, for so many seconds."""
-        for stop in self._stop_accepting:
-            stop()
-        for listening in self._sockets:
+        for listening in self._listening:
             listening.close()
         if not await settle(self._container.until_idle(), timeout):
             logger.warning("Requests were not answered within %g s, and were cut off.", timeout)

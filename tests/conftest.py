@@ -34,6 +34,10 @@ from flask_bokeh import FlaskBokeh
 
 from .programs import BROWSER_FLAGS, find_browser
 
+# A shell starts what it runs in the background with SIGINT ignored, and servers would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 ROOT = Path(__file__).parent.parent
 SITE = "tests.live_apps.site:create_app()"
 

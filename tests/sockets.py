@@ -7,7 +7,7 @@ import re
 import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import websocket
@@ -49,13 +49,34 @@ class Socket:
         }
         for part in ({"msgid": "2", "msgtype": "PATCH-DOC"}, {}, {"events": [event]}):
             self._socket.send(json.dumps(part))
-        return str(json.loads(self._socket.recv())["msgtype"])
+        answer = str(json.loads(self._socket.recv())["msgtype"])
+        for _ in range(2):
+            self._socket.recv()
+        return answer
 
     def announce_big(self, size: int) -> tuple[int, str]:
         """Begin a message of so many bytes; code and reason with which it is refused."""
         self._socket.sock.sendall(b"\x81\xff" + struct.pack("!Q", size) + b"mask")
         _, data = self._socket.recv_data()
         return int(struct.unpack("!H", data[:2])[0]), data[2:].decode()
+
+    def announce_many(self, count: int, size: int) -> int:
+        """Send a message of many buffers, of so many bytes each; the code that ends it."""
+        header = {"msgid": "2", "msgtype": "PATCH-DOC", "num_buffers": 10 * count}
+        with suppress(OSError):
+            for part in (header, {}, {"events": []}):
+                self._socket.send(json.dumps(part))
+            for number in range(count):
+                self._socket.send(json.dumps({"id": str(number)}))
+                self._socket.send_binary(b"x" * size)
+        return self.close_code()
+
+    def send_nonsense(self, size: int) -> int:
+        """Send so many bytes for the header of a buffer; the code with which they are refused."""
+        header = {"msgid": "2", "msgtype": "PATCH-DOC", "num_buffers": 1}
+        for part in (json.dumps(header), "{}", '{"events": []}', "x" * size):
+            self._socket.send(part)
+        return self.close_code()
 
     def _document(self) -> str:
         """The server's document, as JSON."""

@@ -24,7 +24,7 @@ LAYERS = [
     ["bokeh_sockets"],
     ["bridge.streams", "bridge.taking", "bridge.affinity", "tokens", "limits", "site"],
     ["ended"],
-    ["lifetime", "registry", "visits", "loop", "watchdog", "config"],
+    ["lifetime", "listening", "registry", "visits", "loop", "watchdog", "config"],
     ["setting_checks", "bridge.origin", "bridge.upgrade"],
     ["errors", "native", "server_options", "bridge.__init__"],
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import secrets
 import signal
@@ -552,18 +553,47 @@ def test_the_port_inside(site: LiveServer, visitor: Visitor) -> None:
     """Bokeh's own port is on loopback, and answers to signed tokens only."""
     assert visitor.status(visitor.token()) == 101
     pid, port = (json.loads(visitor.get("/stats").text)[name] for name in ("pid", "port"))
-    sockets = [Path(f"/proc/{pid}/net/{name}").read_text() for name in ("tcp", "tcp6")]
-    found = re.findall(rf"(\w+):{port:04X} \w+:\w+ 0A", "".join(sockets))
-    assert found == ["0100007F"]
+    flasks = int(site.address.rpartition(":")[2])
+    assert listening(pid) == sorted(f"0100007F:{one:04X}" for one in (port, flasks))
     script = "autoload.js?bokeh-autoload-element=1"
     for path in (
         *("/", "/open", "/page", f"/open/{script}", f"/page/{script}", "/page/metadata"),
         *("/files/static/own.txt", "/others/static/own.txt", "/open/ws", "/page/"),
+        *("/dotted.files/static/own.txt", "/dottedXfiles/static/own.txt", "/dottedXfiles/metadata"),
+        *("/static/js/bokeh.min.js", "/favicon.ico", "/dottedXfiles/ws"),
     ):
         head = f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n"
         with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
             sock.sendall(head.encode())
             assert sock.recv(100).split(b" ")[1] in (b"400", b"403", b"404")
+    unsigned = generate_jwt_token(generate_session_id(signed=False), signed=False)
+    for token, opens in (
+        (None, False),
+        (unsigned, False),
+        (BAD_TOKENS["wrong key"](visitor), False),
+        (visitor.token(), True),
+    ):
+        protocol = None if token is None else f"bokeh, {token}"
+        head = visitor.head("", Sec_WebSocket_Protocol=protocol).replace(b"/bokeh", b"")
+        head = head.replace(f"Host: {site.address}".encode(), f"Host: localhost:{port}".encode())
+        head = head.replace(site.url.encode(), f"http://localhost:{port}".encode())
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+            sock.sendall(head)
+            told = b""
+            while b"ACK" not in told and (more := sock.recv(65536)):
+                told += more
+        assert (b"ACK" in told) == opens, (token, told)
+
+
+def listening(pid: int) -> list[str]:
+    """Where a process listens on TCP, as /proc writes it."""
+    links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.exists()]
+    rows = [
+        row.split()
+        for name in ("tcp", "tcp6")
+        for row in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]
+    ]
+    return sorted(row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in links)
 
 
 def test_nothing_secret_is_told(live: Live) -> None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..listening import Listening
 from ..native import highest_descriptor, original
 from .affinity import LENGTH, TEMPORARY, TIMEOUT, same_user
 from .upgrade import Upgrade
@@ -42,7 +43,7 @@ class Owner:
         self._adopt = adopt
         self._close = close
         self._tasks: set[asyncio.Task[None]] = set()
-        self._listener: socket.socket | None = None
+        self._listening: Listening | None = None
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start to listen, and clear away what dead workers left.
@@ -52,44 +53,30 @@ class Owner:
         listener = original("socket", "socket")(socket.AF_UNIX, socket.SOCK_STREAM)
         new = self._path.with_suffix(TEMPORARY)
         try:
-            listener.setblocking(False)
             listener.bind(str(new))
             listener.listen(128)
             new.rename(self._path)  # so whoever finds it can connect
         except OSError:
             listener.close()
             raise
-        self._listener = listener
-        loop.add_reader(listener, self._accept, loop, listener)
+        self._listening = Listening(loop, listener, self._accept)
         _clear_away(self._path.parent, keep=self._path)
 
     def close(self) -> None:
         """Stop to listen. Idempotent."""
-        listener, self._listener = self._listener, None
-        if listener is None:
+        listening, self._listening = self._listening, None
+        if listening is None:
             return
-        asyncio.get_running_loop().remove_reader(listener)
-        listener.close()
+        listening.close()
         self._path.unlink(missing_ok=True)
         for task in self._tasks:
             task.cancel()
 
-    def _accept(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
-        try:
-            sender, _ = listener.accept()
-        except OSError:  # gone again, or no descriptor is left: then asking at once is no help
-            loop.remove_reader(listener)
-            loop.call_later(0.1, self._resume, loop, listener)
-            return
-        sender.setblocking(False)
-        task = loop.create_task(self._receive(sender))
+    def _accept(self, sender: socket.socket, _: Any) -> None:
+        task = asyncio.get_running_loop().create_task(self._receive(sender))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _: sender.close())  # also one that never began
-
-    def _resume(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
-        if listener is self._listener:
-            loop.add_reader(listener, self._accept, loop, listener)
 
     async def _receive(self, sender: socket.socket) -> None:
         descriptors: list[int] = []

@@ -134,7 +134,7 @@ def take(environ: Environ, *, to_pass_on: bool = False) -> TakenClient:
     """
     if HOSTED in environ:
         hosted: TakenRequest = environ[HOSTED]
-        _leave_some(hosted)
+        _leave_some(hosted.number)
         return hosted
     adapter = adapter_of(environ)
     if adapter is None:
@@ -149,7 +149,6 @@ def take(environ: Environ, *, to_pass_on: bool = False) -> TakenClient:
         raise HandoffError("A WebSocket is opened with HTTP/1.1.", 400)
     found = adapter.find(environ)
     assert found is not None  # or it would be another adapter
-    _leave_some(found)
     tls = isinstance(found, ssl.SSLSocket)
     if tls and to_pass_on:
         raise HandoffError(
@@ -167,19 +166,23 @@ def take(environ: Environ, *, to_pass_on: bool = False) -> TakenClient:
         taken = taking(found)
     except OSError as error:
         raise HandoffError(f"No descriptor is left for another socket: {error}.", 503) from error
-    # Looking may read once from the descriptor, which is the silent peer by now.
-    if taken.pending() or adapter.sent_early(environ):
+    try:
+        _leave_some(taken.number)
+        # Looking may read once from the descriptor, which is the silent peer by now.
+        if taken.pending() or adapter.sent_early(environ):
+            raise HandoffError("The client sent data before the WebSocket was open.", 400)
+    except HandoffError:
         taken.put_back()
-        raise HandoffError("The client sent data before the WebSocket was open.", 400)
+        raise
     return taken.client()
 
 
-def _leave_some(found: HasDescriptor) -> None:
+def _leave_some(number: int) -> None:
     """:raises HandoffError: if the rest of the site needs the few descriptors that are left."""
     highest = highest_descriptor()
-    if highest is not None and found.fileno() > highest:
+    if highest is not None and number > highest:
         raise HandoffError(
-            f"The descriptor {found.fileno()} is one of the last: the process may have few more "
-            f"than {highest}. Raise its limit (ulimit -n), or lower BOKEH_MAX_SESSIONS.",
+            f"The descriptor {number} is one of the last: plots get those up to {highest}. Raise "
+            "the limit of the process (ulimit -n), or lower BOKEH_MAX_SESSIONS.",
             503,
         )

@@ -104,6 +104,11 @@ class Taking:
         os.dup2(self._peer.servers.fileno(), self._fd, inheritable=False)
         self._peer.servers.close()
 
+    @property
+    def number(self) -> int:
+        """Of the client's descriptor, from now on."""
+        return int(self._client.fileno())
+
     def pending(self) -> bool:
         return False
 
@@ -146,6 +151,10 @@ class _TLSTaking(Taking):
         socket.socket.__init__(self._socket, *self._kind, fileno=fd)
         self._socket.settimeout(timeout)
         return old
+
+    @property
+    def number(self) -> int:
+        return int(self._fd)
 
     def pending(self) -> bool:
         return bool(self._tls.pending())
@@ -217,7 +226,9 @@ class TakenRequest(TakenClient):
         self.given = False
         """Whether the request has been let in."""
 
-    def fileno(self) -> int:
+    @property
+    def number(self) -> int:
+        """Of the client's descriptor."""
         assert self._request.connection is not None
         return int(self._request.connection.stream.fileno())  # type: ignore[attr-defined]
 

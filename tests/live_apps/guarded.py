@@ -46,6 +46,7 @@ bokeh.add_application("/private", plot)
 bokeh.add_application("/admin", plot)
 bokeh.add_application("/owned", plot)
 bokeh.add_application("/page", plot, page=True)
+bokeh.add_application("/members", plot, page=True)
 
 
 @bokeh.guard("/private")
@@ -68,7 +69,9 @@ def owns(visit: Visit) -> bool | Response:
     return visit.arguments.get("owner") == visit.user or redirect("/login/nobody")  # type: ignore[return-value]
 
 
+@bokeh.guard("/members")
 @bokeh.guard("/files")
+@bokeh.guard("/dotted.files")
 def may_have_files(visit: Visit) -> bool:
     return visit.user is not None
 
@@ -77,7 +80,11 @@ def create_app() -> Flask:
     app = Flask(__name__)
     app.secret_key = KEY
     app.config.update(json.loads(os.environ.get("SITE_CONFIG", "{}")))
-    app.config["BOKEH_APPLICATIONS"] = {"/files": "files", "/others": "others"}
+    app.config["BOKEH_APPLICATIONS"] = {
+        "/files": "files",
+        "/others": "others",
+        "/dotted.files": "files",
+    }
     bokeh.init_app(app)
     manager = LoginManager(app)
     manager.user_loader(User)
@@ -146,6 +153,7 @@ def create_app() -> Flask:
         sessions = [] if server is None else server._server.get_sessions()
         return jsonify(
             pid=os.getpid(),
+            descriptors=len(os.listdir("/proc/self/fd")),
             sessions=len(sessions),
             seats=0 if server is None else len(server.limits._seats),
             sockets=0 if server is None else server.open_sockets,
