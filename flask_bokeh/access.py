@@ -50,7 +50,7 @@ class Access:
         user, browser = self.user(), None
         if user is None and cookie is not None:
             browser = cookie.need() if page else cookie.read()
-        return Asker(user=user, browser=browser, address=request.remote_addr)
+        return Asker(user=user, browser=browser, address=request.remote_addr or None)
 
     def user(self) -> str | None:
         """The user of this request.

@@ -6,14 +6,17 @@ moves. Everything here runs on the thread of the server's IOLoop.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from bokeh.application import Application
 from bokeh.client import ClientSession
+from bokeh.io import doc as bokeh_doc
 from bokeh.server.auth_provider import AuthModule, NullAuth
 from bokeh.server.server import Server
 from bokeh.server.session import ServerSession
@@ -24,7 +27,7 @@ from tornado.netutil import bind_sockets
 from .bokeh_sockets import open_sockets_only
 from .config import Settings
 from .limits import Limits
-from .native import gevent_patched, warm_executor
+from .native import WarmExecutor
 from .tokens import TokenIssuer
 
 __all__ = (
@@ -33,6 +36,8 @@ __all__ = (
     "discard_expired",
     "disconnect",
     "make_server",
+    "part_curdocs",
+    "same_curdoc_afterwards",
     "stop_server",
 )
 
@@ -40,10 +45,23 @@ __all__ = (
 class HostedServer(Server):
     """Bokeh's server, with a name for the Tornado application inside it."""
 
+    _threads: WarmExecutor | None = None
+
     @property
     def tornado(self) -> BokehTornado:
         """Private in Bokeh (``Server._tornado``), and needed to serve handed-over sockets."""
         return self._tornado
+
+    def use_own_threads(self) -> None:
+        """Run the pool of Bokeh 3.10, which fills documents and runs callbacks, on our threads."""
+        if (runner := getattr(self._tornado, "_executor", None)) is not None:
+            runner._executor = self._threads = WarmExecutor()
+
+    async def until_threads_end(self) -> None:
+        """Wait a little for the threads, which Bokeh has told to end."""
+        if self._threads is not None:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, self._threads.join, 0.5)
 
 
 def make_server(
@@ -88,8 +106,7 @@ def make_server(
     except OSError as error:
         _close_unbound(error)
         raise
-    if gevent_patched():
-        _use_native_threads(server)
+    server.use_own_threads()
     open_sockets_only(server.tornado, limits, tokens)
     server.start()
     return server
@@ -105,15 +122,6 @@ def _close_unbound(error: OSError) -> None:
                 unbound.close()
 
 
-def _use_native_threads(server: HostedServer) -> None:
-    """Bokeh 3.10 fills documents and runs callbacks in a pool, whose threads gevent has replaced
-    by ones that would wait for a hub on the loop's thread, where none runs.
-    """
-    runner = getattr(server.tornado, "_executor", None)
-    if runner is not None:
-        runner._executor = warm_executor()
-
-
 async def stop_server(server: HostedServer) -> None:
     """Stop the server so that the hooks on_session_destroyed and on_server_unloaded have run.
 
@@ -122,11 +130,14 @@ async def stop_server(server: HostedServer) -> None:
     with _cheap_collections():
         if hasattr(server, "stop_async"):
             await server.stop_async()
+            await server.until_threads_end()
             return
         for session in server.get_sessions():
             session.request_expiration()
-        await discard_expired(server)
-        server.stop()
+        try:
+            await discard_expired(server)
+        finally:
+            server.stop()
 
 
 async def discard_expired(server: HostedServer) -> None:
@@ -134,7 +145,12 @@ async def discard_expired(server: HostedServer) -> None:
 
     It is the job that Bokeh runs every 17 seconds, private in name only.
     """
-    await server.tornado._cleanup_sessions()
+    for _ in range(100):
+        try:
+            await server.tornado._cleanup_sessions()
+        except KeyError:  # Bokeh 3.9, when its own job has destroyed one of them meanwhile
+            continue
+        return
 
 
 def disconnect(session: ServerSession, code: int, reason: str) -> None:
@@ -162,6 +178,53 @@ def _cheap_collections() -> Iterator[None]:
     finally:
         if frozen_by_us:
             gc.unfreeze()
+
+
+class _Curdocs:
+    """The documents that ``curdoc()`` may return: those of one thread, or one task."""
+
+    def __init__(self) -> None:
+        self.stack: ContextVar[tuple[Any, ...]] = ContextVar("flask_bokeh.curdocs", default=())
+
+    def append(self, document: Any) -> None:
+        self.stack.set((*self.stack.get(), document))
+
+    def pop(self) -> Any:
+        *rest, last = self.stack.get()
+        self.stack.set(tuple(rest))
+        return last
+
+    def __len__(self) -> int:
+        return len(self.stack.get())
+
+    def __getitem__(self, index: int) -> Any:
+        return self.stack.get()[index]
+
+
+def part_curdocs() -> None:
+    """Give each thread a ``curdoc()`` of its own, as Bokeh 3.10 does.
+
+    Bokeh 3.9 has one list for the whole process. While a view edits a pulled session, scripts that
+    run on the loop would fill its document, and those of another Flask application that of theirs:
+    what one visitor should see was shown to another. There is no way around that list, so this is
+    the one thing that we replace inside another package.
+    """
+    if isinstance(bokeh_doc._PATCHED_CURDOCS, list):
+        bokeh_doc._PATCHED_CURDOCS = _Curdocs()  # type: ignore[assignment]
+
+
+@contextmanager
+def same_curdoc_afterwards() -> Iterator[None]:
+    """Bokeh 3.9 forgets to put ``curdoc()`` back when a callback raises."""
+    curdocs: Any = bokeh_doc._PATCHED_CURDOCS
+    if not isinstance(curdocs, _Curdocs):
+        yield
+        return
+    before = curdocs.stack.get()
+    try:
+        yield
+    finally:
+        curdocs.stack.set(before)
 
 
 class SignedClientSession(ClientSession):

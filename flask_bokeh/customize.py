@@ -9,14 +9,14 @@ box in the plot's place, so the rest of the page works.
 from __future__ import annotations
 
 import logging
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from bokeh.application import Application
-from bokeh.application.application import SessionContext
+from bokeh.application.application import ServerContext, SessionContext
+from bokeh.application.handlers.document_lifecycle import DocumentLifecycleHandler
 from bokeh.core.templates import FILE
 from bokeh.models.widgets import Div
 
@@ -24,7 +24,6 @@ from .errors import (
     ApplicationFailedError,
     LimitError,
     ScriptError,
-    ServerStoppedError,
     SessionEndedError,
     TokenError,
 )
@@ -33,6 +32,7 @@ from .visits import Visit, token_of
 
 if TYPE_CHECKING:
     from bokeh.document import Document
+    from tornado.httputil import HTTPServerRequest
 
 __all__ = ("Hook", "HostedApplication")
 
@@ -44,9 +44,9 @@ Hook = Callable[["Document", Visit], Any]
 class HostedApplication(Application):
     """A registered application as the server hosts it.
 
-    It shares the handlers of the registered one, so Bokeh sees their kinds, static files and
-    life-cycle hooks. ``initialize_document`` never raises: on Bokeh 3.9 an exception there
-    would leave a session pending for ever.
+    It shares the handlers of the registered one, so Bokeh sees their kinds and static files, and
+    passes everything on to it, because it may be of a class of its own. ``initialize_document``
+    never raises: on Bokeh 3.9 an exception there would leave a session pending for ever.
     """
 
     def __init__(
@@ -63,16 +63,18 @@ class HostedApplication(Application):
         :param context: makes a Flask application context.
         :param report: logs a failure and returns the HTML of the box that tells of it.
         """
+        kinds = map(type, application.handlers)
+        if not any(issubclass(kind, DocumentLifecycleHandler) for kind in kinds):
+            application.add(DocumentLifecycleHandler())  # as Bokeh's server would
         super().__init__(*application.handlers, metadata=application.metadata)
         self._path = path
+        self._application = application
         self._hooks = hooks
         self._limits = limits
         self._context = context
         self._report = report
         self._expected: set[str] = set()
-        self._failures: weakref.WeakKeyDictionary[Document, ApplicationFailedError] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._failures: dict[str, ApplicationFailedError] = {}
 
     def initialize_document(self, doc: Document) -> None:
         """Fill a new document. On the IOLoop's thread or a worker thread of Bokeh's."""
@@ -86,8 +88,21 @@ class HostedApplication(Application):
 
     async def on_session_destroyed(self, session_context: SessionContext) -> None:
         """Bokeh calls it when a session has ended, on the IOLoop's thread."""
+        self._failures.pop(str(session_context.id), None)
         self._limits.leave(str(session_context.id), session_context)
-        await super().on_session_destroyed(session_context)
+        await self._application.on_session_destroyed(session_context)
+
+    async def on_session_created(self, session_context: SessionContext) -> None:
+        await self._application.on_session_created(session_context)
+
+    def on_server_loaded(self, server_context: ServerContext) -> None:
+        self._application.on_server_loaded(server_context)
+
+    def on_server_unloaded(self, server_context: ServerContext) -> None:
+        self._application.on_server_unloaded(server_context)
+
+    def process_request(self, request: HTTPServerRequest) -> dict[str, Any]:
+        return self._application.process_request(request)
 
     def _admit(self, doc: Document) -> None:
         """Refuse what a browser should not get by way of a port that skips Flask's views."""
@@ -95,7 +110,7 @@ class HostedApplication(Application):
         if token.visit.path != self._path:
             raise TokenError("The session token is of another application.")
         if token.worker is not None and token.visit.session_id not in self._expected:
-            raise ServerStoppedError("This pulled session has ended. Reload the page.")
+            raise SessionEndedError("This pulled session has ended. Reload the page.")
         self._limits.created(token, doc.session_context)
 
     @contextmanager
@@ -110,12 +125,12 @@ class HostedApplication(Application):
         finally:
             self._expected.discard(session_id)
 
-    def failure(self, doc: Document) -> ApplicationFailedError | None:
-        """What went wrong when this document was filled, if anything did."""
-        return self._failures.get(doc)
+    def failure(self, session_id: str) -> ApplicationFailedError | None:
+        """What went wrong when an expected session's document was filled. Asked once."""
+        return self._failures.pop(session_id, None)
 
     def _fill(self, doc: Document) -> None:
-        super().initialize_document(doc)
+        self._application.initialize_document(doc)
         for handler in self.handlers:
             if handler.failed:  # scripts, directories and notebooks keep the text only
                 raise ScriptError(str(handler.error), str(handler.error_detail))
@@ -135,7 +150,6 @@ class HostedApplication(Application):
         else:
             failure = ApplicationFailedError(self._path, f"The application {self._path}", error)
             failure.__cause__ = error
-        self._failures[doc] = failure
         # Whatever was started for a half-made document must not go on.
         for callback in list(doc.session_callbacks):
             doc.callbacks.remove_session_callback(callback)
@@ -143,8 +157,11 @@ class HostedApplication(Application):
         # An application's own template may want the roots that are not there.
         doc.template = FILE
         doc.template_variables.clear()
-        if doc.session_context is not None and doc.session_context.id in self._expected:
-            return  # the view gets the exception, and Flask reports it from there
+        session_id = None if doc.session_context is None else str(doc.session_context.id)
+        if session_id in self._expected:
+            # The view gets it, and Flask reports it from there. Its traceback holds the document.
+            self._failures[session_id] = failure
+            return
         doc.add_root(Div(text=self._box(failure, error), sizing_mode="stretch_width"))
 
     def _box(self, failure: ApplicationFailedError, error: BaseException) -> str:

@@ -13,7 +13,7 @@ from flask import Flask, current_app
 from markupsafe import Markup
 
 from .access import Access
-from .errors import EmbedError, NotInitializedError
+from .errors import EmbedError, NotInitializedError, RegistrationError
 from .registry import ByPath, Registry, Source
 from .sessions import PulledSession
 from .state import BokehState
@@ -110,7 +110,16 @@ class FlaskBokeh:
 
         :param path: the application; None for every application.
         """
-        return lambda hook: self._hooks.add(path, hook)
+
+        def register(hook: F) -> F:
+            if inspect.iscoroutinefunction(hook):
+                raise RegistrationError(
+                    f"The hook {hook.__qualname__} is an async function, which nobody awaits when "
+                    "Bokeh creates a session. Make it a plain function."
+                )
+            return self._hooks.add(path, hook)
+
+        return register
 
     def user_loader(self, function: F) -> F:
         """Register the function that says who is asking: ``f() -> str or None``, in a request.

@@ -146,9 +146,10 @@ class _Container(WSGIContainer):
         body, status, headers = await loop.run_in_executor(
             self.executor, lambda: run_wsgi_app(self.wsgi_application, environ, buffered=True)
         )
-        if not taken.given:
-            _answer(request, int(status.split(" ")[0]), headers.to_wsgi_list(), b"".join(body))
-        self._log(101 if taken.given else int(status.split(" ")[0]), request)
+        code = 101 if taken.promised else int(status.split(" ")[0])
+        if not taken.promised:
+            _answer(request, code, headers.to_wsgi_list(), b"".join(body))
+        self._log(code, request)
 
     def environ(self, request: HTTPServerRequest) -> dict[str, Any]:
         for name in list(request.headers):

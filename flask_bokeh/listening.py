@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +32,11 @@ class Listening:
         self._accepted = accepted
         listener.setblocking(False)
         loop.add_reader(listener, self._accept)
+
+    def forked(self) -> None:
+        """In a child process: let go of its copy, so that the port ends with us."""
+        if self._listener.fileno() != -1:
+            os.close(self._listener.detach())
 
     def close(self) -> None:
         """Accept nobody any more. Idempotent."""

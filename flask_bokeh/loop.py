@@ -12,12 +12,13 @@ import os
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextvars import Context
 from typing import Any, TypeVar
 
 from tornado.ioloop import IOLoop
 
 from .errors import LoopThreadError, ServerStartError, ServerStoppedError, WaitTimeoutError
-from .native import NativeThread, new_event_loop, new_future, threads_stand_still, warm_executor
+from .native import NativeThread, WarmExecutor, new_event_loop, new_future, threads_stand_still
 
 __all__ = ("ServerLoop", "cancel_tasks", "settle")
 
@@ -89,7 +90,9 @@ class ServerLoop:
         coroutine = work(*args)
         future: Future[T] = new_future()
         try:
-            loop.call_soon_threadsafe(_start, loop, coroutine, future)
+            # In a context of its own: what starts here may go on when the caller's request, which
+            # Flask keeps in a context variable, has long been answered.
+            loop.call_soon_threadsafe(_start, loop, coroutine, future, context=Context())
         except RuntimeError as error:  # closed between the check and the call
             coroutine.close()
             raise ServerStoppedError("The Bokeh server of this process has stopped.") from error
@@ -144,6 +147,10 @@ class ServerLoop:
         """Whether work passed to the loop would be done."""
         return self._asyncio_loop is not None and self._asyncio_loop.is_running()
 
+    def has_been_left(self) -> bool:
+        """Whether this is a caller's loop that does not run: then nothing can be stopped on it."""
+        return self._thread is None and not self.is_running()
+
     def stop(self, timeout: float) -> bool:
         """End our thread and wait for it. A caller's loop is left alone. Idempotent.
 
@@ -165,7 +172,7 @@ class ServerLoop:
     def _run(self, ready: Future[None]) -> None:
         # Not asyncio.run(): it ends the executor from a new thread, and from Python 3.12 on
         # none can be started once the interpreter exits.
-        executor = warm_executor()
+        executor = WarmExecutor()
         loop = new_event_loop()
         loop.set_default_executor(executor)
         try:
@@ -178,7 +185,7 @@ class ServerLoop:
             ready.set_exception(error)
         finally:
             loop.close()
-            executor.shutdown()
+            executor.join(1.0)
 
     async def _main(self, ready: Future[None]) -> None:
         self._asyncio_loop = asyncio.get_running_loop()

@@ -13,6 +13,7 @@ import importlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -24,6 +25,7 @@ except ImportError:  # Windows
 
 __all__ = (
     "NativeThread",
+    "WarmExecutor",
     "gevent_patched",
     "highest_descriptor",
     "new_event_loop",
@@ -31,7 +33,6 @@ __all__ = (
     "original",
     "threads_stand_still",
     "uwsgi_options",
-    "warm_executor",
 )
 
 
@@ -147,31 +148,22 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return asyncio.new_event_loop()
 
 
-def warm_executor() -> ThreadPoolExecutor:
-    """An executor for the loop whose threads all run already.
+class WarmExecutor(ThreadPoolExecutor):
+    """An executor for a loop, whose threads all run already, and keep no process from its end.
 
-    Bokeh 3.10 runs its callbacks in the loop's executor, those at the end of sessions too, and
-    from Python 3.12 on no thread can be started any more once the interpreter exits.
+    Bokeh 3.10 runs applications and callbacks in executors, those at the end of sessions too, and
+    from Python 3.12 on no thread can be started any more once the interpreter exits. The threads
+    of ``concurrent.futures`` are waited for at that time, also if an application blocks one; and
+    gevent replaces them by look-alikes. It is a ThreadPoolExecutor because asyncio wants one.
     """
-    size = min(32, (os.cpu_count() or 1) + 4)  # as many as asyncio allows by default
-    if gevent_patched():
-        return _NativeExecutor(size)
-    executor = ThreadPoolExecutor(size, thread_name_prefix="flask_bokeh")
-    all_started = threading.Barrier(size)
-    for _ in range(size):
-        executor.submit(all_started.wait, 5)
-    return executor
 
-
-class _NativeExecutor(ThreadPoolExecutor):
-    """The same on threads that gevent does not know."""
-
-    def __init__(self, size: int) -> None:
+    def __init__(self) -> None:
+        size = min(32, (os.cpu_count() or 1) + 4)  # as many as asyncio allows by default
         super().__init__(size)
         self._tasks: Any = original("queue", "SimpleQueue")()
-        self._size = size
-        for _ in range(size):
-            original("_thread", "start_new_thread")(self._work, ())
+        self._workers = [NativeThread(self._work, f"flask_bokeh-{n}") for n in range(size)]
+        for worker in self._workers:
+            worker.start()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future = new_future()
@@ -179,8 +171,15 @@ class _NativeExecutor(ThreadPoolExecutor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        for _ in range(self._size):
+        """Tell the threads to end when they have done what waits. Waits for none of them."""
+        for _ in self._workers:
             self._tasks.put(None)
+
+    def join(self, timeout: float) -> None:
+        """Wait for the threads, for so many seconds in all."""
+        deadline = time.monotonic() + timeout
+        for worker in self._workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
@@ -191,3 +190,4 @@ class _NativeExecutor(ThreadPoolExecutor):
                 future.set_result(function(*args, **kwargs))
             except BaseException as error:  # noqa: BLE001  # as any executor, for the waiter
                 future.set_exception(error)
+            del task, future, function, args, kwargs  # or they would live until the next one

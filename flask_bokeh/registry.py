@@ -6,6 +6,7 @@ A registry holds what was registered, on the extension, before any Flask applica
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -66,6 +67,11 @@ class Registry:
                 "of a script, directory or notebook, or a bokeh Application."
             )
         if not isinstance(source, str | Path | Application):
+            if inspect.iscoroutinefunction(source):
+                raise RegistrationError(
+                    f"The Bokeh application at {path!r} is an async function, which Bokeh does not "
+                    "await. Fill the document in a plain function; callbacks may be async."
+                )
             try:
                 FunctionHandler(source)
             except ValueError as error:
@@ -106,6 +112,7 @@ class ByPath:
     def __init__(self, kind: str) -> None:
         """:param kind: what registers them, for errors: ``customize`` or ``guard``."""
         self._kind = kind
+        self._closed = False
         self._items: list[tuple[str | None, Callable[..., Any]]] = []
 
     def add(self, path: str | None, function: F) -> F:
@@ -114,6 +121,11 @@ class ByPath:
             check_path(path)
         if not callable(function):
             raise RegistrationError(f"{self._kind} takes a function, not {function!r}.")
+        if self._closed:
+            raise RegistrationError(
+                f"{self._kind}({path!r}) comes too late: the Bokeh server has been started. "
+                "Register it before the first page is shown."
+            )
         self._items.append((path, function))
         return function
 
@@ -121,14 +133,18 @@ class ByPath:
         """The functions of one application, and those of every application."""
         return [function for wanted, function in self._items if wanted is None or wanted == path]
 
-    def check(self, applications: Registry) -> None:
-        """:raises RegistrationError: if one is for a path where no application is."""
+    def close(self, applications: Registry) -> None:
+        """Take no more.
+
+        :raises RegistrationError: if one is for a path where no application is.
+        """
         for path, _ in self._items:
             if path is not None and path not in applications:
                 known = ", ".join(sorted(item.path for item in applications)) or "none"
                 raise RegistrationError(
                     f"{self._kind}({path!r}) has no application. Registered: {known}."
                 )
+        self._closed = True
 
 
 def check_path(path: object) -> None:

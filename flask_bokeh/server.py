@@ -28,6 +28,7 @@ from .bokeh_compat import (
     discard_expired,
     disconnect,
     make_server,
+    part_curdocs,
     stop_server,
 )
 from .bridge.handoff import UpgradeServer
@@ -184,6 +185,7 @@ class InProcessServer:
 
         try:
             self.loop.run(adopt)
+            client.promise()
         except ServerStoppedError:
             client.close()
             raise
@@ -217,12 +219,19 @@ class InProcessServer:
             await asyncio.sleep(pause)
             pause = min(1.5 * pause, 1.0)
 
+    def forked(self) -> None:
+        """In a child process: what clients and other workers hold is ours alone."""
+        if self._upgrades is not None:
+            self._upgrades.forked()
+        if self._owner is not None:
+            self._owner.forked()
+
     def stop(self) -> None:
         """Close the sockets, run the hooks, end the thread. Not from the loop's thread.
 
         Takes ``BOKEH_STOP_TIMEOUT`` seconds at most; what could not be done is logged.
         """
-        if self._server is None:
+        if self._server is None or self.loop.has_been_left():
             return
         timeout = self._settings.stop_timeout
         deadline = time.monotonic() + timeout
@@ -271,6 +280,7 @@ class InProcessServer:
         io_loop = self.loop.io_loop
         if io_loop is None:
             raise ServerStoppedError("The Bokeh server's loop is not running.")
+        part_curdocs()
         self._server = make_server(applications, self._settings, self.limits, self._tokens, io_loop)
         self._upgrades = UpgradeServer(
             self._server.tornado, max_waiting=4 * max(self._settings.max_message_size, 2**24)

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bokeh.document.events import SessionCallbackAdded, SessionCallbackRemoved
-from tornado.ioloop import IOLoop, PeriodicCallback
+from tornado.ioloop import IOLoop
 
-from .bokeh_compat import SignedClientSession
+from .bokeh_compat import SignedClientSession, same_curdoc_afterwards
 from .customize import HostedApplication
 from .errors import FlaskBokehError, ServerStoppedError, WaitTimeoutError
 from .loop import cancel_tasks
-from .native import new_future
+from .native import gevent_patched, new_future
 from .server import InProcessServer
 from .visits import Token
 
@@ -84,7 +84,8 @@ def pull_direct(
     keep = False
     try:
         session = server.loop.wait(opened, what=what, timeout=timeout)
-        yield PulledSession(token, session.document)
+        with same_curdoc_afterwards():
+            yield PulledSession(token, session.document)
         keep = True
     finally:
         with suppress(InvalidStateError):  # cancelled: the server has stopped
@@ -116,7 +117,7 @@ async def _hold(
                 keep = await asyncio.wrap_future(done)
 
     try:
-        _raise_failure(application, session)
+        _raise_failure(application, token)
         await session.with_document_locked(locked)
     finally:
         if not keep:
@@ -158,9 +159,9 @@ def _application(server: InProcessServer, token: Token) -> HostedApplication:
     return application
 
 
-def _raise_failure(application: HostedApplication, session: ServerSession | None) -> None:
+def _raise_failure(application: HostedApplication, token: Token) -> None:
     """:raises ApplicationFailedError: if the application or a hook raised for this session."""
-    failure = None if session is None else application.failure(session.document)
+    failure = application.failure(token.visit.session_id)
     if failure is not None:
         raise failure
 
@@ -182,10 +183,10 @@ def pull_client(
     """
     what = f"a session of {token.visit.path}"
     server.loop.forbid_loop_thread(f"pulling {what}")
-    if asyncio._get_running_loop() is not None:
+    if gevent_patched() or _in_async_view():
         raise FlaskBokehError(
-            "transport='client' can't run in an async view, whose thread runs a loop already. "
-            "Use transport='direct'."
+            "transport='client' can't run in an async view or under gevent, where the thread runs "
+            "a loop already. Use transport='direct'."
         )
     if server.url is None:
         raise FlaskBokehError(
@@ -198,7 +199,7 @@ def pull_client(
     try:
         with application.expecting(token.visit.session_id):
             connection.bounded(connection.session.pull, what)
-        _raise_failure(application, server.find_session(token.visit.path, token.visit.session_id))
+        _raise_failure(application, token)
         document = connection.session.document
         if document is None:
             raise _stopped(what)
@@ -217,6 +218,14 @@ def pull_client(
                 _expire(server, token)
 
 
+def _in_async_view() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 def _expire(server: InProcessServer, token: Token) -> None:
     async def expire() -> None:
         session = server.find_session(token.visit.path, token.visit.session_id)
@@ -233,6 +242,7 @@ class _ClientConnection:
     def __init__(self, token: Token, url: str, timeout: float, max_message_size: int) -> None:
         self._timeout = timeout
         self._io_loop = IOLoop(make_current=False)
+        self._asyncio_loop: asyncio.AbstractEventLoop = self._io_loop.asyncio_loop  # type: ignore[attr-defined,unused-ignore]
         self.session = SignedClientSession(
             token.visit.session_id, token.text, url, self._io_loop, max_message_size
         )
@@ -244,8 +254,15 @@ class _ClientConnection:
         so the loop is stopped again and again once the time is over.
         """
         deadline = self._io_loop.time() + self._timeout
-        clock = PeriodicCallback(lambda: self._stop_after(deadline), 20)
-        self._io_loop.add_callback(clock.start)
+        clock: asyncio.TimerHandle | None = None
+
+        def look() -> None:
+            nonlocal clock
+            if self._io_loop.time() >= deadline:
+                self._io_loop.stop()
+            clock = self._asyncio_loop.call_later(0.02, look)
+
+        look()
         try:
             work()
         except Exception as error:
@@ -253,21 +270,17 @@ class _ClientConnection:
                 raise WaitTimeoutError(what, self._timeout) from error
             raise ServerStoppedError(f"The connection to {what} was lost: {error}") from error
         finally:
-            clock.stop()
+            assert clock is not None
+            clock.cancel()
         if self._io_loop.time() >= deadline:
             raise WaitTimeoutError(what, self._timeout)
 
-    def _stop_after(self, deadline: float) -> None:
-        if self._io_loop.time() >= deadline:
-            self._io_loop.stop()
-
     def close(self) -> None:
         """Leave no descriptor and no thread behind."""
-        asyncio_loop: asyncio.AbstractEventLoop = self._io_loop.asyncio_loop  # type: ignore[attr-defined,unused-ignore]
         self._io_loop.add_callback(self.session.close)  # a close frame needs a running loop
         # If the other side does not answer, the descriptors go below all the same.
         with suppress(WaitTimeoutError, ServerStoppedError):
             self.bounded(self.session.wait_until_closed, "the connection to close")
-        asyncio_loop.run_until_complete(cancel_tasks())
-        asyncio_loop.run_until_complete(asyncio_loop.shutdown_default_executor())
+        self._asyncio_loop.run_until_complete(cancel_tasks())
+        self._asyncio_loop.run_until_complete(self._asyncio_loop.shutdown_default_executor())
         self._io_loop.close(all_fds=True)

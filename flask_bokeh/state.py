@@ -158,6 +158,8 @@ class BokehState:
     def forked(self) -> None:
         """In the child, where a lock that another thread held would stay locked for ever."""
         self._lock = threading.Lock()
+        if self._server is not None and self._owner == os.getppid():
+            self._server.forked()
 
     def new_token(
         self,
@@ -302,8 +304,8 @@ class BokehState:
 
     def _hosted(self, limits: Limits) -> dict[str, HostedApplication]:
         applications = self.applications
-        self.hooks.check(applications)
-        self.guards.check(applications)
+        self.hooks.close(applications)
+        self.guards.close(applications)
         self.registry.close()
         return {
             item.path: HostedApplication(

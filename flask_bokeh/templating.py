@@ -145,12 +145,12 @@ def server_url(state: BokehState) -> str | None:
 
 def application_url(settings: Settings, path: str) -> str:
     """The URL path of an application, as this request's client sees it."""
-    return embed.url_path(_root_url(settings), path.rstrip("/"))
+    return embed.url_path(request.script_root, settings.url_prefix, path.rstrip("/"))
 
 
 def root_url(settings: Settings) -> str:
     """The URL path of the blueprint, with a slash at the end."""
-    return _root_url(settings) + "/"
+    return embed.url_path(request.script_root, settings.url_prefix, "/")
 
 
 def pulled_in_request() -> list[PulledSession]:
@@ -257,10 +257,6 @@ def _nonce(settings: Settings) -> str:
     """The nonce of this request for a Content-Security-Policy; empty where there is none."""
     make = settings.csp_nonce or current_app.jinja_env.globals.get("csp_nonce")
     return str(make()) if callable(make) else ""
-
-
-def _root_url(settings: Settings) -> str:
-    return embed.url_path(request.script_root, settings.url_prefix)
 
 
 def _places(pulled: PulledSession, model: Model) -> list[tuple[Model, embed.Place]]:

@@ -212,7 +212,8 @@ def test_a_pulled_token_makes_no_session(app: Flask, bokeh: FlaskBokeh) -> None:
     async def create() -> ServerSession:
         return await server.create_session(token, {})
 
-    assert "could not be made" in box(server.loop.call(create, what="a test", timeout=10))
+    told = box(server.loop.call(create, what="a test", timeout=10))
+    assert told == "This pulled session has ended. Reload the page."
 
 
 def test_after_request_of_the_site(app: Flask, bokeh: FlaskBokeh) -> None:

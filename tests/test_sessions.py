@@ -418,6 +418,9 @@ def live_sessions(site: Flask) -> int:
         ("client", "ok", 1000),
         ("client", "raises", 1000),
         ("client", "block", 1000),
+        ("direct", "timeout", 1000),
+        ("client", "timeout", 1000),
+        ("client", "gone", 1000),
     ],
 )
 def test_a_thousand_times_leaves_nothing(app: Flask, transport: str, way: str, times: int) -> None:
@@ -428,8 +431,11 @@ def test_a_thousand_times_leaves_nothing(app: Flask, transport: str, way: str, t
     def x(doc: Document) -> None:
         if way == "raises":
             raise LookupError("gone")
+        if way == "timeout":
+            time.sleep(0.003)
 
     app.config.update(
+        BOKEH_PULL_TIMEOUT=0.001 if way == "timeout" else 10.0,
         BOKEH_UNUSED_SESSION_LIFETIME=0.5,
         BOKEH_MAX_SESSIONS=None,
         BOKEH_MAX_SESSIONS_PER_USER=None,
@@ -438,14 +444,23 @@ def test_a_thousand_times_leaves_nothing(app: Flask, transport: str, way: str, t
     )
     bokeh.init_app(app)
 
+    raised = {
+        "ok": [],
+        "raises": [ApplicationFailedError],
+        "block": [ZeroDivisionError],
+        "timeout": [WaitTimeoutError],
+        "gone": [ServerStoppedError],
+    }[way]
+    refused: list[int] = []
+
     def once() -> None:
         with app.test_request_context():
             try:
                 with bokeh.pull_session("/x", transport=transport):
                     if way == "block":
                         raise ZeroDivisionError
-            except (ApplicationFailedError, ZeroDivisionError):
-                assert way != "ok"
+            except tuple(raised):
+                refused.append(1)
 
     # bokeh.client waits most of the time (Nagle against delayed ACK), so many at once.
     workers = 1 if transport == "direct" else 25
@@ -461,6 +476,9 @@ def test_a_thousand_times_leaves_nothing(app: Flask, transport: str, way: str, t
         for thread in threads:
             thread.join(100)
 
+    server = app.extensions["bokeh"].server()._server
+    if way == "gone":  # nobody is there to answer
+        server.unlisten()
     repeat(2)  # the executors get their threads
     gc.collect()
     before = resources()
@@ -469,9 +487,12 @@ def test_a_thousand_times_leaves_nothing(app: Flask, transport: str, way: str, t
     eventually(lambda: resources()[0] <= before[0], f"{before} again, not {resources()}")
     # The loop's executor and Bokeh's own may still get the rest of their threads.
     assert resources()[1] <= before[1] + (os.cpu_count() or 1) + 4
-    server = app.extensions["bokeh"].server()._server
-    assert len(server.get_sessions()) == times + 2 * workers
-    if way != "ok":
+    done = times + 2 * workers
+    assert len(refused) == (0 if way == "ok" else done)
+    if way in ("ok", "raises", "block"):
+        assert len(server.get_sessions()) == done
+    # A client's session that comes too late is refused, stays empty, and is dropped as unused.
+    if way != "ok" and (transport, way) != ("client", "timeout"):
         eventually(lambda: live_sessions(app) == 0, "the failed sessions to be given up")
     with app.app_context():
         bokeh.stop()

@@ -148,7 +148,12 @@ def close_elsewhere(
     deadline = time.monotonic() + TIMEOUT
     waiting: list[tuple[str, socket.socket]] = []
     closed = 0
-    for path in folder.iterdir():
+    try:
+        found = list(folder.iterdir())
+    except OSError as error:  # somebody has removed it, and with it the way to the workers
+        logger.warning("A user's sessions were not ended in other workers: %s", error)
+        return 0
+    for path in found:
         if path.name == own or path.suffix == TEMPORARY or not path.is_socket():
             continue
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

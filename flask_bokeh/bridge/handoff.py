@@ -10,6 +10,7 @@ Nothing here knows Flask, sessions or tokens.
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Mapping
@@ -138,6 +139,13 @@ class UpgradeServer(HTTPServer):
     def open_sockets(self) -> int:
         """How many clients hold a socket."""
         return sum(map(len, self._streams.values()))
+
+    def forked(self) -> None:
+        """In a child process: let go of its copies of the clients' sockets, without a word."""
+        for streams in self._streams.values():
+            for stream in streams:
+                if not stream.closed():
+                    os.close(stream.socket.detach())
 
     def close_sockets(self, code: int) -> None:
         """Tell every client why we close (RFC 6455, section 7.4.1). Waits for nobody."""

@@ -62,6 +62,11 @@ class Owner:
         self._listening = Listening(loop, listener, self._accept)
         _clear_away(self._path.parent, keep=self._path)
 
+    def forked(self) -> None:
+        """In a child process, which does not listen."""
+        if self._listening is not None:
+            self._listening.forked()
+
     def close(self) -> None:
         """Stop to listen. Idempotent."""
         listening, self._listening = self._listening, None

@@ -61,6 +61,8 @@ class Pages:
             abort(403, "A page of another site can link to a plot or frame it, not fetch it.")
         asker = self._state.site.visitor()
         token = self._new_token(registration, request.args.to_dict(), asker)
+        if request.method == "HEAD":  # nobody will connect
+            return Response(mimetype="text/html")
         server = self._state.server()
         server.limits.open(token, asker)
         settings, headers = self._state.settings, visible_headers()

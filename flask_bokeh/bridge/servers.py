@@ -134,6 +134,12 @@ def take(environ: Environ, *, to_pass_on: bool = False) -> TakenClient:
     """
     if HOSTED in environ:
         hosted: TakenRequest = environ[HOSTED]
+        if to_pass_on:
+            raise HandoffError(
+                "The pulled session lives in another process, and 'flask bokeh run' is one for "
+                "itself: give each site that it serves a key of its own.",
+                501,
+            )
         _leave_some(hosted.number)
         return hosted
     adapter = adapter_of(environ)

@@ -11,6 +11,7 @@ import socket
 import ssl
 from asyncio import Future
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tornado.ioloop import IOLoop
@@ -91,6 +92,9 @@ class HandedStream(IOStream):
         if self._watch is not None:
             IOLoop.current().remove_timeout(self._watch)
             self._watch = None
+        # A child process that the site has forked may have a copy, which would keep it open.
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
         super().close_fd()
         self.forget(self)
 

@@ -42,6 +42,9 @@ class TakenClient:
         self._client: socket.socket | None = client
         self._peer = peer
 
+    def promise(self) -> None:
+        """Say that it is about to be given: what the view answers goes to nobody any more."""
+
     @property
     def descriptor(self) -> socket.socket | None:
         """The socket, if its bytes are the client's own; None where there is TLS on it."""
@@ -223,8 +226,11 @@ class TakenRequest(TakenClient):
 
     def __init__(self, request: HTTPServerRequest) -> None:
         self._request = request
-        self.given = False
-        """Whether the request has been let in."""
+        self.promised = False
+        """Whether the request has been let in, so that Bokeh's server answers it."""
+
+    def promise(self) -> None:
+        self.promised = True
 
     @property
     def number(self) -> int:
@@ -240,7 +246,7 @@ class TakenRequest(TakenClient):
         server.adopt_request(self._request, upgrade)
 
     def finish(self) -> None:
-        self.given = True
+        """The host knows by itself when it has finished."""
 
     def close(self) -> None:
         """The host closes its own."""

@@ -8,36 +8,49 @@ window.FlaskBokeh ??= (() => {
   const followed = new WeakSet(); // documents
 
   async function show(item, path, origin, url) {
-    const element = document.getElementById(item.elementid ?? Object.values(item.roots)[0]);
-    shown.set(item.token, { element, url });
+    const id = item.elementid ?? Object.values(item.roots ?? {})[0];
+    const element = document.getElementById(id) ?? document.body;
+    shown.set(item.token, { element, url, pause: 5_000 });
     if (!(await bokehjs())) return say(element, "BokehJS could not be loaded.");
     const views = await Bokeh.embed.embed_items({}, [item], path, origin);
     if (views.length === 0) return refused(item.token);
     for (const doc of Bokeh.documents) {
       if (followed.has(doc)) continue;
       followed.add(doc);
-      doc.on_event("connection_lost", (_, event) => lost(event));
+      doc.on_event("connection_lost", (_, event) => lost(doc, event));
     }
   }
 
   async function bokehjs() {
-    for (let waited = 0; !window.Bokeh && waited < 30_000; waited += 50)
-      await new Promise((resolve) => setTimeout(resolve, 50));
+    for (let waited = 0; !window.Bokeh && waited < 30_000; waited += 50) await sleep(50);
     return Boolean(window.Bokeh);
   }
 
-  async function lost(event) {
+  async function lost(doc, event) {
     const connection = event.connection.deref();
     if (!connection) return;
     // Checked on BokehJS 3.9 and 3.10: if the connection breaks between the frames of a message,
     // BokehJS takes the next connection's first frames for the rest of it, and never recovers.
     connection._receiver = new connection._receiver.constructor();
-    if (event.attempts === 0) return; // BokehJS tries again at once
-    if (!shown.has(connection.token)) return;
-    const answer = await ask(connection.token);
-    if (answer === null || !gone(answer)) return; // BokehJS tries again
-    connection.close();
-    end(shown.get(connection.token).element);
+    const plot = shown.get(connection.token);
+    if (event.attempts === 0 || !plot) return; // BokehJS tries again at once
+    for (;;) {
+      if (!plot.element.isConnected) return connection.close(); // the page has removed it
+      const answer = await ask(connection.token);
+      if (answer !== null && gone(answer)) {
+        connection.close();
+        return end(plot.element);
+      }
+      // BokehJS tries again, for half a minute in all, or has been told not to.
+      if (event.timeout !== null || !doc.config.reconnect_session) return;
+      await sleep(plot.pause * (0.5 + Math.random() / 2));
+      plot.pause = Math.min(2 * plot.pause, 60_000);
+      if (answer?.status === 204) return connection.reconnect(); // if it fails, we come back here
+    }
+  }
+
+  function sleep(milliseconds) {
+    return new Promise((resolve) => setTimeout(resolve, milliseconds));
   }
 
   async function refused(token) {
@@ -60,11 +73,13 @@ window.FlaskBokeh ??= (() => {
   }
 
   function end(element) {
+    if (!element.isConnected) return; // the page has removed it
     try {
       const key = `flask_bokeh ${location.href}`;
       const last = Number(sessionStorage.getItem(key) ?? 0);
       if (Date.now() - last > ONCE) {
         sessionStorage.setItem(key, Date.now());
+        say(element, "This plot has ended. The page reloads itself.");
         return location.reload();
       }
     } catch {} // a page without storage does not reload itself
