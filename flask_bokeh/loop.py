@@ -20,7 +20,7 @@ from tornado.ioloop import IOLoop
 from .errors import LoopThreadError, ServerStartError, ServerStoppedError, WaitTimeoutError
 from .native import NativeThread, WarmExecutor, new_event_loop, new_future, threads_stand_still
 
-__all__ = ("ServerLoop", "cancel_tasks", "settle")
+__all__ = ("ServerLoop", "cancel_tasks", "settle", "thread_runs_a_loop")
 
 T = TypeVar("T")
 
@@ -148,8 +148,19 @@ class ServerLoop:
         return self._asyncio_loop is not None and self._asyncio_loop.is_running()
 
     def has_been_left(self) -> bool:
-        """Whether this is a caller's loop that does not run: then nothing can be stopped on it."""
+        """Whether this is a caller's loop that does not run."""
         return self._thread is None and not self.is_running()
+
+    def run_once_more(self, work: Callable[[], Coroutine[Any, Any, Any]], timeout: float) -> bool:
+        """Run work on a caller's loop that does not run; say whether that was possible.
+
+        :param timeout: seconds.
+        """
+        loop = self.asyncio_loop
+        if loop.is_closed() or self._pid != os.getpid() or thread_runs_a_loop():
+            return False
+        loop.run_until_complete(settle(work(), timeout))
+        return True
 
     def stop(self, timeout: float) -> bool:
         """End our thread and wait for it. A caller's loop is left alone. Idempotent.
@@ -220,6 +231,15 @@ def _start(
 
     task.add_done_callback(finished)
     future.add_done_callback(cancelled)
+
+
+def thread_runs_a_loop() -> bool:
+    """Whether this thread can't run one now."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 async def cancel_tasks() -> None:

@@ -231,9 +231,13 @@ class InProcessServer:
 
         Takes ``BOKEH_STOP_TIMEOUT`` seconds at most; what could not be done is logged.
         """
-        if self._server is None or self.loop.has_been_left():
+        if self._server is None:
             return
         timeout = self._settings.stop_timeout
+        if self.loop.has_been_left():
+            if not self.loop.run_once_more(self.stop_async, timeout):
+                logger.warning("The loop of the Bokeh server has ended before it: no hooks ran.")
+            return
         deadline = time.monotonic() + timeout
         try:
             self.loop.call(self.stop_async, what="the Bokeh server to stop", timeout=timeout)

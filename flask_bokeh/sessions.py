@@ -23,7 +23,7 @@ from tornado.ioloop import IOLoop
 from .bokeh_compat import SignedClientSession, same_curdoc_afterwards
 from .customize import HostedApplication
 from .errors import FlaskBokehError, ServerStoppedError, WaitTimeoutError
-from .loop import cancel_tasks
+from .loop import cancel_tasks, thread_runs_a_loop
 from .native import gevent_patched, new_future
 from .server import InProcessServer
 from .visits import Token
@@ -183,7 +183,7 @@ def pull_client(
     """
     what = f"a session of {token.visit.path}"
     server.loop.forbid_loop_thread(f"pulling {what}")
-    if gevent_patched() or _in_async_view():
+    if gevent_patched() or thread_runs_a_loop():
         raise FlaskBokehError(
             "transport='client' can't run in an async view or under gevent, where the thread runs "
             "a loop already. Use transport='direct'."
@@ -216,14 +216,6 @@ def pull_client(
         finally:
             if not keep:
                 _expire(server, token)
-
-
-def _in_async_view() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _expire(server: InProcessServer, token: Token) -> None:

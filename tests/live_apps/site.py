@@ -17,6 +17,7 @@ from flask import Flask, Response, jsonify, render_template_string, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_bokeh import FlaskBokeh, PulledSession, Visit
+from flask_bokeh.bridge.streams import HandedStream
 from flask_bokeh.server import InProcessServer
 
 bokeh = FlaskBokeh()
@@ -191,12 +192,24 @@ def create_app() -> Flask:
 
         async def close() -> None:
             header = b'{"msgid": "1", "msgtype": "PATCH-DOC"}'
-            for stream in server._upgrades._streams:
+            for stream in streams(server):
                 stream.write(bytes([0x81, len(header)]) + header)
             server._upgrades.close_sockets(1001)
 
         server.loop.call(close, what="the sockets to close", timeout=5)
         return "cut"
+
+    @app.post("/fork")
+    def fork() -> str:
+        """As a view does that computes in another process."""
+        if (child := os.fork()) == 0:
+            time.sleep(30)
+            os._exit(0)
+        return str(child)
+
+    @app.post("/close")
+    def close() -> str:
+        return str(bokeh.close_sessions(user="ann"))
 
     @app.get("/stats")
     def stats() -> Response:
@@ -216,14 +229,18 @@ def create_app() -> Flask:
     return app
 
 
+def streams(server: InProcessServer) -> list[HandedStream]:
+    assert server._upgrades is not None
+    return [stream for some in server._upgrades._streams.values() for stream in some]
+
+
 def nodelay(server: InProcessServer) -> list[int]:
     """TCP_NODELAY of each handed-over socket."""
 
     async def read() -> list[int]:
-        assert server._upgrades is not None
         return [
             stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-            for stream in server._upgrades._streams
+            for stream in streams(server)
         ]
 
     return server.loop.call(read, what="the sockets' options", timeout=5)
