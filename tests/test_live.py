@@ -118,6 +118,68 @@ def test_the_state_of_a_session_with_the_query_of_the_page(live: Live, tab: Tab)
     tab.forgive_the_network()
 
 
+def test_a_page_that_is_empty_at_first(live: Live, tab: Tab) -> None:
+    """An application's page follows its document, also one that gets its plots later."""
+    tab.open(f"{live().url}/bokeh/late")
+    tab.until_title("plain")
+    tab.move_slider()
+    tab.until_title("plain k=2")
+
+
+def test_a_plot_that_was_removed(live: Live, tab: Tab) -> None:
+    """When the session of a plot ends that the page shows no more, the page stays as it is."""
+    site = live()
+    tab.open(f"{site.url}/hook?user=ann")
+    tab.page.evaluate("document.querySelector('.flask-bokeh').remove(); window.typed = 'kept'")
+    assert site.post("/close") == "1"
+    tab.until_message("permanently disconnected")
+    assert tab.page.evaluate("window.typed") == "kept"
+    tab.forgive_the_network()
+
+
+def test_a_long_outage(live: Live, tab: Tab) -> None:
+    """BokehJS gives up after half a minute; the page goes on, and comes back by itself."""
+    site = live()
+    blocked: list[bool] = []
+    tab.page.route_web_socket(
+        "**/ws*", lambda socket: socket.close() if blocked else socket.connect_to_server()
+    )
+    tab.page.clock.install()
+    tab.open(f"{site.url}/hook?user=ann")
+    blocked.append(True)
+    site.post("/cut")
+
+    def seen(text: str, times: int) -> bool:
+        tab.page.clock.run_for(20_000)
+        return sum(text in message for message in tab.messages) >= times
+
+    eventually(lambda: seen("Lost websocket", 6), "BokehJS to give up")
+    blocked.clear()
+    eventually(lambda: seen("Reconnected websocket", 1), "the page to come back")
+    tab.move_slider()
+    tab.until_title("for ann 2024 Lyon k=2")
+    tab.forgive_the_network()
+
+
+def test_a_port_renews_no_token(live: Live, tab: Tab) -> None:
+    """Where plots have a port of their own, a page whose token has expired reloads itself."""
+    first = live()
+    first.stop()
+    config = {
+        "BOKEH_TRANSPORT": "port",
+        "BOKEH_TOKEN_EXPIRATION": 1,
+        "BOKEH_ALLOW_WS_ORIGIN": [first.url],
+    }
+    site = live(config=config, args=["--port", first.address.rpartition(":")[2]], clean=False)
+    tab.open(f"{site.url}/hook?user=ann")
+    tab.page.evaluate("window.before = true")
+    tab.page.wait_for_timeout(1500)  # the token ends
+    site.post("/cut")
+    tab.page.wait_for_function("window.before === undefined", timeout=10_000)
+    tab.until_title("for ann 2024 Lyon")
+    tab.forgive_the_network()
+
+
 def test_a_pulled_session_is_not_replaced_after_a_restart(live: Live, tab: Tab) -> None:
     """When the server restarts, a pulled session is refused, not replaced by a plain one."""
     first = live(clean=False)

@@ -17,6 +17,7 @@ from flask import Flask, Response, jsonify, render_template_string, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_bokeh import FlaskBokeh, PulledSession, Visit
+from flask_bokeh.bokeh_compat import disconnect
 from flask_bokeh.bridge.streams import HandedStream
 from flask_bokeh.server import InProcessServer
 
@@ -82,6 +83,12 @@ def raises(doc: Document) -> None:
 @bokeh.application("/hook-raises")
 def hook_raises(doc: Document) -> None:
     sliders(doc)
+
+
+@bokeh.application("/late", page=True)
+def late(doc: Document) -> None:
+    """Empty at first."""
+    doc.add_next_tick_callback(lambda: sliders(doc))
 
 
 @bokeh.application("/slow")
@@ -195,6 +202,8 @@ def create_app() -> Flask:
             for stream in streams(server):
                 stream.write(bytes([0x81, len(header)]) + header)
             server._upgrades.close_sockets(1001)
+            for session in server._server.get_sessions():  # those on a port of its own
+                disconnect(session, 1001, "cut")
 
         server.loop.call(close, what="the sockets to close", timeout=5)
         return "cut"
