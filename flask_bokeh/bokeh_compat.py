@@ -210,7 +210,7 @@ def part_curdocs() -> None:
     the one thing that we replace inside another package.
     """
     if isinstance(bokeh_doc._PATCHED_CURDOCS, list):
-        bokeh_doc._PATCHED_CURDOCS = _Curdocs()  # type: ignore[assignment]
+        bokeh_doc._PATCHED_CURDOCS = _Curdocs()  # type: ignore[assignment,unused-ignore]
 
 
 @contextmanager

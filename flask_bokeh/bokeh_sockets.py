@@ -68,7 +68,7 @@ class _SessionSocket(WSHandler):
     """Bokeh's own handler of a WebSocket, for those who may have one, with a limit to messages."""
 
     def initialize(self, judge: Callable[..., str | None], **bokehs: Any) -> None:  # type: ignore[override]
-        super().initialize(**bokehs)  # type: ignore[no-untyped-call]
+        super().initialize(**bokehs)  # type: ignore[no-untyped-call,unused-ignore]
         self._judge = judge
         self._size = 0
 
@@ -79,7 +79,7 @@ class _SessionSocket(WSHandler):
             self.set_status(503)
             self.finish(refusal)
             return
-        await super().prepare()  # type: ignore[no-untyped-call]
+        await super().prepare()  # type: ignore[no-untyped-call,unused-ignore]
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         # A frame that closes has no room for more (RFC 6455, section 5.5), and Tornado raises.

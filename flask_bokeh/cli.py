@@ -145,6 +145,7 @@ def nginx(
     template = current_app.jinja_env.get_template("flask_bokeh/nginx.conf")
     click.echo(
         template.render(
+            max_body=current_app.config["MAX_CONTENT_LENGTH"] or _MAX_BODY,
             upstream=upstream,
             server_name=server_name,
             listen=listen,

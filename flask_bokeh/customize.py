@@ -32,7 +32,6 @@ from .visits import Visit, token_of
 
 if TYPE_CHECKING:
     from bokeh.document import Document
-    from tornado.httputil import HTTPServerRequest
 
 __all__ = ("Hook", "HostedApplication")
 
@@ -101,7 +100,7 @@ class HostedApplication(Application):
     def on_server_unloaded(self, server_context: ServerContext) -> None:
         self._application.on_server_unloaded(server_context)
 
-    def process_request(self, request: HTTPServerRequest) -> dict[str, Any]:
+    def process_request(self, request: Any) -> dict[str, Any]:
         return self._application.process_request(request)
 
     def _admit(self, doc: Document) -> None:

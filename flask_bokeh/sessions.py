@@ -11,6 +11,7 @@ the server's own document. *client* goes through ``bokeh.client`` and a WebSocke
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import contextmanager, suppress
@@ -183,10 +184,10 @@ def pull_client(
     """
     what = f"a session of {token.visit.path}"
     server.loop.forbid_loop_thread(f"pulling {what}")
-    if gevent_patched() or thread_runs_a_loop():
+    if thread_runs_a_loop() and not gevent_patched():
         raise FlaskBokehError(
-            "transport='client' can't run in an async view or under gevent, where the thread runs "
-            "a loop already. Use transport='direct'."
+            "transport='client' can't run in an async view, whose thread runs a loop already. "
+            "Use transport='direct'."
         )
     if server.url is None:
         raise FlaskBokehError(
@@ -228,6 +229,23 @@ def _expire(server: InProcessServer, token: Token) -> None:
         server.loop.run(expire)
 
 
+_gevents = threading.Lock()
+
+
+@contextmanager
+def _turn(what: str, timeout: float) -> Iterator[None]:
+    """Run a loop: under gevent one greenlet after the other, because they share a thread."""
+    if not gevent_patched():
+        yield
+        return
+    if not _gevents.acquire(timeout=timeout):
+        raise WaitTimeoutError(what, timeout, "Others use transport='client' at the same time.")
+    try:
+        yield
+    finally:
+        _gevents.release()
+
+
 class _ClientConnection:
     """``bokeh.client`` with a token of ours, bounded waits, and an end."""
 
@@ -245,6 +263,10 @@ class _ClientConnection:
         bokeh.client runs its loop until what it waits for has come, one wait after the other,
         so the loop is stopped again and again once the time is over.
         """
+        with _turn(what, self._timeout):
+            self._bounded(work, what)
+
+    def _bounded(self, work: Callable[[], Any], what: str) -> None:
         deadline = self._io_loop.time() + self._timeout
         clock: asyncio.TimerHandle | None = None
 
@@ -273,6 +295,7 @@ class _ClientConnection:
         # If the other side does not answer, the descriptors go below all the same.
         with suppress(WaitTimeoutError, ServerStoppedError):
             self.bounded(self.session.wait_until_closed, "the connection to close")
-        self._asyncio_loop.run_until_complete(cancel_tasks())
-        self._asyncio_loop.run_until_complete(self._asyncio_loop.shutdown_default_executor())
+        with _turn("the connection to close", self._timeout):
+            self._asyncio_loop.run_until_complete(cancel_tasks())
+            self._asyncio_loop.run_until_complete(self._asyncio_loop.shutdown_default_executor())
         self._io_loop.close(all_fds=True)

@@ -72,7 +72,7 @@ def _finish(cookie: BrowserCookie | None, response: Response) -> Response:
 
     What a streamed page will hold is not known yet.
     """
-    streams = response.is_streamed and not response.direct_passthrough
+    streams = response.is_streamed and response.content_length is None
     html = response.mimetype == "text/html" and "Cache-Control" not in response.headers
     if holds_token() or (streams and html):
         response.headers["Cache-Control"] = "no-store"

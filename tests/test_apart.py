@@ -11,8 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from flask_bokeh import ApplicationFailedError, FlaskBokeh
 from flask_bokeh.bridge.affinity import close_elsewhere
 from flask_bokeh.customize import HostedApplication
 
-from .conftest import ROOT, Live, eventually
+from .conftest import ROOT, Live, eventually, tokens_in
 from .sockets import connect
 
 
@@ -324,12 +324,14 @@ def test_a_callers_loop_that_has_ended(app: Flask, bokeh: FlaskBokeh) -> None:
 
 
 def test_clients_under_gevent(live: Live) -> None:
-    """transport="client" is refused there, with the other one named."""
-    site = live("gunicorn-gevent", clean=False)
-    with pytest.raises(urllib.error.HTTPError):
-        site.get("/client")
-    site.until_logged("Use transport='direct'")
-    assert site.get("/mine")
+    """Greenlets that pull through bokeh.client at the same time wait for each other."""
+    site = live("gunicorn-gevent")
+    with ThreadPoolExecutor(6) as pool:
+        pages = list(pool.map(lambda n: site.get(f"/client?user=u{n}"), range(6)))
+    for n, page in enumerate(pages):
+        (token,) = tokens_in(page)
+        with connect(site, "/sliders", token, query=f"user=u{n}") as client:
+            assert client.titles() == [f"made for u{n}"]
 
 
 def test_visitors_on_a_unix_socket(app: Flask, bokeh: FlaskBokeh) -> None:

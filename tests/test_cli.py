@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import select
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from flask import Flask
 from flask_bokeh import FlaskBokeh
 
 from .conftest import SITE, Live, LiveServer, eventually
+from .sockets import connect
 
 
 @pytest.fixture
@@ -120,6 +123,54 @@ def test_run_is_a_proper_host(live: Live) -> None:
         method, path, query, headers, got = json.loads(answer.partition("\r\n\r\n")[2])
         assert (method, path, query, got) == ("POST", "a/b", "c=1", body)
         assert "X-Forwarded-For" not in dict(headers)
+
+
+def test_run_with_a_response_of_the_sites_own(live: Live) -> None:
+    """A site that answers with another response object than ours does not break WebSockets."""
+    site = live("flask-bokeh-run", config={"NEW_RESPONSE": True})
+    with connect(site, "/hooked", site.token("/hook")) as client:
+        assert client.titles() == ["for None 2024 Lyon"]
+
+
+def test_run_takes_no_more_than_it_can(live: Live) -> None:
+    """With one thread, a hundred requests may wait; more get a 503 at once."""
+    config = {"BOKEH_STOP_TIMEOUT": 0.5}
+    site = live("flask-bokeh-run", config=config, args=["--threads", "1"], clean=False)
+    host, port = site.address.split(":")
+    with ExitStack() as stack:
+        sockets = [
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=10))
+            for _ in range(101)
+        ]
+        for sock in sockets:
+            sock.sendall(f"GET /sleep HTTP/1.1\r\nHost: {site.address}\r\n\r\n".encode())
+        readable, _, _ = select.select(sockets, [], [], 10)
+        assert b" 503 " in readable[0].recv(100)
+        site.stop()
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: 2000", b"Transfer-Encoding: chunked"])
+def test_run_bounds_bodies(live: Live, length: bytes) -> None:
+    """A body over MAX_CONTENT_LENGTH is not even read."""
+    site = live("flask-bokeh-run", config={"MAX_CONTENT_LENGTH": 1000}, clean=False)
+    host, port = site.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as sock:
+        head = f"POST /cut HTTP/1.1\r\nHost: {site.address}\r\n".encode()
+        body = b"7D0\r\n" + b"x" * 2000 if b"chunked" in length else b"x" * 2000
+        sock.sendall(head + length + b"\r\n\r\n" + body)
+        assert b" 400 " in sock.recv(100)
+    assert "POST /cut" not in site.log
+    assert "Traceback" not in site.log
+
+
+@pytest.mark.parametrize("server", ["granian", "hypercorn"])
+def test_check_names_servers_that_keep_sockets(
+    site: Flask, monkeypatch: pytest.MonkeyPatch, server: str
+) -> None:
+    """What is installed and hands out no sockets is named, with the setting to use."""
+    monkeypatch.setattr("flask_bokeh.cli.find_spec", lambda name: name == server)
+    result = site.test_cli_runner().invoke(args=["bokeh", "check"])
+    assert f"{server} does not hand out sockets: set BOKEH_TRANSPORT = 'port'" in result.output
 
 
 def test_run_refuses_a_bad_host(live: Live) -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from copy import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from .conftest import COMMANDS, ROOT, SITE, Live, LiveServer, Tab, certificate, eventually
 from .programs import find_nginx
+from .sockets import connect
 
 pytestmark = pytest.mark.skipif(
     find_nginx() is None, reason="nginx is not here, and could not be installed without root"
@@ -27,7 +33,12 @@ class Proxy:
     """nginx, in front of a live server."""
 
     def __init__(
-        self, site: LiveServer, folder: Path, options: list[str], edit: tuple[str, str]
+        self,
+        site: LiveServer,
+        folder: Path,
+        options: list[str],
+        edit: tuple[str, str],
+        config: dict[str, object],
     ) -> None:
         self.site = site
         with socket.socket() as probe:  # nginx can't choose a port; nobody else wants this one
@@ -38,6 +49,7 @@ class Proxy:
         printed = subprocess.run(
             [sys.executable, *command, *addresses, *options],
             cwd=ROOT,
+            env={**os.environ, "SITE_CONFIG": json.dumps(config)},
             check=True,
             capture_output=True,
             text=True,
@@ -68,7 +80,7 @@ class Proxy:
 
         eventually(listens, "nginx")
 
-    def stop(self) -> None:
+    def stop(self, clean: bool) -> None:
         self._process.terminate()
         self._process.wait(10)
         log = self.errors.read_text()
@@ -77,7 +89,7 @@ class Proxy:
             for line in log.splitlines()
             if "[notice]" not in line and "[info]" not in line and "emerg" not in line
         ]
-        assert trouble == []
+        assert trouble == [] or not clean
 
 
 @pytest.fixture
@@ -90,12 +102,13 @@ def proxied(live: Live) -> Iterator[Proxied]:
             edit: tuple[str, str] = ("server {", "server {"),
             config: dict[str, object] | None = None,
             kind: str = "gunicorn-gthread",
+            clean: bool = True,
         ) -> Proxy:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             folder.chmod(0o755)  # nginx's workers may be another user
-            site = live(kind, config={"PROXIES": 1, **(config or {})})
-            proxy = Proxy(site, folder, list(options), edit)
-            stack.callback(proxy.stop)
+            site = live(kind, config={"PROXIES": 1, **(config or {})}, clean=clean)
+            proxy = Proxy(site, folder, list(options), edit, config or {})
+            stack.callback(proxy.stop, clean)
             return proxy
 
         yield start
@@ -142,6 +155,39 @@ def test_a_short_time_out(proxied: Proxied, tab: Tab) -> None:
     tab.move_slider()
     tab.until_title("for ann 2024 Lyon k=2")
     assert proxy.site.log.count("/hooked/ws") == 1  # it is still the first socket
+
+
+def test_thirty_megabytes_from_a_client(proxied: Proxied) -> None:
+    """What is sent through the proxy has the limit of BOKEH_MAX_MESSAGE_SIZE, and no other."""
+    size = {"BOKEH_MAX_MESSAGE_SIZE": 40 * 1024 * 1024}
+    for config, outcome in ((size, "OK"), ({}, None)):
+        proxy = proxied(config=config, clean=outcome is not None)
+        front = copy(proxy.site)
+        front.url, front.address = proxy.url, proxy.address
+        with connect(front, "/tiny", front.token("/tiny/direct")) as client:
+            if outcome is not None:
+                assert client.send_big(30_000_000) == outcome
+            else:
+                told = "the message is larger than BOKEH_MAX_MESSAGE_SIZE allows"
+                assert client.announce_big(30_000_000) == (1009, told)
+
+
+def test_uploads(proxied: Proxied) -> None:
+    """The site gets bodies as large as it allows."""
+    proxy = proxied(config={"MAX_CONTENT_LENGTH": 5_000_000}, kind="gunicorn-sync", clean=False)
+    for size, status in ((4_000_000, 200), (6_000_000, 413)):
+        request = urllib.request.Request(f"{proxy.url}/length", b"x" * size)
+        opener = urllib.request.build_opener(Whatever)
+        with opener.open(request, timeout=20) as answer:
+            assert answer.status == status
+            assert (answer.read() == str(size).encode()) == (status == 200)
+
+
+class Whatever(urllib.request.HTTPErrorProcessor):
+    """Answers that are errors are answers, too."""
+
+    def http_response(self, request: object, response: object) -> Any:
+        return response
 
 
 def test_thirty_megabytes(proxied: Proxied, tab: Tab) -> None:

@@ -70,6 +70,28 @@ def test_bad_sources_are_refused(source: Any, message: str) -> None:
         Registry().add("/x", source)
 
 
+def test_async_functions_are_refused(bokeh: FlaskBokeh) -> None:
+    """Bokeh would not await them, and the plot would stay empty without a word."""
+
+    async def nobody_waits(doc: Document, visit: object = None) -> None: ...
+
+    with pytest.raises(RegistrationError, match="'/x' is an async function"):
+        bokeh.add_application("/x", nobody_waits)
+    with pytest.raises(RegistrationError, match=r"nobody_waits is an async function"):
+        bokeh.customize("/x")(nobody_waits)
+
+
+def test_what_comes_too_late_is_refused(app: Flask, bokeh: FlaskBokeh) -> None:
+    """A hook or a guard that would not run is told of, as an application is."""
+    bokeh.add_application("/x", fill)
+    bokeh.init_app(app)
+    with app.app_context():
+        bokeh.start()
+    for register in (bokeh.customize("/x"), bokeh.guard(), bokeh.application("/y")):
+        with pytest.raises(RegistrationError, match="comes too late"):
+            register(fill)
+
+
 def test_an_unknown_path_lists_the_known() -> None:
     """The error for an unknown path lists the known ones."""
     registry = Registry()

@@ -8,7 +8,9 @@ import re
 import signal
 import socket
 import tempfile
+import time
 import urllib.error
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -56,6 +58,33 @@ def test_tls_that_can_not_be_taken_over(live: Live, server: str) -> None:
         connect(site, "/hooked", site.token("/hook"))
     site.until_logged("End TLS in a proxy in front, or set BOKEH_TRANSPORT = 'port'")
     assert "Traceback" not in site.log
+
+
+def test_gevent_does_not_hold_up_plots(live: Live) -> None:
+    """Under gevent plots are on a thread of the system: a view that blocks does not block them."""
+    site = live("gunicorn-gevent")
+    with (
+        connect(site, "/tiny", site.token("/tiny/direct")) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        blocking = pool.submit(site.get, "/block")
+        eventually(lambda: not answers(site), "the view to block", 3)
+        before = time.monotonic()
+        assert client.send_big(10) == "OK"
+        assert time.monotonic() - before < 0.5
+        assert not blocking.done()
+        assert blocking.result(10) == "blocked"
+
+
+def answers(site: LiveServer) -> bool:
+    host, port = site.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as sock:
+        sock.settimeout(0.3)
+        sock.sendall(f"GET /favicon.ico HTTP/1.1\r\nHost: {site.address}\r\n\r\n".encode())
+        try:
+            return bool(sock.recv(10))
+        except TimeoutError:
+            return False
 
 
 def test_uwsgi_without_threads(live: Live) -> None:

@@ -101,6 +101,26 @@ def test_a_script_name_is_followed_and_escaped(
     assert '"/app/bokeh/x"' in html
 
 
+@pytest.mark.parametrize(
+    ("name", "quoted"),
+    [
+        ("/user/jane@example.org/proxy/5000", "/user/jane%40example.org/proxy/5000"),
+        ("/größe", "/gr%C3%B6%C3%9Fe"),
+        ("/a b", "/a%20b"),
+    ],
+)
+def test_a_script_name_is_quoted_once(
+    app: Flask, bokeh: FlaskBokeh, render: Render, name: str, quoted: str
+) -> None:
+    """Files and WebSockets are under the same address, as a browser writes it."""
+    in_wsgi = name.encode().decode("latin-1")  # PEP 3333
+    with app.test_request_context("/", environ_overrides={"SCRIPT_NAME": in_wsgi}):
+        html = render_template_string("{% bokeh '/x' %}")
+    assert f'src="{quoted}/bokeh/static/js/bokeh.min.js' in html
+    assert f'"{quoted}/bokeh/x"' in html
+    assert f'"{quoted}/bokeh/x/ws"' in html
+
+
 def test_nothing_of_the_visit_breaks_out_of_the_script(render: Render) -> None:
     """Arguments with markup travel inside the token only."""
     html = render("{% bokeh '/x', data={'k': '</script><script>alert(1)</script>'} %}")

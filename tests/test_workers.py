@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import pytest
 import websocket
+from bokeh.util.token import get_session_id
 from flask import Flask
 
 from flask_bokeh import FlaskBokeh, HandoffError
@@ -221,6 +223,29 @@ def test_another_user_is_not_served(config: dict[str, str]) -> None:
         process.kill()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_is_not_heard(live: Live, config: dict[str, str]) -> None:
+    """Nor does the worker answer to another user, with folder and socket open to all."""
+    site = live("gunicorn-sync", config=config, clean=False)
+    token = site.token("/mine")
+    (path,) = meeting_place(config).iterdir()
+    for one in (path, path.parent, path.parent.parent):
+        one.chmod(0o777)
+    program = (
+        "import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX); "
+        "s.connect(sys.argv[1]); s.sendall(sys.argv[2].encode() + b'\\n'); print(s.recv(10))"
+    )
+    asked = subprocess.run(
+        [sys.executable, "-c", program, str(path), f"/sliders {get_session_id(token)}"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert asked.stdout == "b''\n" or "ConnectionResetError" in asked.stderr, asked
+    site.until_logged("A process of user 65534 is on the other end")
+
+
 def test_a_name_is_no_path(config: dict[str, str]) -> None:
     """Whatever a token says its worker is, nothing outside the folder is asked."""
     folder = Path(config["BOKEH_SOCKET_DIR"]) / "inside"
@@ -265,6 +290,19 @@ def test_hostile_knocks(live: Live, config: dict[str, str]) -> None:
             if data:
                 with suppress(ConnectionError):
                     assert sock.recv(10) in (b"", b"G")
+    session = get_session_id(token)
+    half = struct.pack("!I", 100) + b"x"
+    for data in (b"", half, struct.pack("!I", 2**31) + b"x", struct.pack("!I", 2) + b"{}"):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(5)
+            sock.connect(str(path))
+            sock.sendall(f"/sliders {session}\n".encode())
+            assert sock.recv(10) == b"R"
+            sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+            with suppress(ConnectionError):
+                assert sock.recv(10) == b""
+    site.until_logged("0 descriptors came with the message")
     eventually(lambda: site.stats()["descriptors"] <= before, "no descriptor more")
     with Socket(site, "/sliders", token) as client:
         assert client.ack["msgtype"] == "ACK"

@@ -236,7 +236,7 @@ class TakenRequest(TakenClient):
     def number(self) -> int:
         """Of the client's descriptor."""
         assert self._request.connection is not None
-        return int(self._request.connection.stream.fileno())  # type: ignore[attr-defined]
+        return int(self._request.connection.stream.socket.fileno())  # type: ignore[attr-defined]
 
     @property
     def descriptor(self) -> socket.socket | None:

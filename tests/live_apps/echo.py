@@ -29,4 +29,5 @@ def create_live_app() -> Flask:
     bokeh = FlaskBokeh()
     bokeh.add_application("/plot", lambda doc: None)
     bokeh.init_app(app)
+    app.before_request(bokeh.start)
     return app

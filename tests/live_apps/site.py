@@ -19,6 +19,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from flask_bokeh import FlaskBokeh, PulledSession, Visit
 from flask_bokeh.bokeh_compat import disconnect
 from flask_bokeh.bridge.streams import HandedStream
+from flask_bokeh.native import original
 from flask_bokeh.server import InProcessServer
 
 bokeh = FlaskBokeh()
@@ -208,6 +209,19 @@ def create_app() -> Flask:
         server.loop.call(close, what="the sockets to close", timeout=5)
         return "cut"
 
+    if app.config.get("NEW_RESPONSE"):
+
+        @app.after_request
+        def rebuild(response: Response) -> Response:
+            """As some extensions do."""
+            return Response(response.get_data(), response.status, response.headers)
+
+    @app.get("/block")
+    def block() -> str:
+        """Block the thread of the operating system, gevent's greenlets and all."""
+        original("time", "sleep")(3)
+        return "blocked"
+
     @app.post("/fork")
     def fork() -> str:
         """As a view does that computes in another process."""
@@ -215,6 +229,10 @@ def create_app() -> Flask:
             time.sleep(30)
             os._exit(0)
         return str(child)
+
+    @app.post("/length")
+    def length() -> str:
+        return str(len(request.get_data()))
 
     @app.post("/close")
     def close() -> str:
