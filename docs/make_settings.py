@@ -35,8 +35,8 @@ but for these, which are refused with a reason:
 PORT = """
 ## BOKEH_TRANSPORT
 
-`same-origin` needs the client's socket, which `flask run` and gunicorn (`sync`, `gthread`) hand
-out. With `port` browsers connect to the Bokeh server's own port, on any WSGI server:
+`same-origin` needs the client's socket, which most servers hand out ([Servers](servers.md)). With
+`port` browsers connect to the Bokeh server's own port, on any WSGI server:
 
 ```python
 app.config.update(

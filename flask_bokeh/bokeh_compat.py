@@ -57,8 +57,13 @@ class HostedServer(Server):
         if (runner := getattr(self._tornado, "_executor", None)) is not None:
             runner._executor = self._threads = WarmExecutor()
 
+    def end_threads(self) -> None:
+        """Tell the threads to end. From any thread; again does no harm."""
+        if self._threads is not None:
+            self._threads.shutdown()
+
     async def until_threads_end(self) -> None:
-        """Wait a little for the threads, which Bokeh has told to end."""
+        """Wait a little for the threads, which have been told to end."""
         if self._threads is not None:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(None, self._threads.join, 0.5)
@@ -129,8 +134,10 @@ async def stop_server(server: HostedServer) -> None:
     """
     with _cheap_collections():
         if hasattr(server, "stop_async"):
-            await server.stop_async()
-            await server.until_threads_end()
+            try:
+                await server.stop_async()
+            finally:  # also if that took too long
+                server.end_threads()
             return
         for session in server.get_sessions():
             session.request_expiration()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +17,7 @@ from typing import Any
 from bokeh.protocol.message import Message
 from bokeh.server.tornado import BokehTornado
 from bokeh.server.views.ws import WSHandler
+from bokeh.util.token import get_token_payload
 from tornado.web import ErrorHandler
 
 from .errors import LimitError, SessionEndedError, TokenError
@@ -50,24 +52,33 @@ def open_sockets_only(tornado: BokehTornado, limits: Limits, tokens: TokenIssuer
     log.addFilter(_tell_little)
 
 
-def _judge(limits: Limits, tokens: TokenIssuer, text: str, address: str | None) -> str | None:
-    """Why a token, from an address, opens no session; None if it may.
+Refusal = tuple[int, str]
 
-    Who comes by the server's own port takes a seat here; others have one.
+
+def _judge(limits: Limits, tokens: TokenIssuer, text: str, address: str | None) -> Refusal | None:
+    """Status and reason if a token, from an address, opens no session; None if it does.
+
+    Who comes by the server's own port takes a seat here; others have one. Bokeh would refuse what
+    is no good token, too, but only after its 101, and with a traceback in the log.
     """
     try:
-        limits.open(tokens.read(text), Asker(address=address))
-    except (LimitError, SessionEndedError) as error:
-        return str(error)
-    except TokenError:
-        pass  # Bokeh refuses it
+        token = tokens.read(text)
+        if get_token_payload(text)["session_expiry"] <= time.time():
+            return 403, "The session token has expired: reload the page."
+        limits.open(token, Asker(address=address))
+    except TokenError as error:
+        return 403, str(error)
+    except SessionEndedError as error:
+        return 410, str(error)
+    except LimitError as error:
+        return 503, str(error)
     return None
 
 
 class _SessionSocket(WSHandler):
     """Bokeh's own handler of a WebSocket, for those who may have one, with a limit to messages."""
 
-    def initialize(self, judge: Callable[..., str | None], **bokehs: Any) -> None:  # type: ignore[override]
+    def initialize(self, judge: Callable[..., Refusal | None], **bokehs: Any) -> None:  # type: ignore[override]
         super().initialize(**bokehs)  # type: ignore[no-untyped-call,unused-ignore]
         self._judge = judge
         self._size = 0
@@ -76,8 +87,9 @@ class _SessionSocket(WSHandler):
         offered = self.request.headers.get("Sec-WebSocket-Protocol", "").rpartition(",")[2]
         refusal = self._judge(offered.strip(), self.request.remote_ip)
         if refusal is not None:
-            self.set_status(503)
-            self.finish(refusal)
+            status, reason = refusal
+            self.set_status(status)
+            self.finish(reason)
             return
         await super().prepare()  # type: ignore[no-untyped-call,unused-ignore]
 

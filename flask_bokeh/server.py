@@ -231,9 +231,9 @@ class InProcessServer:
 
         Takes ``BOKEH_STOP_TIMEOUT`` seconds at most; what could not be done is logged.
         """
-        if self._server is None:
+        server, timeout = self._server, self._settings.stop_timeout
+        if server is None:
             return
-        timeout = self._settings.stop_timeout
         if self.loop.has_been_left():
             if not self.loop.run_once_more(self.stop_async, timeout):
                 logger.warning("The loop of the Bokeh server has ended before it: no hooks ran.")
@@ -244,6 +244,7 @@ class InProcessServer:
         except TimeoutError as error:
             logger.warning("The Bokeh server did not stop in time, and was left. %s", error)
         finally:
+            server.end_threads()  # if it had no time to do so itself
             if not self.loop.stop(max(0.1, deadline - time.monotonic())):
                 logger.warning("The Bokeh server's thread is blocked by an application.")
 
@@ -266,6 +267,7 @@ class InProcessServer:
                 "Sessions and hooks did not end within %g s (BOKEH_STOP_TIMEOUT).", timeout
             )
         await settle(upgrades.close_all_connections(), 0.1)
+        await server.until_threads_end()
 
     def _abandon(self, _: Future[None]) -> None:
         """End a server that has started too late."""

@@ -20,6 +20,14 @@ VIEWS, PAGES = "flask_bokeh/bridge/views.py", "flask_bokeh/bridge/pages.py"
 ORIGIN, WIRING = "flask_bokeh/bridge/origin.py", "flask_bokeh/wiring.py"
 PAGE_JS = "templates/flask_bokeh/page.js"
 SECURITY = "tests/test_security.py"
+SOCKETS, HANDOFF = "flask_bokeh/bokeh_sockets.py", "flask_bokeh/bridge/handoff.py"
+SERVERS, AFFINITY = "flask_bokeh/bridge/servers.py", "flask_bokeh/bridge/affinity.py"
+FILES = [
+    SECURITY,
+    *(f"tests/test_{name}.py" for name in ("access", "attack", "csp", "exhaustion", "fuzz")),
+    *(f"tests/test_{name}.py" for name in ("handoff", "live", "servers", "streams", "templating")),
+    *(f"tests/test_{name}.py" for name in ("tokens", "views", "workers")),
+]
 
 # What is taken away, where, the code, what is there instead, the tests.
 MUTATIONS = [
@@ -37,8 +45,9 @@ MUTATIONS = [
     ("the long life", TOKENS, "if not time.time() - token.issued <= self.max_age:", "if False:", "bad_tokens"),
     ("a time that is none", TOKENS, "if not time.time() - token.issued <= self.max_age:", "if time.time() - token.issued > self.max_age:", "bad_tokens"),
     ("a cut zlib stream", TOKENS, ", zlib.error)", ")", "bad_tokens"),
-    ("the guard of an upgrade", STATE, "        self.site.check(token.visit)\n        return token\n\n    def close", "        return token\n\n    def close", "guard or role"),
+    ("the guard of an upgrade", STATE, "        self.site.check(token.visit)\n        return token\n\n    def end_tokens", "        return token\n\n    def end_tokens", "guard or role"),
     ("the guard of a page", STATE, "        self.site.check(token.visit)\n        return token\n\n    def admit", "        return token\n\n    def admit", "guard or role"),
+    ("the guard of metadata", PAGES, "        self._check(registration)\n        metadata", "        metadata", "guarded_page"),
     ("the guard of files", PAGES, "        self._check(registration)\n        folder", "        folder", "test_paths"),
     ("no shared cache for guarded files", PAGES, "public=not self._state.guards.for_path(registration.path)", "public=True", "files_have_its_guard"),
     ("a session that a client chooses", PAGES, "if any(name in request.args for name in _CHOICES)", "if False", "token_in_the_address"),
@@ -47,11 +56,33 @@ MUTATIONS = [
     ("SameSite", ACCESS, 'samesite=current_app.config["SESSION_COOKIE_SAMESITE"] or "Lax",', "", "of_another_browser"),
     ("Secure", ACCESS, 'secure=request.is_secure or current_app.config["SESSION_COOKIE_SECURE"],', "", "of_another_browser"),
     ("no-store for pages", WIRING, 'response.headers["Cache-Control"] = "no-store"', "pass", "headers_of_our_own"),
+    ("no-store for streamed pages", WIRING, " or (streams and html)", "", "streamed"),
+    ("no-store with our cookie", ACCESS, 'response.headers["Cache-Control"] = "no-store"', "pass", "brings_a_cookie"),
+    ("no token in a stream that may be stored", "flask_bokeh/templating.py", "if request.environ.get(SENT) is False:", "if False:", "may_be_stored"),
     ("no-store for states", VIEWS, 'headers={"Cache-Control": "no-store"}', "", "headers_of_our_own"),
     ("nosniff", VIEWS, 'response.headers.setdefault("X-Content-Type-Options", "nosniff")', "", "headers_of_our_own"),
     ("Referrer-Policy", VIEWS, 'response.headers.setdefault("Referrer-Policy", "same-origin")', "", "headers_of_our_own"),
     ("frame-ancestors", PAGES, "response.content_security_policy.frame_ancestors = ancestors", "", "headers_of_our_own"),
-    ("what the inner port leaves out", "flask_bokeh/bokeh_compat.py", "    _open_sockets_only(server, applications)\n", "", "the_port_inside"),
+    ("what the inner port leaves out", "flask_bokeh/bokeh_compat.py", "    open_sockets_only(server.tornado, limits, tokens)\n", "", "the_port_inside"),
+    ("paths that are no patterns", SOCKETS, "re.escape(path.rstrip(\"/\"))", "path.rstrip(\"/\")", "the_port_inside"),
+    ("limits on the inner port", SOCKETS, "        limits.open(token, Asker(address=address))\n", "", "own_port"),
+    ("the size of a whole message", SOCKETS, 'self._size > self.application.settings["websocket_max_message_size"]', "False", "many_frames"),
+    ("the size of a log line", SOCKETS, "    log.addFilter(_tell_little)\n", "", "not_logged_whole"),
+    ("the sockets of a session", HANDOFF, "streams[:-MAX_SOCKETS]", "[]", "sockets_of_a_session"),
+    ("the descriptors that are left", SERVERS, "number > highest", "False", "descriptors_are_left"),
+    ("control characters in a head", HANDOFF, "or _FORBIDDEN.search(value)", "", "head or forbidden or line"),
+    ("the form of a target", HANDOFF, "if not _TARGET.fullmatch(target):", "if False:", "target or head"),
+    ("one upgrade for a connection", HANDOFF, "if stream.requests > 1:", "if False:", "carries_one_upgrade"),
+    ("bytes before the 101", SERVERS, "if taken.pending() or adapter.sent_early(environ):", "if False:", "early"),
+    ("no body with an upgrade", SERVERS, 'if environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ:', "if False:", "body"),
+    ("the private folder", AFFINITY, "if not ours or found.st_mode & 0o077:", "if False:", "others_may_enter"),
+    ("who knocks", "flask_bokeh/bridge/owner.py", "                same_user(sender)\n", "", "another_user"),
+    ("who is knocked at", AFFINITY, "        same_user(connection)\n        connection.sendall(f", "        connection.sendall(f", "another_user"),
+    ("a worker's name", AFFINITY, "if folder is None or not _NAME.fullmatch(name):", "if folder is None:", "name_is_no_path"),
+    ("other sites' scripts", PAGES, 'request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin")', "False", "other_sites"),
+    ("other sites' pictures", PAGES, 'if request.headers.get("Sec-Fetch-Site") == "cross-site"', "if False", "other_sites"),
+    ("the length of a token", TOKENS, "if len(text) > MAX_TOKEN_LENGTH:\n            raise TokenError", "if False:\n            raise TokenError", "too_long"),
+    ("the size of arguments", TOKENS, "if size > self.max_arguments_size:", "if False:", "arguments or limit"),
     ("loopback", "flask_bokeh/bokeh_compat.py", '"address": "127.0.0.1"', '"address": "0.0.0.0"', "the_port_inside"),
     ("the limit of sessions", LIMITS, '"max_sessions", len(seats)', '"max_sessions", 0', "race_for and limits0"),
     ("the limit per user", LIMITS, "sum(seat.bound == bound for seat in seats)", "0", "race_for and limits1"),
@@ -62,11 +93,14 @@ MUTATIONS = [
     ("the limit of pages", PAGES, "server.limits.open(token, asker)", "", "race_for"),
     ("the place of a refused upgrade", VIEWS, "server.limits.leave(token.visit.session_id)", "pass", "places_come_back"),
     ("the place of an ended session", "flask_bokeh/customize.py", "self._limits.leave(str(session_context.id), session_context)", "pass", "places_come_back"),
-    ("the end in other workers", STATE, "closed += close_elsewhere(self.folder, own, user, digests)", "pass", "logout_ends"),
+    ("the end in other workers", STATE, "closed += close_elsewhere(self.folder, own, user, digests, then)", "pass", "logout_ends"),
     ("the end in this worker", "flask_bokeh/server.py", 'disconnect(session, 1008, "the session has been ended")', "pass", "logout_ends"),
     ("the end of sessions pulled for a user", LIMITS, "seat.user == user or seat.bound in digests", "seat.bound in digests", "logout_ends"),
     ("the logout", WIRING, "    access.follow_logouts(app)\n", "", "logout_ends"),
-    ("the end of tokens of before", LIMITS, 'ended = self._ended.get(token.bound or "", 0) >= token.issued', "ended = False", "before_and_after_login"),
+    ("the end of tokens of before", "flask_bokeh/ended.py", "self._since(token.bound) >= token.issued", "False", "before_and_after_login"),
+    ("the end in workers to come", "flask_bokeh/ended.py", "then = max(then, _file(folder, digest).stat().st_mtime)", "pass", "before_any_plot"),
+    ("the end of what was opened before", LIMITS, " and seat.issued <= then", "", "ended_session"),
+    ("users whose loader reads the session", ACCESS, "None if user is None else user.get_id()", "None", "reads_the_session"),
     ("a word about the limit", PAGE_JS, "if (answer?.status === 503) return say(element, await answer.text());", "", "limit_in"),
     ("a redirect to the login", PAGE_JS, ' || answer.type === "opaqueredirect"', "", "sends_elsewhere"),
     ("the query of the page", PAGE_JS, " + location.search", "", "with_the_query"),
@@ -95,15 +129,8 @@ def main() -> None:
                 raise SystemExit(f"{name} does not hold {old!r} any more.")
             file.write_text(text.replace(old, new))
             command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-            files = [
-                SECURITY,
-                "tests/test_live.py",
-                "tests/test_csp.py",
-                "tests/test_tokens.py",
-                "tests/test_fuzz.py",
-            ]
             done = subprocess.run(
-                [*command, *files, "-k", tests],
+                [*command, *FILES, "-k", tests],
                 cwd=copy,
                 env={**os.environ, "PYTHONPATH": str(copy)},
                 capture_output=True,

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from bokeh.document import Document
-from flask import Flask, Response, abort, redirect, render_template_string, request
+from flask import Flask, Response, abort, redirect, render_template_string, request, session
 from flask.testing import FlaskClient
-from flask_login import LoginManager, UserMixin, login_user
+from flask_login import LoginManager, UserMixin, login_user, logout_user
 from werkzeug.exceptions import Forbidden, Unauthorized
 
 from flask_bokeh import (
@@ -103,6 +103,34 @@ def test_flask_logins_user_is_the_default(app: Flask, site: FlaskClient) -> None
     with app.test_request_context():
         login_user(User())
         assert state.new_token("/x").visit.user == "7"
+
+
+def test_a_logout_where_the_loader_reads_the_session(
+    app: Flask, bokeh: FlaskBokeh, site: FlaskClient
+) -> None:
+    """Flask-Login has forgotten the user when it tells of a logout; the user's tokens end."""
+
+    class User(UserMixin):
+        id = "ann"
+
+    LoginManager(app).user_loader(lambda name: User())
+    bokeh.user_loader(lambda: session.get("_user_id"))
+
+    @app.get("/in")
+    def log_in() -> str:
+        return str(login_user(User()))
+
+    @app.get("/out")
+    def log_out() -> str:
+        return str(logout_user())
+
+    site.get("/in")
+    (token,) = tokens_in(site.get("/show").text)
+    headers = {"Bokeh-Session-Token": token}
+    assert site.get("/bokeh/x/ws", headers=headers).status_code == 204
+    site.get("/out")
+    site.get("/in")
+    assert site.get("/bokeh/x/ws", headers=headers).status_code == 410
 
 
 def test_a_session_for_somebody_else(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -> None:

@@ -79,6 +79,7 @@ def may_have_files(visit: Visit) -> bool:
 def create_app() -> Flask:
     app = Flask(__name__)
     app.secret_key = KEY
+    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 3600
     app.config.update(json.loads(os.environ.get("SITE_CONFIG", "{}")))
     app.config["BOKEH_APPLICATIONS"] = {
         "/files": "files",
