@@ -18,6 +18,7 @@ from tornado.ioloop import IOLoop
 from .bridge.servers import ADAPTERS
 from .errors import FlaskBokehError
 from .host import Host
+from .native import highest_descriptor
 from .state import BokehState
 
 __all__ = ("commands",)
@@ -55,6 +56,12 @@ def check() -> None:
         click.echo(f"        plots come on Flask's own port with {names} and 'flask bokeh run'")
         for name in filter(find_spec, _CLOSED_SERVERS):
             click.echo(f"        {name} does not hand out sockets: set BOKEH_TRANSPORT = 'port'")
+    highest, wanted = highest_descriptor(), settings.max_sessions or 0
+    if highest is not None and highest < wanted:
+        click.echo(
+            f"        {highest} sockets of plots fit into the process (ulimit -n), and "
+            f"BOKEH_MAX_SESSIONS is {wanted}"
+        )
     try:
         server = state.server()
     except FlaskBokehError as error:

@@ -25,8 +25,6 @@ from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPServerRequest, Req
 
 from .bokeh_compat import (
     HostedServer,
-    discard_expired,
-    disconnect,
     make_server,
     part_curdocs,
     stop_server,
@@ -36,8 +34,9 @@ from .bridge.owner import Owner
 from .bridge.taking import TakenClient
 from .bridge.upgrade import Upgrade
 from .config import Settings
+from .ending import Ending
 from .errors import ServerStartError, ServerStoppedError, WaitTimeoutError
-from .limits import WAIT, Limits, Seat
+from .limits import Limits
 from .loop import ServerLoop, settle
 from .tokens import TokenIssuer
 from .visits import Token
@@ -74,7 +73,8 @@ class InProcessServer:
         self._watchdog: Watchdog | None = None
         self._server: HostedServer | None = None
         self._upgrades: UpgradeServer | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.ending = Ending(limits, lambda: self._server, self.find_session)
+        """Ends sessions before their time."""
 
     @classmethod
     def start(
@@ -190,35 +190,6 @@ class InProcessServer:
             client.close()
             raise
 
-    async def close_sessions(self, seats: list[Seat]) -> int:
-        """End the sessions that :meth:`Limits.end` has marked. On the loop.
-
-        Returns within a second; a session whose application is busy ends when it is done.
-
-        :returns: how many.
-        """
-        ending = asyncio.ensure_future(self._end(seats))
-        self._tasks.add(ending)
-        ending.add_done_callback(self._tasks.discard)
-        await asyncio.wait([ending], timeout=1)
-        return len(seats)
-
-    async def _end(self, seats: list[Seat]) -> None:
-        deadline, pause = time.monotonic() + WAIT, 0.01
-        while seats := [seat for seat in seats if self.limits.holds(seat)]:
-            server = self._server
-            if server is None or time.monotonic() > deadline:
-                break
-            for seat in seats:
-                # It comes yet while its document is filled, and again if a browser was quick.
-                session = self.find_session(seat.path, seat.session_id)
-                if session is not None:
-                    disconnect(session, 1008, "the session has been ended")
-                    session.request_expiration()
-            await discard_expired(server)
-            await asyncio.sleep(pause)
-            pause = min(1.5 * pause, 1.0)
-
     def forked(self) -> None:
         """In a child process: what clients and other workers hold is ours alone."""
         if self._upgrades is not None:
@@ -306,7 +277,7 @@ class InProcessServer:
             return lives and not self.limits.has_ended(session_id)
 
         async def close(user: str, digests: list[str], then: float) -> int:
-            return await self.close_sessions(self.limits.end(user, digests, then))
+            return await self.ending.end(self.limits.end(user, digests, then))
 
         owner = Owner(folder, self.worker, holds, upgrades.adopt, close)
         try:

@@ -234,7 +234,7 @@ class BokehState:
             server.loop.forbid_loop_thread("ending a user's sessions")
             seats = server.limits.end(user, digests, then)
             closed = server.loop.wait(
-                server.loop.run(server.close_sessions, seats),
+                server.loop.run(server.ending.end, seats),
                 what="a user's sessions to end",
                 timeout=self.settings.stop_timeout,
                 cancel=False,  # they end as soon as the loop is free

@@ -94,7 +94,7 @@ MUTATIONS = [
     ("the place of a refused upgrade", VIEWS, "server.limits.leave(token.visit.session_id)", "pass", "places_come_back"),
     ("the place of an ended session", "flask_bokeh/customize.py", "self._limits.leave(str(session_context.id), session_context)", "pass", "places_come_back"),
     ("the end in other workers", STATE, "closed += close_elsewhere(self.folder, own, user, digests, then)", "pass", "logout_ends"),
-    ("the end in this worker", "flask_bokeh/server.py", 'disconnect(session, 1008, "the session has been ended")', "pass", "logout_ends"),
+    ("the end in this worker", "flask_bokeh/ending.py", 'disconnect(session, 1008, "the session has been ended")', "pass", "logout_ends"),
     ("the end of sessions pulled for a user", LIMITS, "seat.user == user or seat.bound in digests", "seat.bound in digests", "logout_ends"),
     ("the logout", WIRING, "    access.follow_logouts(app)\n", "", "logout_ends"),
     ("the end of tokens of before", "flask_bokeh/ended.py", "self._since(token.bound) >= token.issued", "False", "before_and_after_login"),

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import logging
+from contextvars import ContextVar
 
 import bokeh
 import pytest
 from bokeh.client import ClientSession
 from bokeh.document import Document
+from bokeh.io import doc as bokeh_doc
+from bokeh.server.connection import ServerConnection
 from bokeh.server.server import BaseServer, Server
+from bokeh.server.session import ServerSession
 from bokeh.server.tornado import BokehTornado
 from bokeh.server.views import ws
 
+from flask_bokeh.bokeh_compat import _Curdocs, part_curdocs
 from flask_bokeh.bokeh_sockets import _tells_news
 
 
@@ -22,8 +28,31 @@ def test_the_servers_tornado_application() -> None:
 
 
 def test_ending_sessions() -> None:
-    """There is stop_async, or the job that ends sessions."""
-    assert hasattr(Server, "stop_async") or hasattr(BokehTornado, "_cleanup_sessions")
+    """There is the job that ends sessions, and what closes a session's WebSockets."""
+    assert callable(BokehTornado._cleanup_sessions)
+    assert "_subscribed_connections" in inspect.getsource(ServerSession)
+    assert "self._socket = socket" in inspect.getsource(ServerConnection)
+
+
+def test_bokehs_own_threads() -> None:
+    """Bokeh 3.10 has a pool, and that an executor; 3.9 has none."""
+    if hasattr(Server, "stop_async"):
+        executor = importlib.import_module("bokeh.server.executor")._ServerExecutor
+        assert "self._executor = ThreadPoolExecutor" in inspect.getsource(executor)
+        assert "self._executor = _ServerExecutor()" in inspect.getsource(BokehTornado)
+
+
+def test_curdoc() -> None:
+    """It has a list for the whole process, which we replace, or a ContextVar, which we need not."""
+    assert isinstance(bokeh_doc._PATCHED_CURDOCS, list | _Curdocs | ContextVar)
+    part_curdocs()
+    assert isinstance(bokeh_doc._PATCHED_CURDOCS, _Curdocs | ContextVar)
+
+
+def test_the_handler_of_websockets() -> None:
+    """A message is received frame by frame, through a method that says when it is whole."""
+    assert "message = await self._receive(fragment)" in inspect.getsource(ws.WSHandler.on_message)
+    assert list(inspect.signature(ws.WSHandler._receive).parameters) == ["self", "fragment"]
 
 
 def test_the_clients_wait() -> None:

@@ -20,6 +20,7 @@ LAYERS = [
     ["state"],
     ["sessions"],
     ["server", "customize"],
+    ["ending"],
     ["embed", "bokeh_compat", "bridge.handoff", "bridge.servers", "bridge.owner"],
     ["bokeh_sockets"],
     ["bridge.streams", "bridge.taking", "bridge.affinity", "tokens", "limits", "site"],
@@ -67,6 +68,23 @@ def imports(module: str) -> set[str]:
 def test_the_map_is_complete() -> None:
     """Every file has its place in a layer."""
     assert modules() == sorted(LEVEL)
+
+
+def test_the_map_is_drawn() -> None:
+    """CONTRIBUTING.md shows every file."""
+    drawn = (PACKAGE.parent / "CONTRIBUTING.md").read_text().split("```")[1]
+    words = {word.replace("/", ".") for word in drawn.split()}
+    assert set(modules()) - words == {"bridge.__init__"}
+
+
+def test_one_file_embeds() -> None:
+    """Only one imports bokeh.embed, which Bokeh 4 will change."""
+    embedding = [
+        name
+        for name in modules()
+        if any(imported.startswith("bokeh.embed") for imported in imports(name))
+    ]
+    assert embedding == ["embed"]
 
 
 @pytest.mark.parametrize("module", modules())

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+import websocket
 from bokeh.application import Application
 from bokeh.application.handlers.lifecycle import LifecycleHandler
 from bokeh.document import Document
@@ -22,7 +23,16 @@ from flask import Flask
 from flask_bokeh import FlaskBokeh, ServerStartError
 from flask_bokeh.visits import Asker
 
-from .conftest import ROOT, SERVERS, Live, Tab, eventually
+from .conftest import (
+    ROOT,
+    SERVERS,
+    Live,
+    Tab,
+    certificate,
+    eventually,
+    tokens_in,
+    trusting,
+)
 from .sockets import connect
 
 APP = "tests.live_apps.lifecycle:create_app()"
@@ -301,8 +311,35 @@ def test_settings_of_the_server_are_honoured(app: Flask, bokeh: FlaskBokeh) -> N
     assert tornado.settings["websocket_ping_interval"] == 9
     assert tornado.settings["websocket_max_message_size"] == 1000
     assert tornado.settings["xsrf_cookies"] is True
+    assert tornado.settings["cookie_secret"] == "a cookie secret"
     assert tornado.sign_sessions
     assert not tornado.generate_session_ids
+
+
+def test_a_port_with_tls(app: Flask, bokeh: FlaskBokeh) -> None:
+    """The port of its own has the certificate that it is given."""
+    cert, key = certificate()
+    app.config.update(
+        BOKEH_TRANSPORT="port",
+        BOKEH_SSL_CERTFILE=cert,
+        BOKEH_SSL_KEYFILE=key,
+        BOKEH_ALLOW_WS_ORIGIN=["https://example.org"],
+    )
+    bokeh.add_application("/x", lambda doc: None)
+    bokeh.init_app(app)
+    with app.test_request_context(base_url="https://127.0.0.1"):
+        (token,) = tokens_in(str(bokeh.server_document("/x")))
+        port = app.extensions["bokeh"].server().port
+        client = websocket.create_connection(
+            f"wss://127.0.0.1:{port}/x/ws",
+            subprotocols=["bokeh", token],
+            origin="https://example.org",
+            timeout=10,
+            sslopt={"context": trusting()},
+        )
+        assert "ACK" in client.recv()
+        client.close(timeout=2)
+        client.shutdown()
 
 
 def test_an_auth_module_is_honoured(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:

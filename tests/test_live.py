@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from bokeh.embed import server_document
 
 from .conftest import SERVERS, Live, Tab, eventually
 from .sockets import open_sockets
@@ -58,13 +59,11 @@ def test_a_page_of_its_own(live: Live, tab: Tab) -> None:
 
 
 def test_autoload_in_a_plain_page(live: Live, tab: Tab) -> None:
-    """The script that Bokeh's own server_document asks for works from Flask's port."""
+    """Bokeh's own server_document works with Flask's port."""
     site = live()
     tab.page.goto(f"{site.url}/stats")
-    tab.page.set_content(
-        f"<body><script id='e1' src='{site.url}/bokeh/sliders/autoload.js"
-        "?bokeh-autoload-element=e1'></script></body>"
-    )
+    script = server_document(f"{site.url}/bokeh/sliders")
+    tab.page.set_content(f"<body>{script}</body>")
     tab.page.wait_for_function("window.Bokeh && Bokeh.documents.length == 1")
     tab.move_slider()
     tab.until_title("plain k=2")

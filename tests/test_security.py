@@ -570,6 +570,20 @@ def test_pages_of_other_sites(visitor: Visitor) -> None:
     assert visitor.get(script, Sec_Fetch_Site="same-origin").status == 200
 
 
+def test_a_script_for_another_site(live: Live) -> None:
+    """A page of a listed site gets a token that needs no cookie of ours; it opens a plot there."""
+    there = "https://other.example"
+    site = live("gunicorn-sync", APP, config={"BOKEH_ALLOW_WS_ORIGIN": [there]}, clean=False)
+    script = "/bokeh/page/autoload.js?bokeh-autoload-element=e"
+    answer = Visitor(site).get(script, Origin=there, Sec_Fetch_Site="cross-site")
+    assert answer.status == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == there
+    token = re.findall(r"""["']token["']:["']([\w.-]+)["']""", answer.text)[0]
+    assert Visitor(site).status(token, "/page", Origin=there) == 101
+    evil = Visitor(site).get(script, Origin="https://evil.com", Sec_Fetch_Site="cross-site")
+    assert evil.status == 403
+
+
 def test_a_query_that_is_too_long(visitor: Visitor) -> None:
     """It is the visitor's mistake, not the site's."""
     assert visitor.get(f"/bokeh/page?x={'a' * 3000}").status == 414
