@@ -105,9 +105,8 @@ def render_session(
             "A page with a plot is for one visitor: leave Cache-Control to flask_bokeh."
         )
     _page().has_token = True
-    server = request.environ.get("SERVER_SOFTWARE")  # none in tests of the site
-    if settings.transport == "same-origin" and server and not hands_out(request.environ):
-        _warn_of_server(server)
+    if settings.transport == "same-origin" and not hands_out(request.environ) and _served():
+        _warn_of_server(request.environ.get("SERVER_SOFTWARE") or "This WSGI server")
     path = token.visit.path
     places = [] if model is None or pulled is None else _places(pulled, model)
     element_id = embed.new_element_id()
@@ -189,6 +188,16 @@ def error_box(app: Flask, failure: ApplicationFailedError) -> str:
             reference=reference,
             detail=detail if app.debug else None,
         )
+
+
+def _served() -> bool:
+    """Whether a server has made this request, and not a test of the site: Flask's client says that
+    it is Werkzeug, and a request context says nothing.
+    """
+    agent = request.environ.get("HTTP_USER_AGENT", "")
+    return "SERVER_SOFTWARE" in request.environ or (
+        "REMOTE_ADDR" in request.environ and not agent.startswith("Werkzeug/")
+    )
 
 
 @cache

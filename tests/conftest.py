@@ -74,6 +74,8 @@ COMMANDS["flask-bokeh-run-tls"] = [
     *COMMANDS["flask-bokeh-run"],
     *["--cert", "{cert}", "--key", "{key}"],
 ]
+# One that keeps its clients' sockets to itself.
+COMMANDS["hypercorn"] = ["-m", "hypercorn", "--workers", "0", "--bind", "127.0.0.1:0", "wsgi:{app}"]
 COMMANDS["werkzeug-tls"] = [*COMMANDS["werkzeug"], "--cert", "{cert}", "--key", "{key}"]
 for _kind in ("sync", "gthread"):
     COMMANDS[f"gunicorn-{_kind}-tls"] = [
@@ -87,7 +89,9 @@ COMMANDS["gunicorn-gevent-tls"] = [
 ]
 COMMANDS["cheroot-tls"] = [*COMMANDS["cheroot"], "{cert}", "{key}"]
 REFUSED = ("gunicorn-gevent-tls", "cheroot-tls")
-SERVERS = [kind for kind in COMMANDS if kind not in (*REFUSED, "uwsgi-without-threads")]
+SERVERS = [
+    kind for kind in COMMANDS if kind not in (*REFUSED, "uwsgi-without-threads", "hypercorn")
+]
 _ADDRESS = re.compile(
     r"(?:Running on|Listening at:|Serving on) (?:https?://(?=127)|unix://)(\S+[\w])"
     r"|bound to TCP address (127\.0\.0\.1:\d+)"

@@ -60,6 +60,25 @@ def test_tls_that_can_not_be_taken_over(live: Live, server: str) -> None:
     assert "Traceback" not in site.log
 
 
+def test_a_server_that_keeps_its_sockets(live: Live, tab: Tab) -> None:
+    """Log and page say so there; with a port of their own, plots are live and personal."""
+    site = live("hypercorn", clean=False)
+    tab.page.goto(f"{site.url}/hook?user=ann")
+    tab.page.get_by_text("This plot could not be reached. Reload the page.").wait_for(
+        timeout=10_000
+    )
+    site.until_logged("does not hand out its clients' sockets, so plots can't come on its port.")
+    site.stop()
+    tab.trouble.clear()
+    config = {"BOKEH_TRANSPORT": "port", "BOKEH_ALLOW_WS_ORIGIN": [site.url]}
+    live("hypercorn", config=config, args=["--bind", site.address])
+    for page, title in (("/hook", "for ann 2024 Lyon"), ("/mine", "made for ann")):
+        tab.open(f"{site.url}{page}?user=ann")
+        tab.until_title(title)
+        tab.move_slider(2)
+        tab.until_title(f"{title} k=3")
+
+
 def test_gevent_does_not_hold_up_plots(live: Live) -> None:
     """Under gevent plots are on a thread of the system: a view that blocks does not block them."""
     site = live("gunicorn-gevent")
@@ -125,7 +144,7 @@ def test_a_unix_socket(live: Live) -> None:
             assert answer.startswith(b"HTTP/1.1 101 ")
 
 
-def test_a_server_that_keeps_its_sockets(
+def test_a_closed_server_is_told_of_once(
     app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The first page on such a server says in the log what to do; once."""

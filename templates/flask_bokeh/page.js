@@ -3,6 +3,7 @@
 // for good makes the page reload itself, once.
 window.FlaskBokeh ??= (() => {
   const GONE = [401, 403, 404, 410];
+  const ENDED = "This plot has ended.";
   const ONCE = 60_000; // milliseconds between two reloads of a page
   const shown = new Map(); // by session token
   const followed = new WeakSet(); // documents
@@ -57,8 +58,9 @@ window.FlaskBokeh ??= (() => {
     const { element } = shown.get(token);
     const answer = await ask(token);
     if (answer?.status === 503) return say(element, await answer.text());
-    if (answer === null) return say(element, "This plot could not be reached.");
-    end(element);
+    const unreachable = "This plot could not be reached.";
+    if (answer === null) return say(element, unreachable);
+    end(element, gone(answer) ? ENDED : unreachable); // it would be let in, but is not
   }
 
   // As the WebSocket asked, which takes the query of the page along.
@@ -72,18 +74,18 @@ window.FlaskBokeh ??= (() => {
     return GONE.includes(answer.status) || answer.type === "opaqueredirect"; // to a login page
   }
 
-  function end(element) {
+  function end(element, text = ENDED) {
     if (!element.isConnected) return; // the page has removed it
     try {
       const key = `flask_bokeh ${location.href}`;
       const last = Number(sessionStorage.getItem(key) ?? 0);
       if (Date.now() - last > ONCE) {
         sessionStorage.setItem(key, Date.now());
-        say(element, "This plot has ended. The page reloads itself.");
+        say(element, `${text} The page reloads itself.`);
         return location.reload();
       }
     } catch {} // a page without storage does not reload itself
-    say(element, "This plot has ended.");
+    say(element, text);
   }
 
   function say(element, text) {
