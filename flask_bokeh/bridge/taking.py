@@ -234,9 +234,10 @@ class TakenRequest(TakenClient):
 
     @property
     def number(self) -> int:
-        """Of the client's descriptor."""
+        """Of the client's descriptor; -1 if the client has gone."""
         assert self._request.connection is not None
-        return int(self._request.connection.stream.socket.fileno())  # type: ignore[attr-defined]
+        client = self._request.connection.stream.socket  # type: ignore[attr-defined]
+        return -1 if client is None else int(client.fileno())
 
     @property
     def descriptor(self) -> socket.socket | None:
