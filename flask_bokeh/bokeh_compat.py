@@ -139,6 +139,8 @@ async def stop_server(server: HostedServer) -> None:
             finally:  # also if that took too long
                 server.end_threads()
             return
+        for connection in list(server.tornado._clients):  # as 3.10 does: some left unnoticed
+            server.tornado.client_lost(connection)
         for session in server.get_sessions():
             session.request_expiration()
         try:
@@ -251,6 +253,13 @@ class SignedClientSession(ClientSession):
     @property
     def token(self) -> str:
         return self._text
+
+    def connect(self) -> None:
+        """Connect, and send each of a message's small frames at once (Nagle's algorithm waits)."""
+        super().connect()
+        wrapper: Any = self._connection._socket
+        if wrapper is not None:
+            wrapper._socket.protocol.stream.set_nodelay(True)
 
     def wait_until_closed(self) -> None:
         """Run the client's loop until the connection has ended (private on the session)."""

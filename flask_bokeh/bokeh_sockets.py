@@ -93,6 +93,12 @@ class _SessionSocket(WSHandler):
             return
         await super().prepare()  # type: ignore[no-untyped-call,unused-ignore]
 
+    def open(self, *args: str, **kwargs: str) -> Any:
+        # Bokeh sends a message as three small frames: on the server's own port Nagle's algorithm
+        # and delayed ACKs would hold them back by 40 ms.
+        self.set_nodelay(True)
+        return super().open(*args, **kwargs)
+
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         # A frame that closes has no room for more (RFC 6455, section 5.5), and Tornado raises.
         short = None if reason is None else reason.encode()[:120].decode(errors="ignore")

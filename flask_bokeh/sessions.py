@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -268,7 +268,8 @@ class _ClientConnection:
 
     def _bounded(self, work: Callable[[], Any], what: str) -> None:
         deadline = self._io_loop.time() + self._timeout
-        clock: asyncio.TimerHandle | None = None
+
+        clock: asyncio.TimerHandle
 
         def look() -> None:
             nonlocal clock
@@ -276,7 +277,8 @@ class _ClientConnection:
                 self._io_loop.stop()
             clock = self._asyncio_loop.call_later(0.02, look)
 
-        look()
+        # A loop that is stopped before it runs would stop whatever runs on it next.
+        clock = self._asyncio_loop.call_later(0.02, look)
         try:
             work()
         except Exception as error:
@@ -284,7 +286,6 @@ class _ClientConnection:
                 raise WaitTimeoutError(what, self._timeout) from error
             raise ServerStoppedError(f"The connection to {what} was lost: {error}") from error
         finally:
-            assert clock is not None
             clock.cancel()
         if self._io_loop.time() >= deadline:
             raise WaitTimeoutError(what, self._timeout)
@@ -296,6 +297,15 @@ class _ClientConnection:
         with suppress(WaitTimeoutError, ServerStoppedError):
             self.bounded(self.session.wait_until_closed, "the connection to close")
         with _turn("the connection to close", self._timeout):
-            self._asyncio_loop.run_until_complete(cancel_tasks())
-            self._asyncio_loop.run_until_complete(self._asyncio_loop.shutdown_default_executor())
+            self._finish(cancel_tasks())
+            self._finish(self._asyncio_loop.shutdown_default_executor())
         self._io_loop.close(all_fds=True)
+
+    def _finish(self, work: Coroutine[Any, Any, Any]) -> None:
+        # A wait of bokeh.client's that was cut off has left a callback that stops the loop.
+        task = self._asyncio_loop.create_task(work)
+        for _ in range(10):
+            with suppress(RuntimeError):
+                self._asyncio_loop.run_until_complete(task)
+            if task.done():
+                break
