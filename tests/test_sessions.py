@@ -448,7 +448,7 @@ def live_sessions(site: Flask) -> int:
 def test_a_thousand_times_leaves_nothing(app: Flask, transport: str, way: str, times: int) -> None:
     """1,000 repetitions, good and bad, leave no descriptor, no thread and no session.
 
-    300 where bokeh.client fails, which takes its time: Bokeh's own leaves four descriptors each time.
+    300 where bokeh.client fails, which takes time: Bokeh's own leaves four descriptors each time.
     """
     bokeh = FlaskBokeh()
 
