@@ -66,7 +66,9 @@ class Ended:
 
     def _forget(self) -> None:
         over = time.time() - self._keep
-        self._times = {digest: then for digest, then in self._times.items() if then > over}
+        for digest, then in list(self._times.items()):  # in place: other threads add to it
+            if then < over:
+                self._times.pop(digest, None)
         folder = self._folder()
         for file in () if folder is None else folder.glob(f"*{_SUFFIX}"):
             with suppress(OSError):  # another worker was quicker
