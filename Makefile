@@ -20,7 +20,7 @@ demo: $(VENV)/demo-installed  ## Serve the example site.
 
 test: $(VENV)/test-installed lint  ## Run all tests, browser included.
 	$(VENV)/bin/python -m tests.programs
-	$(VENV)/bin/python -m pytest --numprocesses 3 --dist loadfile
+	$(VENV)/bin/python -m pytest --numprocesses 4 --dist loadfile
 
 lint: $(VENV)/test-installed
 	$(VENV)/bin/ruff check .
@@ -29,7 +29,7 @@ lint: $(VENV)/test-installed
 
 test-lowest: $(LOWEST)/test-installed  ## Run all tests with the oldest dependencies (Python 3.11).
 	$(LOWEST)/bin/python -m tests.programs
-	$(LOWEST)/bin/python -m pytest --numprocesses 3 --dist loadfile
+	$(LOWEST)/bin/python -m pytest --numprocesses 4 --dist loadfile
 
 $(VENV)/demo-installed: pyproject.toml
 	"$(PYTHON)" -m venv $(VENV)

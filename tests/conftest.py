@@ -75,7 +75,7 @@ COMMANDS["flask-bokeh-run-tls"] = [
     *["--cert", "{cert}", "--key", "{key}"],
 ]
 # One that keeps its clients' sockets to itself.
-COMMANDS["hypercorn"] = ["-m", "hypercorn", "--workers", "0", "--bind", "127.0.0.1:0", "wsgi:{app}"]
+COMMANDS["hypercorn"] = ["-m", "hypercorn", "--workers", "0", "wsgi:{app}"]  # and --bind
 COMMANDS["werkzeug-tls"] = [*COMMANDS["werkzeug"], "--cert", "{cert}", "--key", "{key}"]
 for _kind in ("sync", "gthread"):
     COMMANDS[f"gunicorn-{_kind}-tls"] = [

@@ -62,7 +62,7 @@ def test_tls_that_can_not_be_taken_over(live: Live, server: str) -> None:
 
 def test_a_server_that_keeps_its_sockets(live: Live, tab: Tab) -> None:
     """Log and page say so there; with a port of their own, plots are live and personal."""
-    site = live("hypercorn", clean=False)
+    site = live("hypercorn", args=["--bind", "127.0.0.1:0"], clean=False)
     tab.page.goto(f"{site.url}/hook?user=ann")
     tab.page.get_by_text("This plot could not be reached. Reload the page.").wait_for(
         timeout=10_000
