@@ -54,7 +54,9 @@ def dashboard(doc: Document) -> None:
                 nonselection_alpha=0.1,
                 legend_label=species,
             )
-        plot.legend.location = "top_left"
+        # Where no penguin is: small bills are deep ones.
+        plot.legend.location = "bottom_left" if x == "bill_length_mm" else "top_left"
+        plot.legend.padding = 2
         return plot
 
     def summarize(attr: str, old: list[int], new: list[int]) -> None:
