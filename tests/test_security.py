@@ -635,7 +635,8 @@ def test_the_port_inside(site: LiveServer, visitor: Visitor) -> None:
         head = f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n"
         with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
             sock.sendall(head.encode())
-            assert sock.recv(100).split(b" ")[1] in (b"400", b"403", b"404")
+            answer = sock.recv(100).split(b" ")[1]
+        assert answer == (b"403" if path == "/open/ws" else b"404"), path
     unsigned = generate_jwt_token(generate_session_id(signed=False), signed=False)
     for token, opens in (
         (None, False),
@@ -643,16 +644,36 @@ def test_the_port_inside(site: LiveServer, visitor: Visitor) -> None:
         (BAD_TOKENS["another key"](visitor), False),
         (visitor.token(), True),
     ):
-        protocol = None if token is None else f"bokeh, {token}"
-        head = visitor.head("", Sec_WebSocket_Protocol=protocol).replace(b"/bokeh", b"")
-        head = head.replace(f"Host: {site.address}".encode(), f"Host: localhost:{port}".encode())
-        head = head.replace(site.url.encode(), f"http://localhost:{port}".encode())
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
-            sock.sendall(head)
+        with inside(visitor, port, token) as sock:
             told = b""
             while not re.search(b"ACK| 403 ", told) and (more := sock.recv(65536)):
                 told += more
         assert (b"ACK" in told) == opens, (token, told)
+
+
+def inside(visitor: Visitor, port: int, token: str | None) -> socket.socket:
+    """Ask for a WebSocket on Bokeh's own port."""
+    protocol = None if token is None else f"bokeh, {token}"
+    head = visitor.head("", Sec_WebSocket_Protocol=protocol).replace(b"/bokeh", b"")
+    head = head.replace(visitor.site.address.encode(), f"localhost:{port}".encode())
+    sock = socket.create_connection(("127.0.0.1", port), timeout=5)
+    sock.sendall(head)
+    return sock
+
+
+def test_limits_on_the_own_port(live: Live) -> None:
+    """Who comes by that port gets no more sessions than by Flask's: refused before its 101."""
+    site = live("gunicorn-gthread", APP, config={"BOKEH_MAX_SESSIONS": 3}, clean=False)
+    visitor = Visitor(site)
+    tokens = [visitor.token() for _ in range(6)]
+    assert visitor.status(tokens[0]) == 101  # the server has started
+    port = json.loads(visitor.get("/stats").text)["port"]
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(inside(visitor, port, token)) for token in tokens]
+        assert [sock.recv(12)[9:] for sock in sockets] == [b"101"] * 3 + [b"503"] * 3
+        eventually(
+            lambda: json.loads(visitor.get("/stats").text)["sessions"] == 3, "three sessions"
+        )
 
 
 def listening(pid: int) -> list[str]:
