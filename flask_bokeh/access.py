@@ -94,17 +94,17 @@ class Access:
 
     def _logged_out(self, app: Flask, user: Any = None, **_: Any) -> None:
         # By now a loader of the site's own may know nobody any more.
-        names = {self.user(), None if user is None else user.get_id()} - {None}
-        users = [(str(name), app.extensions["bokeh"].end_tokens(str(name))) for name in names]
-        if not users:
+        name = self.user() or (user is not None and user.get_id())
+        if not name:
             return
+        then = app.extensions["bokeh"].end_tokens(str(name))
 
         def end(response: Response) -> Response:
             # Once the browser knows: its pages try to come back as soon as their sessions end. In
             # a thread, because nobody waits, and some servers end a response on their own loop.
             @response.call_on_close
             def start() -> None:
-                work = partial(_end_sessions, app, users)
+                work = partial(_end_sessions, app, str(name), then)
                 Thread(target=work, name="flask_bokeh logout").start()
 
             return response
@@ -171,12 +171,11 @@ class BrowserCookie:
         )
 
 
-def _end_sessions(app: Flask, users: list[tuple[str, float]]) -> None:
-    for user, then in users:
-        try:
-            app.extensions["bokeh"].close_sessions(user, then)
-        except FlaskBokehError as error:
-            logger.warning("Sessions may outlive a logout: %s", error)
+def _end_sessions(app: Flask, user: str, then: float) -> None:
+    try:
+        app.extensions["bokeh"].close_sessions(user, then)
+    except FlaskBokehError as error:
+        logger.warning("Sessions may outlive a logout: %s", error)
 
 
 def _flask_login_user() -> str | None:

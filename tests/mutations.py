@@ -100,7 +100,7 @@ MUTATIONS = [
     ("the end of tokens of before", "flask_bokeh/ended.py", "self._since(token.bound) >= token.issued", "False", "before_and_after_login"),
     ("the end in workers to come", "flask_bokeh/ended.py", "then = max(then, _file(folder, digest).stat().st_mtime)", "pass", "before_any_plot"),
     ("the end of what was opened before", LIMITS, " and seat.issued <= then", "", "ended_session"),
-    ("users whose loader reads the session", ACCESS, "None if user is None else user.get_id()", "None", "reads_the_session"),
+    ("users whose loader reads the session", ACCESS, " or (user is not None and user.get_id())", "", "reads_the_session"),
     ("a word about the limit", PAGE_JS, "if (answer?.status === 503) return say(element, await answer.text());", "", "limit_in"),
     ("a redirect to the login", PAGE_JS, ' || answer.type === "opaqueredirect"', "", "sends_elsewhere"),
     ("the query of the page", PAGE_JS, " + location.search", "", "with_the_query"),
