@@ -74,7 +74,7 @@ MUTATIONS = [
     ("the form of a target", HANDOFF, "if not _TARGET.fullmatch(target):", "if False:", "target or head"),
     ("one upgrade for a connection", HANDOFF, "if stream.requests > 1:", "if False:", "carries_one_upgrade"),
     ("bytes before the 101", SERVERS, "if taken.pending() or adapter.sent_early(environ):", "if False:", "early"),
-    ("no body with an upgrade", SERVERS, 'if environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ:', "if False:", "body"),
+    ("no body with an upgrade", SERVERS, 'if environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ:', "if False:", "smuggle"),
     ("the private folder", AFFINITY, "if not ours or found.st_mode & 0o077:", "if False:", "others_may_enter"),
     ("who knocks", "flask_bokeh/bridge/owner.py", "                same_user(sender)\n", "", "another_user"),
     ("who is knocked at", AFFINITY, "        same_user(connection)\n        connection.sendall(f", "        connection.sendall(f", "another_user"),
