@@ -22,6 +22,7 @@ from pathlib import Path
 
 import pytest
 from bokeh.util.token import generate_jwt_token, generate_session_id
+from playwright.sync_api import WebSocketRoute
 
 from flask_bokeh.tokens import TokenIssuer, derive_key
 from flask_bokeh.visits import Asker
@@ -881,11 +882,17 @@ def test_a_guard_that_sends_elsewhere(live: Live, tab: Tab) -> None:
     """Who is suspended while they look is sent where the guard of their page sends them."""
     config = {"BOKEH_SECRET_KEY": secrets.token_hex(16)}  # or it would meet other tests' workers
     site = live("gunicorn-gthread", APP, config=config, clean=False)
-    admin = Visitor(site)
+    sockets: list[WebSocketRoute] = []
+
+    def through(one: WebSocketRoute) -> None:
+        sockets.append(one)
+        one.connect_to_server()
+
+    tab.page.route_web_socket("**/ws*", through)
     tab.page.goto(f"{site.url}/login/ann")
     tab.open(f"{site.url}/show/owned?owner=ann")
-    admin.get("/role/ann/suspended")
-    assert admin.get("/close/ann").text == "1"
+    Visitor(site).get("/role/ann/suspended")
+    sockets[0].close()  # as a bad network would
     tab.page.wait_for_url("**/login", timeout=20_000)
     tab.forgive_the_network()
 
