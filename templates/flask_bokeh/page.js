@@ -5,13 +5,14 @@ window.FlaskBokeh ??= (() => {
   const GONE = [401, 403, 404, 410];
   const ENDED = "This plot has ended.";
   const ONCE = 60_000; // milliseconds between two reloads of a page
+  const PAUSE = 5_000; // milliseconds, at first, between our own attempts to come back
   const shown = new Map(); // by session token
   const followed = new WeakSet(); // documents
 
   async function show(item, path, origin, url) {
     const id = item.elementid ?? Object.values(item.roots ?? {})[0];
     const element = document.getElementById(id) ?? document.body;
-    shown.set(item.token, { element, url, pause: 5_000 });
+    shown.set(item.token, { element, url, pause: PAUSE });
     if (!(await bokehjs())) return say(element, "BokehJS could not be loaded.");
     const views = await Bokeh.embed.embed_items({}, [item], path, origin);
     if (views.length === 0) return refused(item.token);
@@ -34,7 +35,11 @@ window.FlaskBokeh ??= (() => {
     // BokehJS takes the next connection's first frames for the rest of it, and never recovers.
     connection._receiver = new connection._receiver.constructor();
     const plot = shown.get(connection.token);
-    if (event.attempts === 0 || !plot) return; // BokehJS tries again at once
+    if (!plot) return;
+    if (event.attempts === 0) {
+      plot.pause = PAUSE;
+      return; // BokehJS tries again at once
+    }
     for (;;) {
       if (!plot.element.isConnected) return connection.close(); // the page has removed it
       const answer = await ask(connection.token);
