@@ -14,6 +14,7 @@ import hashlib
 import hmac
 import json
 import logging
+import math
 import secrets
 import time
 import zlib
@@ -157,7 +158,8 @@ class TokenIssuer:
             secret_key=self.key,
             signed=True,
             extra_payload=payload,
-            expiration=max(1, round(self.expiration)),
+            # Bokeh leaves out the parts of a second, of now and of the end: so one more.
+            expiration=math.ceil(self.expiration) + 1,
         )
         if len(text) > MAX_TOKEN_LENGTH:
             raise ArgumentsError(

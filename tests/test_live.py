@@ -173,7 +173,7 @@ def test_a_port_renews_no_token(live: Live, tab: Tab) -> None:
     site = live(config=config, args=["--port", first.address.rpartition(":")[2]], clean=False)
     tab.open(f"{site.url}/hook?user=ann")
     tab.page.evaluate("window.before = true")
-    tab.page.wait_for_timeout(3200)  # the token ends
+    tab.page.wait_for_timeout(4300)  # the token ends
     site.post("/cut")
     tab.page.wait_for_function("window.before === undefined", timeout=10_000)
     tab.until_title("for ann 2024 Lyon")

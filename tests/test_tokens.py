@@ -202,3 +202,13 @@ def test_a_document_from_elsewhere_has_no_visit() -> None:
     """visit() says so where there is none."""
     with pytest.raises(TokenError, match="no session of flask_bokeh"):
         visit(Document())
+
+
+def test_a_token_lives_as_long_as_it_should() -> None:
+    """Bokeh counts whole seconds; also a token of a second's last moment has its time."""
+    short = replace(issuer, expiration=1)
+    for _ in range(5):
+        now = time.time()
+        token = short.mint("/x", asker=ANN, user="ann")
+        assert now + 1 <= get_token_payload(token.text)["session_expiry"] <= now + 3
+        time.sleep(0.21)  # another part of a second
