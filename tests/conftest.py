@@ -335,6 +335,7 @@ class Tab:
             *["WebSocket connection to", "Failed to connect", "Lost websocket", "websocket"],
             "Failed to load resource",
             "Still in CONNECTING state",  # BokehJS sends a change while it reconnects
+            "not connected so cannot send",  # or while it is not connected
         )
 
     def forgive(self, *parts: str) -> None:

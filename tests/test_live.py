@@ -134,7 +134,6 @@ def test_a_plot_that_was_removed(live: Live, tab: Tab) -> None:
     tab.until_message("permanently disconnected")
     assert tab.page.evaluate("window.typed") == "kept"
     tab.forgive_the_network()
-    tab.forgive("not connected so cannot send")  # of what is removed while its session ends
 
 
 def test_a_long_outage(live: Live, tab: Tab) -> None:
