@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import socket
 import threading
 import time
@@ -420,111 +419,11 @@ def test_small_frames_do_not_wait(site: Flask, bokeh: FlaskBokeh) -> None:
         assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
-def resources() -> tuple[int, int]:
-    return len(os.listdir("/proc/self/fd")), threading.active_count()
-
-
 def live_sessions(site: Flask) -> int:
     """Sessions that nobody has given up; Bokeh drops the others at its next look."""
     server = site.extensions["bokeh"]._server
     found = server._server.get_sessions()
     return len([session for session in found if not session.expiration_requested])
-
-
-@pytest.mark.parametrize(
-    ("transport", "way", "times"),
-    [
-        ("direct", "ok", 1000),
-        ("direct", "raises", 1000),
-        ("direct", "block", 1000),
-        ("client", "ok", 1000),
-        ("direct", "timeout", 1000),
-        ("client", "raises", 300),
-        ("client", "block", 300),
-        ("client", "timeout", 300),
-        ("client", "gone", 300),
-    ],
-)
-def test_a_thousand_times_leaves_nothing(app: Flask, transport: str, way: str, times: int) -> None:
-    """1,000 repetitions, good and bad, leave no descriptor, no thread and no session.
-
-    300 where bokeh.client fails, which takes time: Bokeh's own leaves four descriptors each time.
-    """
-    bokeh = FlaskBokeh()
-
-    @bokeh.application("/x")
-    def x(doc: Document) -> None:
-        if way == "raises":
-            raise LookupError("gone")
-        if way == "timeout":
-            time.sleep(0.003)
-
-    app.config.update(
-        BOKEH_PULL_TIMEOUT=0.001 if way == "timeout" else 10.0,
-        BOKEH_UNUSED_SESSION_LIFETIME=0.5,
-        BOKEH_MAX_SESSIONS=None,
-        BOKEH_MAX_SESSIONS_PER_USER=None,
-        # Bokeh collects garbage for each session that it drops; not while we count.
-        BOKEH_SERVER_OPTIONS={"check_unused_sessions_milliseconds": 10_000_000},
-    )
-    bokeh.init_app(app)
-
-    raised = {
-        "ok": [],
-        "raises": [ApplicationFailedError],
-        "block": [ZeroDivisionError],
-        "timeout": [WaitTimeoutError],
-        "gone": [ServerStoppedError],
-    }[way]
-    refused: list[int] = []
-
-    def once() -> None:
-        with app.test_request_context():
-            try:
-                with bokeh.pull_session("/x", transport=transport):
-                    if way == "block":
-                        raise ZeroDivisionError
-            except tuple(raised):
-                refused.append(1)
-
-    workers = 1 if transport == "direct" else 4
-
-    def repeat(count: int) -> None:
-        def several() -> None:
-            for _ in range(count):
-                once()
-
-        threads = [threading.Thread(target=several) for _ in range(workers)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(100)
-
-    server = app.extensions["bokeh"].server()._server
-    if way == "gone":  # nobody is there to answer
-        server.unlisten()
-    repeat(2)  # the executors get their threads
-    gc.collect()
-    before = resources()
-    repeat(times // workers)
-    gc.collect()
-    eventually(lambda: resources()[0] <= before[0], f"{before} again, not {resources()}")
-    # The loop's executor and Bokeh's own may still get the rest of their threads.
-    assert resources()[1] <= before[1] + (os.cpu_count() or 1) + 4
-    done = times + 2 * workers
-    if way == "timeout":  # a busy machine may look at the clock too late
-        assert len(refused) > 0.9 * done
-    else:
-        assert len(refused) == (0 if way == "ok" else done)
-    if way in ("ok", "raises", "block"):
-        assert len(server.get_sessions()) == done
-    # A client's session that comes too late is refused, stays empty, and is dropped as unused.
-    if (transport, way) != ("client", "timeout"):
-        good = done - len(refused)
-        eventually(lambda: live_sessions(app) == good, "the failed sessions to be given up")
-    with app.app_context():
-        bokeh.stop()
-    assert server.get_sessions() == []
 
 
 def test_an_abandoned_session_does_not_outstay(app: Flask) -> None:
