@@ -136,6 +136,11 @@ def test_a_start_that_takes_long(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) 
         bokeh.start()
     eventually(lambda: notes == ["loaded", "unloaded"], "the late server to end")
     eventually(lambda: descriptors() == before, "its descriptors to go")
+
+    def threads() -> list[str]:
+        return [one.name for one in threading.enumerate() if "flask_bokeh" in one.name]
+
+    eventually(lambda: threads() == [], "its threads to end")
     folder = app.extensions["bokeh"].folder
     assert list(folder.iterdir()) == []
 

@@ -6,6 +6,7 @@ import gc
 import os
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 from bokeh.document import Document
@@ -131,9 +132,10 @@ def test_a_thousand_servers_that_stop_in_the_block(app: Flask, bokeh: FlaskBokeh
     bokeh.init_app(app)
 
     def once() -> None:
+        # A server that has no time to stop may let go of the session first.
         with (
             app.test_request_context(),
-            pytest.raises((ServerStoppedError, WaitTimeoutError)),
+            suppress(ServerStoppedError, WaitTimeoutError),
             bokeh.pull_session("/x"),
         ):
             bokeh.stop()
