@@ -27,12 +27,16 @@ commands = AppGroup("bokeh", help="Live Bokeh plots.")
 
 # Servers that refuse an upgrade request before the application sees it, or keep its socket.
 _CLOSED_SERVERS = ("granian", "hypercorn", "a2wsgi")
-_MAX_BODY = 16 * 1024 * 1024
 
 
 def _state() -> BokehState:
     state: BokehState = current_app.extensions["bokeh"]
     return state
+
+
+def _max_body() -> int:
+    """Bytes of a request's body, where the site sets no limit, too."""
+    return int(current_app.config["MAX_CONTENT_LENGTH"] or 16 * 1024 * 1024)
 
 
 @commands.command()
@@ -108,7 +112,7 @@ def run(host: str, port: int, threads: int, cert: str | None, key: str | None) -
     server = Host(
         application,
         threads=threads,
-        max_body_size=application.config["MAX_CONTENT_LENGTH"] or _MAX_BODY,
+        max_body_size=_max_body(),
         tls=tls,
     )
     asyncio.run(_serve(application, server, host, port))
@@ -152,7 +156,7 @@ def nginx(
     template = current_app.jinja_env.get_template("flask_bokeh/nginx.conf")
     click.echo(
         template.render(
-            max_body=current_app.config["MAX_CONTENT_LENGTH"] or _MAX_BODY,
+            max_body=_max_body(),
             upstream=upstream,
             server_name=server_name,
             listen=listen,

@@ -28,6 +28,7 @@ __all__ = (
     "WarmExecutor",
     "gevent_patched",
     "highest_descriptor",
+    "leaves_some",
     "new_event_loop",
     "new_future",
     "original",
@@ -44,6 +45,12 @@ def highest_descriptor() -> int | None:
         return None
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return None if soft == resource.RLIM_INFINITY else int(soft) - max(32, int(soft) // 10)
+
+
+def leaves_some(number: int) -> bool:
+    """Whether a client may have the descriptor of this number."""
+    highest = highest_descriptor()
+    return highest is None or number <= highest
 
 
 def gevent_patched() -> bool:

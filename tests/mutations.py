@@ -69,7 +69,7 @@ MUTATIONS = [
     ("the size of a whole message", SOCKETS, 'self._size > self.application.settings["websocket_max_message_size"]', "False", "many_frames"),
     ("the size of a log line", SOCKETS, "    log.addFilter(_tell_little)\n", "", "not_logged_whole"),
     ("the sockets of a session", HANDOFF, "streams[:-MAX_SOCKETS]", "[]", "sockets_of_a_session"),
-    ("the descriptors that are left", SERVERS, "number > highest", "False", "descriptors_are_left"),
+    ("the descriptors that are left", SERVERS, "if not leaves_some(number):", "if False:", "descriptors_are_left"),
     ("control characters in a head", HANDOFF, "or _FORBIDDEN.search(value)", "", "head or forbidden or line"),
     ("the form of a target", HANDOFF, "if not _TARGET.fullmatch(target):", "if False:", "target or head"),
     ("one upgrade for a connection", HANDOFF, "if stream.requests > 1:", "if False:", "carries_one_upgrade"),

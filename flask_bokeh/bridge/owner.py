@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..listening import Listening
-from ..native import highest_descriptor, original
+from ..native import leaves_some, original
 from .affinity import LENGTH, TEMPORARY, TIMEOUT, same_user
 from .upgrade import Upgrade
 
@@ -103,8 +103,7 @@ class Owner:
                 message = await _message(sender, descriptors)
             if message is None:
                 return
-            highest = highest_descriptor()
-            if highest is not None and descriptors[0] > highest:
+            if not leaves_some(descriptors[0]):
                 raise OSError("hardly any descriptor is left")
             upgrade = Upgrade(
                 head=message["head"].encode("latin-1"),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import HandoffError
-from ..native import highest_descriptor, uwsgi_options
+from ..native import highest_descriptor, leaves_some, uwsgi_options
 from .taking import HasDescriptor, TakenClient, TakenRequest, movable, taking
 
 __all__ = ("ADAPTERS", "HOSTED", "Adapter", "adapter_of", "hands_out", "take")
@@ -185,10 +185,10 @@ def take(environ: Environ, *, to_pass_on: bool = False) -> TakenClient:
 
 def _leave_some(number: int) -> None:
     """:raises HandoffError: if the rest of the site needs the few descriptors that are left."""
-    highest = highest_descriptor()
-    if highest is not None and number > highest:
+    if not leaves_some(number):
         raise HandoffError(
-            f"The descriptor {number} is one of the last: plots get those up to {highest}. Raise "
-            "the limit of the process (ulimit -n), or lower BOKEH_MAX_SESSIONS.",
+            f"The descriptor {number} is one of the last: plots get those up to "
+            f"{highest_descriptor()}. Raise the limit of the process (ulimit -n), or lower "
+            "BOKEH_MAX_SESSIONS.",
             503,
         )
