@@ -125,8 +125,8 @@ class ServerLoop:
         try:
             return future.result(timeout)
         except FutureTimeout as error:
-            if future.done():  # a TimeoutError of the work itself
-                raise
+            if future.done():  # just now, or with a TimeoutError of the work itself
+                return future.result()
             if cancel:
                 future.cancel()
             raise WaitTimeoutError(what, timeout, _BLOCKED_HINT) from error

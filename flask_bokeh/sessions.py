@@ -96,6 +96,9 @@ def pull_direct(
         server.loop.wait(holding, what=f"{what} to be let go", timeout=timeout, cancel=False)
     except CancelledError as error:
         raise _stopped(what) from error
+    except WaitTimeoutError:  # the view fails, so no browser will come for the session
+        _expire(server, token)
+        raise
 
 
 async def _hold(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import nbformat
@@ -83,7 +83,8 @@ def test_on_a_running_loop(app: Flask, bokeh: FlaskBokeh) -> None:
 def test_on_a_loop_that_runs_later(app: Flask, bokeh: FlaskBokeh) -> None:
     """The classic way: start on IOLoop.current() first, and run the loop afterwards."""
     bokeh.init_app(app)
-    loop = IOLoop(make_current=True)
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    loop = IOLoop.current()
     with app.app_context():
         bokeh.start(io_loop=loop)
         loop.add_callback(bokeh.stop_async)
@@ -91,6 +92,7 @@ def test_on_a_loop_that_runs_later(app: Flask, bokeh: FlaskBokeh) -> None:
         loop.start()
         assert app.extensions["bokeh"]._server is None
     loop.close(all_fds=True)
+    asyncio.set_event_loop(None)
 
 
 def test_what_is_no_loop(app: Flask, bokeh: FlaskBokeh) -> None:
@@ -98,6 +100,19 @@ def test_what_is_no_loop(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.init_app(app)
     with app.app_context(), pytest.raises(TypeError, match="expected a Tornado IOLoop"):
         bokeh.start(io_loop=asyncio)  # type: ignore[arg-type]
+
+
+def test_a_result_that_comes_as_the_wait_runs_out() -> None:
+    """It counts: what was waited for is there."""
+
+    class Late(Future[str]):
+        def result(self, timeout: float | None = None) -> str:
+            if timeout is None:
+                return super().result()
+            self.set_result("here")
+            raise TimeoutError
+
+    assert ServerLoop().wait(Late(), what="it", timeout=1) == "here"
 
 
 def test_a_loop_that_does_not_run() -> None:

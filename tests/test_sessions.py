@@ -240,6 +240,24 @@ def test_an_error_in_the_block(site: Flask, bokeh: FlaskBokeh, transport: str) -
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_loop_that_is_blocked_when_the_block_ends(
+    app: Flask, bokeh: FlaskBokeh, transport: str
+) -> None:
+    """A page that fails because the server does not let go in time leaves no session either."""
+    bokeh.add_application("/x", lambda doc: None)
+    app.config["BOKEH_PULL_TIMEOUT"] = 0.5
+    bokeh.init_app(app)
+
+    async def block() -> None:
+        time.sleep(1)  # on purpose
+
+    with app.test_request_context():
+        with pytest.raises(WaitTimeoutError), bokeh.pull_session("/x", transport=transport):
+            server_of(app).loop.run(block)
+        eventually(lambda: live_sessions(app) == 0, "the session to be given up")
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_server_that_stops_in_the_block(
     app: Flask, site: Flask, bokeh: FlaskBokeh, transport: str
 ) -> None:

@@ -106,8 +106,8 @@ def test_a_thousand_times_leaves_nothing(app: Flask, transport: str, way: str, t
     # The loop's executor and Bokeh's own may still get the rest of their threads.
     assert resources()[1] <= before[1] + (os.cpu_count() or 1) + 4
     done = times + 2 * workers
-    if way == "timeout":  # a busy machine may look at the clock too late
-        assert len(refused) > 0.9 * done
+    if way == "timeout":  # a busy machine may look at the clock too late, and then nothing is
+        assert len(refused) > 0.5 * done
     else:
         assert len(refused) == (0 if way == "ok" else done)
     if way in ("ok", "raises", "block"):
