@@ -251,7 +251,7 @@ def tokens_in(html: str) -> list[str]:
     return re.findall(r'"token":"([A-Za-z0-9_.-]+)"', html)
 
 
-def eventually(check: Callable[[], Any], what: str, seconds: float = 10) -> Any:
+def eventually(check: Callable[[], Any], what: str, seconds: float = 20) -> Any:
     """Wait until a check holds, and return what it returned."""
     deadline = time.monotonic() + seconds
     while not (result := check()):
@@ -325,7 +325,7 @@ class Tab:
             "n => window.Bokeh && Bokeh.documents.length >= n && "
             "Bokeh.documents.every(d => d.is_idle)",
             arg=plots,
-            timeout=20_000,
+            timeout=30_000,
         )
         return self
 
@@ -353,7 +353,7 @@ class Tab:
         self.page.wait_for_function(
             "([d, n, t]) => window.Bokeh?.documents[d]?.get_model_by_name(n).title.text == t",
             arg=[document, name, text],
-            timeout=10_000,
+            timeout=20_000,
         )
 
     def until_message(self, text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from bokeh.embed import server_document
 
-from .conftest import SERVERS, Live, Tab, eventually
+from .conftest import COMMANDS, SERVERS, Live, Tab, eventually
 from .sockets import open_sockets
 
 
@@ -236,3 +236,17 @@ def test_one_sync_worker_holds_300_sockets(live: Live) -> None:
         assert stats["pid"] == worker
         assert "flask-bokeh" in site.get("/hook")
     eventually(lambda: site.stats()["sockets"] == 0, "no socket")
+
+
+def test_a_tornado_program(live: Live, tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a Tornado program the plots share its loop; edits and callbacks work; it ends clean."""
+    monkeypatch.setitem(COMMANDS, "tornado", ["docs/tornado_program.py"])
+    site = live("tornado")
+    tab.open(site.url)
+    model = "Bokeh.documents[0].get_model_by_name"
+    assert tab.page.evaluate(f"{model}('k').title") == "on Tornado's loop"
+    tab.move_slider(2)
+    tab.page.wait_for_function(f"{model}('data').data['x'].length == 3")
+    tab.forgive("404")  # no favicon
+    tab.page.close()
+    assert site.stop() == 0

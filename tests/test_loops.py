@@ -16,7 +16,7 @@ from tornado.ioloop import IOLoop
 from flask_bokeh import FlaskBokeh, LoopThreadError, ServerStartError
 from flask_bokeh.loop import ServerLoop
 
-from .conftest import COMMANDS, ROOT, Live, Tab, tokens_in
+from .conftest import ROOT, tokens_in
 
 CHECK = """
 import asyncio, json, re, urllib.request, websocket
@@ -131,17 +131,3 @@ def test_a_loop_that_does_not_run() -> None:
     assert loop.stop(5)
     with pytest.raises(ServerStoppedError):
         loop.run(work)
-
-
-def test_a_tornado_program(live: Live, tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a Tornado program the plots share its loop; edits and callbacks work; it ends clean."""
-    monkeypatch.setitem(COMMANDS, "tornado", ["docs/tornado_program.py"])
-    site = live("tornado")
-    tab.open(site.url)
-    model = "Bokeh.documents[0].get_model_by_name"
-    assert tab.page.evaluate(f"{model}('k').title") == "on Tornado's loop"
-    tab.move_slider(2)
-    tab.page.wait_for_function(f"{model}('data').data['x'].length == 3")
-    tab.forgive("404")  # no favicon
-    tab.page.close()
-    assert site.stop() == 0

