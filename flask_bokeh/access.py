@@ -39,7 +39,7 @@ class Access:
 
     def __init__(self) -> None:
         self.user_loader: UserLoader | None = None
-        self.guards: ByPath = ByPath("guard")
+        self.guards: ByPath = ByPath("guard", "f()", "f(visit)")
 
     def asker(self, cookie: BrowserCookie | None, *, page: bool = False) -> Asker:
         """Who sends this request.

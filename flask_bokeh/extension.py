@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from .access import Access
 from .errors import EmbedError, NotInitializedError, RegistrationError
-from .registry import ByPath, Registry, Source
+from .registry import ByPath, Registry, Source, check_path
 from .sessions import PulledSession
 from .state import BokehState
 from .templating import (
@@ -48,7 +48,7 @@ class FlaskBokeh:
     def __init__(self, app: Flask | None = None, **options: Any) -> None:
         self._options = options
         self._registry = Registry()
-        self._hooks: ByPath = ByPath("customize")
+        self._hooks: ByPath = ByPath("customize", "f(doc, visit)")
         self._access = Access()
         if app is not None:
             self.init_app(app)
@@ -84,6 +84,7 @@ class FlaskBokeh:
             ``autoload.js``. Without it the application is seen only where a view embeds it.
         :raises RegistrationError: for a bad path or a path that is taken.
         """
+        check_path(path)
 
         def register(function: F) -> F:
             self.add_application(path, function, page=page)
@@ -111,15 +112,17 @@ class FlaskBokeh:
         :param path: the application; None for every application.
         """
 
-        def register(hook: F) -> F:
+        register = self._hooks.at(path)
+
+        def decorate(hook: F) -> F:
             if inspect.iscoroutinefunction(hook):
                 raise RegistrationError(
                     f"The hook {hook.__qualname__} is an async function, which nobody awaits when "
                     "Bokeh creates a session. Make it a plain function."
                 )
-            return self._hooks.add(path, hook)
+            return register(hook)
 
-        return register
+        return decorate
 
     def user_loader(self, function: F) -> F:
         """Register the function that says who is asking: ``f() -> str or None``, in a request.
@@ -139,7 +142,7 @@ class FlaskBokeh:
 
         :param path: the application; None for every application.
         """
-        return lambda function: self._access.guards.add(path, function)
+        return self._access.guards.at(path)
 
     # --- sessions -------------------------------------------------------------------------
 
@@ -187,7 +190,9 @@ class FlaskBokeh:
 
         :param name: the keyword. It is not ``session``, which is Flask's cookie session.
         :param options: as for :meth:`pull_session`.
+        :raises RegistrationError: for a bad path.
         """
+        check_path(path)
 
         def decorate(view: F) -> F:
             if inspect.iscoroutinefunction(view):

@@ -18,7 +18,7 @@ from bokeh.command.util import build_single_handler_application
 
 from .errors import ApplicationLoadError, RegistrationError, UnknownApplicationError
 
-__all__ = ("ByPath", "Registration", "Registry", "load")
+__all__ = ("ByPath", "Registration", "Registry", "Source", "check_path", "find", "load")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,7 +56,7 @@ class Registry:
         check_path(path)
         if self._closed:
             raise RegistrationError(
-                f"The application {path!r} comes too late: the Bokeh server has been started. "
+                f"The application {path!r} comes too late: the first page has been made. "
                 "Register applications before the first page is shown."
             )
         if path in self._items:
@@ -87,8 +87,21 @@ class Registry:
         except KeyError:
             raise UnknownApplicationError(path, self._items) from None
 
+    def check(self, root: Path, *functions: ByPath) -> None:
+        """Complain of what can't work, before anybody sees a plot. Functions come no more.
+
+        :param root: as for :func:`load`.
+        :raises RegistrationError: if a hook or guard is for no application.
+        :raises ApplicationLoadError: if the file of an application is not there.
+        """
+        for some in functions:
+            some.close(self)
+        for item in self:
+            if isinstance(item.source, str | Path):
+                find(item.path, item.source, root)
+
     def close(self) -> None:
-        """Take no more: the server has been given what there is."""
+        """Take no more: somebody has been given what there is."""
         self._closed = True
 
     def merged(self, more: Mapping[str, Source]) -> Registry:
@@ -109,21 +122,34 @@ class Registry:
 class ByPath:
     """Functions for one application or for all, in the order of their registration."""
 
-    def __init__(self, kind: str) -> None:
-        """:param kind: what registers them, for errors: ``customize`` or ``guard``."""
+    def __init__(self, kind: str, *forms: str) -> None:
+        """
+        :param kind: what registers them, for errors: ``customize`` or ``guard``.
+        :param forms: how they may be called, such as ``f(doc, visit)``.
+        """
         self._kind = kind
+        self._forms = forms
         self._closed = False
         self._items: list[tuple[str | None, Callable[..., Any]]] = []
 
-    def add(self, path: str | None, function: F) -> F:
-        """:raises RegistrationError: for a bad path or something that can't be called."""
+    def at(self, path: str | None) -> Callable[[F], F]:
+        """A decorator that registers a function for an application, or for all.
+
+        :raises RegistrationError: right away for a bad path; for something that can't be called
+            as it will be; or after :meth:`close`.
+        """
         if path is not None:
             check_path(path)
-        if not callable(function):
-            raise RegistrationError(f"{self._kind} takes a function, not {function!r}.")
+        return lambda function: self._add(path, function)
+
+    def _add(self, path: str | None, function: F) -> F:
+        if not callable(function) or not any(_fits(function, form) for form in self._forms):
+            name = getattr(function, "__qualname__", repr(function))
+            forms = " or ".join(self._forms)
+            raise RegistrationError(f"{self._kind} takes a function {forms}, not {name}.")
         if self._closed:
             raise RegistrationError(
-                f"{self._kind}({path!r}) comes too late: the Bokeh server has been started. "
+                f"{self._kind}({path!r}) comes too late: the first page has been made. "
                 "Register it before the first page is shown."
             )
         self._items.append((path, function))
@@ -150,7 +176,10 @@ class ByPath:
 def check_path(path: object) -> None:
     """:raises RegistrationError: unless this can be the path of an application."""
     if not isinstance(path, str) or not path.startswith("/"):
-        raise RegistrationError(f"The path {path!r} must be a string that starts with a slash.")
+        raise RegistrationError(
+            f"The path {path!r} must be a string that starts with a slash."
+            + (" Write the decorator with parentheses." if callable(path) else "")
+        )
     segments = path.strip("/").split("/")
     if not _PATH.fullmatch(path) or {".", ".."} & set(segments):
         raise RegistrationError(
@@ -163,23 +192,45 @@ def check_path(path: object) -> None:
         )
 
 
+def _fits(function: Callable[..., Any], form: str) -> bool:
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # it does not tell
+        return True
+    names = form.partition("(")[2].rstrip(")")
+    try:
+        signature.bind(*filter(None, names.split(", ")))
+    except TypeError:
+        return False
+    return True
+
+
 def load(registration: Registration, root: Path) -> Application:
     """Make the Bokeh application.
 
     :param root: the folder that relative file names start from (``app.root_path``).
     :raises ApplicationLoadError: saying what is wrong with the file.
     """
-    path, source = registration.path, registration.source
+    source = registration.source
     if isinstance(source, Application):
         return source
     if not isinstance(source, str | Path):
         return Application(FunctionHandler(source))
+    file = find(registration.path, source, root)
+    try:
+        return build_single_handler_application(str(file))
+    except Exception as error:
+        raise ApplicationLoadError(registration.path, str(error).strip()) from error
+
+
+def find(path: str, source: str | Path, root: Path) -> Path:
+    """The file or directory of an application.
+
+    :raises ApplicationLoadError: if there is none.
+    """
     file = root / Path(source).expanduser()
     if not file.exists():
         raise ApplicationLoadError(path, f"{file} does not exist.")
     if file.is_dir() and not any((file / name).exists() for name in ("main.py", "main.ipynb")):
         raise ApplicationLoadError(path, f"the directory {file} has no main.py or main.ipynb.")
-    try:
-        return build_single_handler_application(str(file))
-    except Exception as error:
-        raise ApplicationLoadError(path, str(error).strip()) from error
+    return file

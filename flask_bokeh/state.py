@@ -63,6 +63,7 @@ class BokehState:
     _owner: int = field(default=0, repr=False)
     _issuer: TokenIssuer | None = field(default=None, repr=False)
     _folder: Path | EllipsisType | None = field(default=..., repr=False)
+    _settled: Registry | None = field(default=None, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
@@ -72,8 +73,19 @@ class BokehState:
     @property
     def applications(self) -> Registry:
         """The registered applications, those of ``BOKEH_APPLICATIONS`` included."""
-        more = self.settings.applications
-        return self.registry.merged(more) if more else self.registry
+        return self._settled or self.registry.merged(self.settings.applications)
+
+    def settled(self) -> Registry:
+        """The same, once a page or the server needs them: from then on there are no others.
+
+        :raises: as :meth:`Registry.check`.
+        """
+        if self._settled is None:
+            applications = self.applications
+            applications.check(self.site.root, self.hooks, self.guards)
+            self.registry.close()
+            self._settled = applications
+        return self._settled
 
     @property
     def tokens(self) -> TokenIssuer:
@@ -179,7 +191,7 @@ class BokehState:
         :raises UnknownApplicationError: listing the known paths.
         :raises ArgumentsError: if arguments or data can't travel in a token.
         """
-        self.applications.get(path)
+        self.settled().get(path)
         asker = self.site.visitor() if asker is None else asker
         token = self.tokens.mint(
             path,
@@ -259,7 +271,7 @@ class BokehState:
         transport = transport or self.settings.pull_transport
         if transport not in ("direct", "client"):
             raise ValueError(f"transport is {transport!r}; expected 'direct' or 'client'.")
-        self.applications.get(path)
+        self.settled().get(path)
         server = self.server()
         asker = self.site.visitor()
         token = self.new_token(
@@ -303,10 +315,6 @@ class BokehState:
         return server is not None and server.find_session(visit.path, visit.session_id) is not None
 
     def _hosted(self, limits: Limits) -> dict[str, HostedApplication]:
-        applications = self.applications
-        self.hooks.close(applications)
-        self.guards.close(applications)
-        self.registry.close()
         return {
             item.path: HostedApplication(
                 item.path,
@@ -316,5 +324,5 @@ class BokehState:
                 context=self.site.context,
                 report=self.site.report,
             )
-            for item in applications
+            for item in self.settled()
         }

@@ -85,11 +85,63 @@ def test_what_comes_too_late_is_refused(app: Flask, bokeh: FlaskBokeh) -> None:
     """A hook or a guard that would not run is told of, as an application is."""
     bokeh.add_application("/x", fill)
     bokeh.init_app(app)
-    with app.app_context():
-        bokeh.start()
-    for register in (bokeh.customize("/x"), bokeh.guard(), bokeh.application("/y")):
-        with pytest.raises(RegistrationError, match="comes too late"):
-            register(fill)
+    with app.test_request_context():
+        bokeh.server_document("/x")
+    with pytest.raises(RegistrationError, match="comes too late"):
+        bokeh.customize("/x")(lambda doc, visit: None)
+    with pytest.raises(RegistrationError, match="comes too late"):
+        bokeh.guard()(lambda: True)
+    with pytest.raises(RegistrationError, match="comes too late"):
+        bokeh.add_application("/y", fill)
+
+
+def test_decorators_without_parentheses(bokeh: FlaskBokeh) -> None:
+    """They would register nothing: a guard that guards nothing is the worst."""
+    for decorator in (bokeh.guard, bokeh.customize, bokeh.application, bokeh.with_session):
+        with pytest.raises(RegistrationError, match="Write the decorator with parentheses"):
+            decorator(lambda: False)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("register", "function", "form"),
+    [
+        ("customize", lambda doc: None, r"f\(doc, visit\)"),
+        ("customize", lambda: None, r"f\(doc, visit\)"),
+        ("customize", "greet", r"f\(doc, visit\)"),
+        ("guard", lambda visit, more: True, r"f\(\) or f\(visit\)"),
+    ],
+)
+def test_functions_that_can_not_be_called(
+    bokeh: FlaskBokeh, register: str, function: Any, form: str
+) -> None:
+    """A hook or guard of a wrong form is refused when it is registered."""
+    with pytest.raises(RegistrationError, match=rf"^{register} takes a function {form}, not "):
+        getattr(bokeh, register)("/x")(function)
+
+
+@pytest.mark.parametrize("kind", ["customize", "guard"])
+def test_a_function_for_no_application(app: Flask, bokeh: FlaskBokeh, kind: str) -> None:
+    """The first page tells of a path that is nowhere, not only a plot in it."""
+    bokeh.add_application("/x", fill)
+    getattr(bokeh, kind)("/y")(lambda *_: True)
+    bokeh.init_app(app)
+    with app.test_request_context():
+        with pytest.raises(RegistrationError, match=rf"{kind}\('/y'\) has no application"):
+            bokeh.server_document("/x")
+        with pytest.raises(RegistrationError, match="has no application"):
+            bokeh.server_document("/x")
+
+
+def test_a_file_that_is_not_there(app: Flask, bokeh: FlaskBokeh) -> None:
+    """The first page tells of it."""
+    bokeh.add_application("/x", fill)
+    app.config["BOKEH_APPLICATIONS"] = {"/y": "nowhere.py"}
+    bokeh.init_app(app)
+    with (
+        app.test_request_context(),
+        pytest.raises(ApplicationLoadError, match=r"nowhere.py does not exist"),
+    ):
+        bokeh.server_document("/x")
 
 
 def test_an_unknown_path_lists_the_known() -> None:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import websocket
@@ -24,7 +25,8 @@ from flask import Flask
 from playwright.sync_api import TimeoutError as BrowserTimeout
 
 from flask_bokeh import FlaskBokeh, HandoffError
-from flask_bokeh.bridge.affinity import knock, private_folder
+from flask_bokeh.bridge.affinity import Passage, knock, private_folder
+from flask_bokeh.bridge.upgrade import Upgrade
 
 from .conftest import Live, LiveServer, Tab, eventually
 from .sockets import Socket, connect
@@ -286,6 +288,25 @@ def test_tls_is_not_passed_on(live: Live, config: dict[str, str]) -> None:
     eventually(refused, "a socket that reaches the wrong worker")
     site.until_logged("End TLS in a proxy in front, or use one worker")
     assert "Traceback" not in site.log
+
+
+def test_an_owner_that_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has the client and hangs up at once has not lost it."""
+    ours, theirs = socket.socketpair()
+    client, browser = socket.socketpair()
+    send = socket.send_fds
+
+    def send_and_lose(*arguments: Any) -> int:
+        sent = send(*arguments)
+        _, descriptors, _, _ = socket.recv_fds(theirs, 65536, 1)
+        os.close(descriptors[0])
+        theirs.close()
+        return sent
+
+    monkeypatch.setattr(socket, "send_fds", send_and_lose)
+    Passage(ours).send(client, Upgrade(head=b"GET", address=("", 0), session_id="x"))
+    client.close()
+    browser.close()
 
 
 def test_hostile_knocks(live: Live, config: dict[str, str]) -> None:

@@ -97,7 +97,8 @@ class Passage:
         message = LENGTH.pack(len(body)) + body
         try:
             sent = socket.send_fds(self._connection, [message], [client.fileno()])
-            self._connection.sendall(message[sent:])
+            if rest := message[sent:]:  # an owner that has it all may have hung up by now
+                self._connection.sendall(rest)
         except OSError as error:
             raise HandoffError(f"The worker with the session is gone: {error}.", 410) from error
         finally:
