@@ -52,7 +52,12 @@ def check() -> None:
         click.echo(f"{'ok     ' if good else 'PROBLEM'} {text}")
 
     keyed = bool(settings.secret_key or state.site.secrets())
-    tell(keyed, "a key signs the session tokens (BOKEH_SECRET_KEY or SECRET_KEY)")
+    tell(
+        keyed,
+        "a key signs the session tokens"
+        if keyed
+        else "no key signs the session tokens: set SECRET_KEY, the same in all workers",
+    )
     if not current_app.config.get("TRUSTED_HOSTS"):
         click.echo("        any Host is answered: set TRUSTED_HOSTS to the names of the site")
     if settings.transport == "same-origin":
@@ -81,17 +86,25 @@ def check() -> None:
                 current_app.test_request_context(),
                 state.pull(path, user=None, transport="direct", past_guards=True) as session,
             ):
+                took = time.perf_counter() - begun
                 roots = len(session.document.roots)
+                # Models that every session shares show only in the second.
+                with state.pull(path, user=None, transport="direct", past_guards=True):
+                    pass
         except FlaskBokehError as error:
             tell(False, f"{path}: {error}")
         else:
-            milliseconds = 1000 * (time.perf_counter() - begun)
-            count = len(state.guards.for_path(path))
-            guards = f"{count or 'no'} guard{'s' * (count > 1)}"
-            tell(True, f"{path}: a session, {roots} roots, {milliseconds:.0f} ms; {guards}")
+            guards = _count(len(state.guards.for_path(path)), "guard")
+            tell(True, f"{path}: {1000 * took:.0f} ms, {_count(roots, 'root')}; {guards}")
+            if not roots:
+                click.echo(f"        {path} shows nothing until it calls doc.add_root(...)")
     state.stop()
     if wrong:
         raise SystemExit(1)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'s' * (number != 1)}"
 
 
 @commands.command()

@@ -296,20 +296,25 @@ class FlaskBokeh:
             arguments = dict(keywords.pop("arguments", None) or {})
             data = keywords.pop("data", None)
             return self.server_document(what, arguments=arguments | keywords, data=data)
-        if isinstance(what, PulledSession):
-            return self.server_session(what, **keywords)
-        if what is not None:
+        if what is None:
+            pulled = pulled_in_request()
+            if len(pulled) != 1:
+                raise EmbedError(
+                    f"{{% bokeh %}} shows the session that was pulled in this request, but "
+                    f"{len(pulled) or 'none'} were. Name one: {{% bokeh session %}} or "
+                    f'{{% bokeh "/path" %}}.'
+                )
+            what = pulled[0]
+        if not isinstance(what, PulledSession):
             raise EmbedError(
                 f"{{% bokeh %}} got {what!r}; expected an application's path or a pulled session."
             )
-        pulled = pulled_in_request()
-        if len(pulled) != 1:
+        if unknown := keywords.keys() - {"model"}:
             raise EmbedError(
-                f"{{% bokeh %}} shows the session that was pulled in this request, but "
-                f"{len(pulled) or 'none'} were. Name one: {{% bokeh session %}} or "
-                f'{{% bokeh "/path" %}}.'
+                f"{{% bokeh %}} takes model=... with a pulled session, not "
+                f"{', '.join(unknown)}. Give arguments where it is pulled."
             )
-        return self.server_session(pulled[0], **keywords)
+        return self.server_session(what, **keywords)
 
 
 def _state() -> BokehState:

@@ -272,7 +272,10 @@ def _places(pulled: PulledSession, model: Model) -> list[tuple[Model, embed.Plac
     # BokehJS wants a place for every root, so the others get hidden ones.
     roots = pulled.document.roots
     if model not in roots:
-        raise EmbedError(f"{model!r} is not a root of the session of {pulled.path}.")
+        raise EmbedError(
+            f"{model!r} is not a root of the session of {pulled.path}, and only roots can be "
+            f"shown by themselves: {', '.join(map(repr, roots)) or 'it has none'}."
+        )
     return [
         (root, embed.Place(embed.new_element_id(), str(root.id), root is model)) for root in roots
     ]

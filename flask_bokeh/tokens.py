@@ -78,8 +78,8 @@ class TokenIssuer:
         :param worker: the process that will hold the session, if it is pulled.
         :raises ArgumentsError: if arguments or data are not JSON, or too large.
         """
-        texts = self._arguments(path, arguments or {})
-        values = self._data(path, data or {})
+        texts = self._arguments(path, {} if arguments is None else arguments)
+        values = self._data(path, {} if data is None else data)
         size = len(json.dumps([texts, values]).encode())
         if size > self.max_arguments_size:
             raise ArgumentsError(
@@ -107,7 +107,9 @@ class TokenIssuer:
             # The signature comes before anything is decompressed: what is signed is ours.
             key = next((one for one in self.keys if _signed_by(one, text)), None)
             if key is None:
-                raise TokenError("The session token has a wrong signature.")
+                raise TokenError(
+                    "The session token has a wrong signature. (All workers need the same key.)"
+                )
             session_id = str(get_session_id(text))
             if key != self.key:
                 session_id = _sign_again(session_id, self.key)
@@ -170,6 +172,7 @@ class TokenIssuer:
 
     @staticmethod
     def _arguments(path: str, arguments: Mapping[str, Any]) -> dict[str, str]:
+        _check_mapping("arguments", path, arguments)
         for name, value in arguments.items():
             if not isinstance(name, str) or not isinstance(value, str | int | float):
                 raise ArgumentsError(
@@ -180,18 +183,28 @@ class TokenIssuer:
 
     @staticmethod
     def _data(path: str, data: Mapping[str, Any]) -> dict[str, Any]:
-        try:
-            if not isinstance(data, Mapping):
-                raise TypeError(f"expected a dict, got {type(data).__name__}")
-            copy = json.loads(json.dumps(dict(data), allow_nan=False))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ArgumentsError(f"data for {path!r} is not JSON: {error}.") from error
-        if copy != dict(data):
-            raise ArgumentsError(
-                f"data for {path!r} changes on its way through JSON (tuples, or keys that are "
-                f"not strings): it would arrive as {copy!r}."
-            )
-        return dict(copy)
+        _check_mapping("data", path, data)
+        values: dict[str, Any] = {}
+        for name, value in data.items():
+            try:
+                copy = json.loads(json.dumps({name: value}, allow_nan=False))
+            except (TypeError, ValueError, RecursionError) as error:
+                raise ArgumentsError(
+                    f"data for {path!r} has {name!r}, which is not JSON: {error}. Use "
+                    "lists, dicts, strings, finite numbers, True, False and None."
+                ) from error
+            if copy != {name: value}:
+                raise ArgumentsError(
+                    f"data for {path!r} changes on its way through JSON (tuples, or keys that are "
+                    f"not strings): it would arrive as {copy!r}."
+                )
+            values |= copy
+        return values
+
+
+def _check_mapping(what: str, path: str, given: object) -> None:
+    if not isinstance(given, Mapping):
+        raise ArgumentsError(f"{what} for {path!r} is a {type(given).__name__}; expected a dict.")
 
 
 def token_keys(own: tuple[bytes, ...], site: Sequence[str | bytes]) -> tuple[bytes, ...]:

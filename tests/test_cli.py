@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from bokeh.document import Document
+from bokeh.models import Div
 from flask import Flask
 
 from flask_bokeh import FlaskBokeh
@@ -22,7 +23,7 @@ from .sockets import connect
 @pytest.fixture
 def site(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> Flask:
     app.config["BOKEH_SOCKET_DIR"] = str(tmp_path)
-    bokeh.add_application("/good", lambda doc: None)
+    bokeh.add_application("/good", lambda doc: doc.add_root(Div(text="good")))
     bokeh.init_app(app)
     return app
 
@@ -32,7 +33,8 @@ def test_check_a_good_site(site: Flask) -> None:
     result = site.test_cli_runner().invoke(args=["bokeh", "check"])
     assert result.exit_code == 0, result.output
     assert "PROBLEM" not in result.output
-    assert "ok      /good: a session, 0 roots" in result.output
+    assert re.search(r"ok      /good: \d+ ms, 1 root; no guards\n", result.output)
+    assert "shows nothing" not in result.output
     assert "gunicorn" in result.output
 
 
@@ -63,12 +65,19 @@ def test_check_a_bad_site(site: Flask, bokeh: FlaskBokeh) -> None:
     def raises(doc: Document) -> None:
         raise LookupError("no data")
 
+    shared = Div(text="made once")
     bokeh.add_application("/bad", raises)
+    bokeh.add_application("/shared", lambda doc: doc.add_root(shared))
+    bokeh.add_application("/empty", lambda doc: None)
     site.secret_key = None
     result = site.test_cli_runner().invoke(args=["bokeh", "check"])
     assert result.exit_code == 1
-    assert "PROBLEM a key signs the session tokens" in result.output
+    assert "PROBLEM no key signs the session tokens: set SECRET_KEY" in result.output
     assert "PROBLEM /bad: The application /bad raised LookupError: no data" in result.output
+    assert (
+        "PROBLEM /shared: The application /shared raised RuntimeError: Models must" in result.output
+    )
+    assert "/empty shows nothing until it calls doc.add_root(...)" in result.output
     assert "ok      /good" in result.output
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import websocket
 
 from .conftest import COMMANDS, ROOT, SITE, Live, LiveServer, Tab, certificate, eventually
 from .programs import find_nginx
@@ -142,6 +143,16 @@ def test_a_sub_path(proxied: Proxied, tab: Tab) -> None:
     proxy = proxied("--path", "/shop")
     live_and_personal(tab, f"{proxy.url}/shop")
     assert "GET /bokeh/sliders/ws" in proxy.site.log
+
+
+def test_a_proxy_that_passes_no_upgrade(proxied: Proxied) -> None:
+    """The log says what the proxy leaves out; without it, nothing would tell."""
+    proxy = proxied(edit=("proxy_set_header Upgrade $http_upgrade;", ""), clean=False)
+    front = copy(proxy.site)
+    front.url, front.address = proxy.url, proxy.address
+    with pytest.raises(websocket.WebSocketBadStatusException, match="400"):
+        connect(front, "/hooked", front.token("/hook"))
+    proxy.site.until_logged("a proxy in front leaves out its header Upgrade")
 
 
 def test_a_short_time_out(proxied: Proxied, tab: Tab) -> None:

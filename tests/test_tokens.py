@@ -10,6 +10,7 @@ import zlib
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from bokeh.document import Document
 from bokeh.util.token import generate_jwt_token, generate_session_id, get_token_payload
@@ -75,9 +76,11 @@ def test_an_old_page_is_not_renewed_for_ever() -> None:
     [
         ({"a": None}, None, "expected strings or numbers"),
         ({1: "a"}, None, "expected strings or numbers"),
-        (None, {"a": object()}, "not JSON"),
-        (None, {"a": float("nan")}, "not JSON"),
-        (None, [1], "expected a dict"),
+        ([1], None, "arguments for '/x' is a list; expected a dict"),
+        (None, {"b": 1, "a": object()}, "has 'a', which is not JSON"),
+        (None, {"a": float("nan")}, "finite numbers"),
+        (None, [1], "data for '/x' is a list; expected a dict"),
+        (None, np.zeros(2), "data for '/x' is a ndarray; expected a dict"),
         (None, {1: "a"}, "changes on its way"),
         (None, {"a": (1, 2)}, "changes on its way"),
         ({"a": "x" * 2048}, None, "BOKEH_MAX_ARGUMENTS_SIZE allows 2,048"),

@@ -219,6 +219,7 @@ def test_a_websockets_address_as_a_page(site: FlaskClient) -> None:
     """A plain request for a WebSocket's address is told to upgrade."""
     response = site.get("/bokeh/open/ws")
     assert response.status_code == 400
+    assert response.text == "A WebSocket is opened here.\n"
 
 
 def test_the_visible_headers(app: Flask) -> None:

@@ -87,10 +87,9 @@ class _Views:
         """
         registration = asked_application(self._state, application)
         text = request.headers.get("Bokeh-Session-Token")
-        if text is None:
-            # 426 wants a header Upgrade, which WSGI forbids (PEP 3333) and waitress refuses.
-            return Response("A WebSocket is opened here.\n", 400, mimetype="text/plain")
         try:
+            if text is None:
+                raise self._no_websocket()
             asker = self._state.site.asker()
             token = self._admit(registration, text, asker)
             if self._state.settings.transport == "port" and self._state.tokens.expired(token):
@@ -103,6 +102,19 @@ class _Views:
         except HandoffError as error:
             return _refusal(error)
         return Response(status=204, headers={"Cache-Control": "no-store"})
+
+    @staticmethod
+    def _no_websocket() -> HandoffError:
+        # Not 426, which wants a header Upgrade: WSGI forbids it (PEP 3333), waitress refuses it.
+        if "Sec-WebSocket-Key" not in request.headers:
+            return HandoffError("A WebSocket is opened here.", 400)
+        error = HandoffError(
+            "A browser asks for a WebSocket, and a proxy in front leaves out its header Upgrade: "
+            "compare its configuration with what 'flask bokeh nginx' prints.",
+            400,
+        )
+        logger.warning("No WebSocket: %s", error)
+        return error
 
     def _admit(self, registration: Registration, text: str, asker: Asker) -> Token:
         """:raises HandoffError: with the reason why who has this token may not come in.
@@ -137,7 +149,8 @@ class _Views:
         if not origin_is_allowed(self._state.settings, origin):
             raise HandoffError(
                 f"The Origin {origin!r} is not {own_origin()!r}. Behind a proxy, "
-                "use werkzeug's ProxyFix; for another site, set BOKEH_ALLOW_WS_ORIGIN.",
+                "pass on the whole Host and use werkzeug's ProxyFix; for another site, set "
+                "BOKEH_ALLOW_WS_ORIGIN.",
                 403,
             )
         protocols = [part.strip() for part in request.headers.get(_PROTOCOL, "").split(",")]
