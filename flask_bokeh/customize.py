@@ -28,16 +28,38 @@ from .errors import (
     TokenError,
 )
 from .limits import Limits
+from .registry import ByPath, Registry, load
+from .site import Site
 from .visits import Visit, token_of
 
 if TYPE_CHECKING:
     from bokeh.document import Document
 
-__all__ = ("Hook", "HostedApplication")
+__all__ = ("Hook", "HostedApplication", "host")
 
 logger = logging.getLogger("flask_bokeh")
 
 Hook = Callable[["Document", Visit], Any]
+
+
+def host(
+    applications: Registry, hooks: ByPath, limits: Limits, site: Site
+) -> dict[str, HostedApplication]:
+    """What the server hosts, by path.
+
+    :raises ApplicationLoadError: if one can't be loaded.
+    """
+    return {
+        item.path: HostedApplication(
+            item.path,
+            load(item, site.root),
+            hooks.for_path(item.path),
+            limits,
+            context=site.context,
+            report=site.report,
+        )
+        for item in applications
+    }
 
 
 class HostedApplication(Application):
@@ -108,7 +130,7 @@ class HostedApplication(Application):
         token = token_of(doc)
         if token.visit.path != self._path:
             raise TokenError("The session token is of another application.")
-        if token.worker is not None and token.visit.session_id not in self._expected:
+        if token.pulled and token.visit.session_id not in self._expected:
             raise SessionEndedError("This pulled session has ended. Reload the page.")
         self._limits.created(token, doc.session_context)
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from .bridge.affinity import Passage, close_elsewhere, knock, private_folder
 from .config import Settings
-from .customize import HostedApplication
+from .customize import host
 from .ended import Ended
 from .errors import (
     HandoffError,
@@ -33,7 +33,7 @@ from .errors import (
 )
 from .lifetime import look_after, stop_all_at_exit
 from .limits import Limits
-from .registry import ByPath, Registry, load
+from .registry import ByPath, Registry
 from .server import InProcessServer
 from .sessions import PulledSession, pull_client, pull_direct
 from .site import Site
@@ -113,17 +113,22 @@ class BokehState:
         return self._folder
 
     def passage(self, token: Token) -> Passage | None:
-        """The way to the worker that holds a pulled session; None if this process serves it.
+        """The way to the worker that holds the session; None if this process serves it.
 
-        :raises HandoffError: 410 if the session has gone, 503 if its worker does not answer.
+        :raises HandoffError: for a pulled session: 410 if it has gone, 503 if its worker does not
+            answer.
         """
         if token.worker is None:
             return None
         server, visit = self._running(), token.visit
-        if server is None or server.worker != token.worker:
-            return knock(self.folder, token.worker, visit.path, visit.session_id)
-        if not self._lives(token):
-            raise HandoffError("The pulled session has ended.", 410)
+        try:
+            if server is None or server.worker != token.worker:
+                return knock(self.folder, token.worker, visit.path, visit.session_id)
+            if not self._lives(token):
+                raise HandoffError("The pulled session has ended.", 410)
+        except HandoffError:
+            if token.pulled:  # others are created again
+                raise
         return None
 
     def server(self) -> InProcessServer:
@@ -143,8 +148,9 @@ class BokehState:
         with self._locked():
             if self._server is None or self._owner != os.getpid():
                 limits = Limits(self.settings, self.ended)
+                hosted = host(self.settled(), self.hooks, limits, self.site)
                 server = InProcessServer.start(
-                    self._hosted(limits), self.settings, limits, tokens, io_loop, self.folder
+                    hosted, self.settings, limits, tokens, io_loop, self.folder
                 )
                 self._server, self._owner = server, os.getpid()
                 stop_all_at_exit()
@@ -182,6 +188,7 @@ class BokehState:
         asker: Asker | None = None,
         user: str | EllipsisType | None = ...,
         worker: str | None = None,
+        pulled: bool = False,
         past_guards: bool = False,
     ) -> Token:
         """A token of a new session of an application. In a request, which the guards have seen.
@@ -200,6 +207,7 @@ class BokehState:
             arguments=arguments,
             data=data,
             worker=worker,
+            pulled=pulled,
         )
         if not past_guards:
             self.site.check(token.visit)
@@ -281,6 +289,7 @@ class BokehState:
             asker=asker,
             user=user,
             worker=server.worker,
+            pulled=True,
             past_guards=past_guards,
         )
         server.limits.open(token, asker)
@@ -313,16 +322,3 @@ class BokehState:
     def _lives(self, token: Token) -> bool:
         server, visit = self._running(), token.visit
         return server is not None and server.find_session(visit.path, visit.session_id) is not None
-
-    def _hosted(self, limits: Limits) -> dict[str, HostedApplication]:
-        return {
-            item.path: HostedApplication(
-                item.path,
-                load(item, self.site.root),
-                self.hooks.for_path(item.path),
-                limits,
-                context=self.site.context,
-                report=self.site.report,
-            )
-            for item in self.settled()
-        }

@@ -70,12 +70,14 @@ class TokenIssuer:
         arguments: Mapping[str, Any] | None = None,
         data: Mapping[str, Any] | None = None,
         worker: str | None = None,
+        pulled: bool = False,
     ) -> Token:
         """Make the token of a new session.
 
         :param asker: who may use it.
         :param user: who visits, as the application sees it; mostly the one who asks.
-        :param worker: the process that will hold the session, if it is pulled.
+        :param worker: the process that will hold the session, if it is created now.
+        :param pulled: whether a view will have it.
         :raises ArgumentsError: if arguments or data are not JSON, or too large.
         """
         texts = self._arguments(path, {} if arguments is None else arguments)
@@ -93,7 +95,14 @@ class TokenIssuer:
         )
         bound = None if asker.identity is None else _digest(self.key, asker.identity)
         return self._sign(
-            Token(text="", visit=visit, issued=time.time(), worker=worker, bound=bound)
+            Token(
+                text="",
+                visit=visit,
+                issued=time.time(),
+                worker=worker,
+                pulled=pulled,
+                bound=bound,
+            )
         )
 
     def read(self, text: str) -> Token:
@@ -149,6 +158,8 @@ class TokenIssuer:
             ours["data"] = visit.data
         if token.worker is not None:
             ours["worker"] = token.worker
+        if token.pulled:
+            ours["pulled"] = True
         if token.bound is not None:
             ours["bound"] = token.bound
         payload = {

@@ -79,7 +79,10 @@ class Token:
     """When the page was made, in seconds since the epoch. Renewing keeps it."""
 
     worker: str | None
-    """For a pulled session, the id of the process that holds it; else None."""
+    """The id of the process that holds the session, if it was created with the page; else None."""
+
+    pulled: bool = False
+    """Whether a view had it, so that no other process can create it again."""
 
     bound: str | None
     """A keyed digest of who asked for the page. None for a bearer token: whoever has it may use
@@ -131,6 +134,7 @@ def read_payload(text: str, session_id: str, payload: Mapping[str, Any]) -> Toke
         visit=visit,
         issued=float(ours["issued"]),
         worker=ours.get("worker"),
+        pulled=bool(ours.get("pulled")),
         bound=ours.get("bound"),
     )
 

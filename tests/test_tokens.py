@@ -29,7 +29,13 @@ issuer = TokenIssuer(keys=(KEY,), expiration=300, max_age=3600, max_arguments_si
 def test_what_goes_in_comes_out() -> None:
     """A token carries user, arguments, data, path and session id, and the process that pulled."""
     token = issuer.mint(
-        "/x", asker=ANN, user="ann", arguments={"year": 2024}, data={"a": [1, None]}, worker="w"
+        "/x",
+        asker=ANN,
+        user="ann",
+        arguments={"year": 2024},
+        data={"a": [1, None]},
+        worker="w",
+        pulled=True,
     )
     read = issuer.read(token.text)
     assert read == token
@@ -37,7 +43,7 @@ def test_what_goes_in_comes_out() -> None:
     assert read.visit.arguments == {"year": "2024"}
     assert read.visit.data == {"a": [1, None]}
     assert read.visit.path == "/x"
-    assert read.worker == "w"
+    assert (read.worker, read.pulled) == ("w", True)
 
 
 def test_bokeh_finds_the_arguments_where_it_looks() -> None:

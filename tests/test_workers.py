@@ -70,6 +70,49 @@ def test_every_load_reaches_its_session(live: Live, config: dict[str, str], kind
     assert passed_on > 50, passed_on
 
 
+def test_a_page_of_an_application(live: Live, config: dict[str, str], tmp_path: Path) -> None:
+    """Its application runs once a page, whichever worker the WebSocket comes to, and once more
+    only if that of the page has ended.
+    """
+    (tmp_path / "made.py").write_text(
+        "import os\n"
+        "from bokeh.models import Div\n"
+        "from flask import Flask\n"
+        "from flask_bokeh import FlaskBokeh\n"
+        "bokeh = FlaskBokeh()\n"
+        "@bokeh.application('/made', page=True)\n"
+        "def made(doc):\n"
+        "    print('made by', os.getpid(), flush=True)\n"
+        "    doc.add_root(Div(text='made'))\n"
+        "app = Flask('made')\n"
+        f"app.config['BOKEH_SOCKET_DIR'] = {config['BOKEH_SOCKET_DIR']!r}\n"
+        "app.secret_key = 'for the tests only'\n"
+        "bokeh.init_app(app)\n"
+    )
+    args = ["--chdir", str(tmp_path), "-w", "2", *LOG_PIDS]
+    site = live("gunicorn-sync", "made:app", args=args)
+
+    def workers(path: str) -> list[str]:
+        return re.findall(rf"<(\d+)> GET /bokeh/made{path} ", site.log)
+
+    def passed_on(number: int) -> bool:
+        with connect(site, "/made", site.token("/bokeh/made")):
+            eventually(lambda: len(workers(r"/ws\S*")) == number, "the log")
+        return workers("")[-1] != workers(r"/ws\S*")[-1]
+
+    loads = 0
+    for _ in range(3):
+        loads = next(number for number in range(loads + 1, 100) if passed_on(number))
+    assert site.log.count("made by") == loads
+    token = site.token("/bokeh/made")
+    owner = int(re.findall(r"made by (\d+)", site.log)[-1])
+    os.kill(owner, signal.SIGTERM)
+    eventually(lambda: not Path(f"/proc/{owner}").exists(), "the worker to end")
+    with connect(site, "/made", token):
+        pass
+    eventually(lambda: site.log.count("made by") == loads + 2, "the application to run again")
+
+
 @pytest.fixture
 def two(live: Live, config: dict[str, str]) -> Iterator[LiveServer]:
     return live("gunicorn-sync", config=config, args=["-w", "2", *LOG_PIDS], clean=False)
@@ -318,7 +361,7 @@ def test_hostile_knocks(live: Live, config: dict[str, str]) -> None:
     before = site.stats()["descriptors"]
     for data in (b"", b"x", b"x" * 9000, b"/sliders\n", b"/sliders nobody\n", b"\xff\xff\n"):
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(5)
+            sock.settimeout(10)
             sock.connect(str(path))
             sock.sendall(data)
             if data:

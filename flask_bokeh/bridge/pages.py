@@ -60,10 +60,10 @@ class Pages:
         ):
             abort(403, "A page of another site can link to a plot or frame it, not fetch it.")
         asker = self._state.site.visitor()
-        token = self._new_token(registration, request.args.to_dict(), asker)
+        server = self._state.server()
+        token = self._new_token(registration, request.args.to_dict(), asker, server.worker)
         if request.method == "HEAD":  # nobody will connect
             return Response(mimetype="text/html")
-        server = self._state.server()
         server.limits.open(token, asker)
         settings, headers = self._state.settings, visible_headers()
         parts = page_markup(settings, token)
@@ -148,11 +148,17 @@ class Pages:
         self._state.site.check(visit)
 
     def _new_token(
-        self, registration: Registration, arguments: Mapping[str, str], asker: Asker
+        self,
+        registration: Registration,
+        arguments: Mapping[str, str],
+        asker: Asker,
+        worker: str | None = None,
     ) -> Token:
         mark_token()
         try:
-            return self._state.new_token(registration.path, arguments=arguments, asker=asker)
+            return self._state.new_token(
+                registration.path, arguments=arguments, asker=asker, worker=worker
+            )
         except ArgumentsError as error:
             abort(414, str(error))
 

@@ -22,6 +22,7 @@ from ..errors import (
 from ..registry import Registration
 from ..state import BokehState
 from ..visits import Asker, Token
+from .affinity import Passage
 from .asked import asked_application, check_host, origin_is_allowed, own_origin
 from .handoff import request_head
 from .pages import Pages
@@ -171,31 +172,33 @@ class _Views:
             session_id=token.visit.session_id,
         )
         passage = self._state.passage(token)
-        if passage is None:
-            server = self._state.server()
-            new = self._open(token, asker)
+        if passage is not None:
             try:
-                client = take(request.environ)
-            except BaseException:
-                if new:
-                    server.limits.leave(token.visit.session_id)
-                raise
-            return client, partial(server.adopt, client, upgrade)
+                client = take(request.environ, to_pass_on=True)
+            except HandoffError:
+                passage.close()
+                if token.pulled:  # others are created again, here
+                    raise
+            else:
+                return client, partial(_pass_on, client, passage, upgrade)
+        server = self._state.server()
+        new = self._open(token, asker)
         try:
-            client = take(request.environ, to_pass_on=True)
-        except HandoffError:
-            passage.close()
+            client = take(request.environ)
+        except BaseException:
+            if new:
+                server.limits.leave(token.visit.session_id)
             raise
+        return client, partial(server.adopt, client, upgrade)
 
-        def pass_on() -> None:
-            with closing(client):
-                assert client.descriptor is not None  # asked for above
-                try:
-                    passage.send(client.descriptor, upgrade)
-                except HandoffError as error:
-                    logger.warning("Lost a WebSocket of %s: %s", path, error)
 
-        return client, pass_on
+def _pass_on(client: TakenClient, passage: Passage, upgrade: Upgrade) -> None:
+    with closing(client):
+        assert client.descriptor is not None  # it was taken to be passed on
+        try:
+            passage.send(client.descriptor, upgrade)
+        except HandoffError as error:
+            logger.warning("Lost a WebSocket: %s", error)
 
 
 def _secure(response: Response) -> Response:
