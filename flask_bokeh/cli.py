@@ -119,8 +119,9 @@ def run(host: str, port: int, threads: int, cert: str | None, key: str | None) -
     if cert:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(cert, key)
-    logging.getLogger("tornado.access").setLevel(logging.INFO)
-    logging.basicConfig(level=logging.INFO, format="[%(asctime)s] %(levelname)s %(message)s")
+    logging.basicConfig(format="[%(asctime)s] %(levelname)s %(message)s")
+    for name in ("flask_bokeh", "tornado.access"):
+        logging.getLogger(name).setLevel(logging.INFO)
     application: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     server = Host(
         application,

@@ -146,10 +146,10 @@ class _Container(WSGIContainer):
         body, status, headers = await loop.run_in_executor(
             self.executor, lambda: run_wsgi_app(self.wsgi_application, environ, buffered=True)
         )
-        code = 101 if taken.promised else int(status.split(" ")[0])
-        if not taken.promised:
+        if not taken.promised:  # else Bokeh's server answers and logs
+            code = int(status.split(" ")[0])
             _answer(request, code, headers.to_wsgi_list(), b"".join(body))
-        self._log(code, request)
+            self._log(code, request)
 
     def environ(self, request: HTTPServerRequest) -> dict[str, Any]:
         for name in list(request.headers):

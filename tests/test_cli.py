@@ -134,6 +134,16 @@ def test_run_is_a_proper_host(live: Live) -> None:
         assert "X-Forwarded-For" not in dict(headers)
 
 
+def test_run_logs_each_request_once(live: Live) -> None:
+    """A WebSocket has one line, with the address that the browser asked for."""
+    site = live("flask-bokeh-run")
+    with connect(site, "/hooked", site.token("/hook"), query="a=1"):
+        site.until_logged(" INFO 101 GET /bokeh/hooked/ws?a=1 ")
+    site.until_logged(" INFO 200 GET /hook ")
+    assert site.log.count("/hooked/ws") == 1
+    assert "bokeh.server" not in site.log
+
+
 def test_run_with_a_response_of_the_sites_own(live: Live) -> None:
     """A site that answers with another response object than ours does not break WebSockets."""
     site = live("flask-bokeh-run", config={"NEW_RESPONSE": True})

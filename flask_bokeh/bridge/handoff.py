@@ -122,6 +122,7 @@ class UpgradeServer(HTTPServer):
             start_line=parse_request_start_line(first),
             headers=HTTPHeaders.parse(lines),
         )
+        rebuilt.uri = request.uri  # for the log; Tornado routes by the path
         assert callable(self.request_callback)
         self.request_callback(rebuilt)
 
