@@ -99,6 +99,7 @@ def test_the_page_on_sessions(app: Flask, bokeh: FlaskBokeh) -> None:
     client = app.test_client()
     assert client.get("/report").text.count('class="flask-bokeh"') == 1
     assert client.get("/both").text.count('class="flask-bokeh"') == 2
+    assert client.get("/year/2024").text.count('class="flask-bokeh"') == 2
     (tag,) = blocks(text, "jinja")
     with app.test_request_context():
         assert "flask-bokeh" in render_template_string(tag)
@@ -139,7 +140,15 @@ def test_the_page_on_security(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.add_application("/salaries", lambda doc: None)
     bokeh.init_app(app)
     LoginManager(app).user_loader(lambda name: None)
-    names = {"bokeh": bokeh, "login_required": login_required, "session": session, "managers": []}
+    talismans: list[dict[str, Any]] = []
+    names = {
+        "app": app,
+        "bokeh": bokeh,
+        "login_required": login_required,
+        "session": session,
+        "managers": [],
+        "Talisman": lambda app, **options: talismans.append(options),
+    }
     with app.test_request_context():
         for code in blocks(text, "python"):
             exec(code, names)
@@ -157,6 +166,8 @@ def test_the_page_on_security(app: Flask, bokeh: FlaskBokeh) -> None:
     assert defaults == {
         name: shown[value] if value in shown else float(value) for name, value in rows.items()
     }
+    (talisman,) = talismans
+    assert talisman["content_security_policy"] == POLICY  # as in test_csp
     (policy,) = blocks(text, "text")
     told = dict(line.strip(";").split(" ", 1) for line in policy.splitlines())
     assert told.pop("script-src") == f"'nonce-...' {POLICY['script-src']}"

@@ -1,0 +1,147 @@
+"""docs/troubleshooting.md is true: what it quotes is what is said."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bokeh.document import Document
+from bokeh.models import Div
+from flask import Flask, render_template_string, request
+from flask.testing import FlaskClient
+from jinja2 import TemplateSyntaxError
+
+from flask_bokeh import ApplicationFailedError, FlaskBokeh
+
+from .conftest import ROOT, Live, Tab, tokens_in
+
+PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
+QUOTED = re.findall(r"^\| `([^`]+)`", PAGE, re.MULTILINE)
+SITE = """
+from bokeh.models import Div
+from flask import Flask, render_template_string
+from flask_bokeh import FlaskBokeh
+
+bokeh = FlaskBokeh()
+bokeh.add_application("/x", lambda doc: doc.add_root(Div(text="x")))
+app = Flask("shop")
+app.secret_key = "for the tests only"
+bokeh.init_app(app)
+page = "<!doctype html><link rel=icon href='data:,'>{% bokeh '/x' %}"
+app.add_url_rule("/", view_func=lambda: render_template_string(page))
+
+@app.get("/strict")
+def strict():
+    return render_template_string(page), {"Content-Security-Policy": "script-src 'self'"}
+
+def under_shop(environ, start_response, inner=app.wsgi_app):
+    "A proxy that tells nobody where it is."
+    path = environ["PATH_INFO"]
+    environ["PATH_INFO"] = path.removeprefix("/shop") if path.startswith("/shop/") else "/nowhere"
+    return inner(environ, start_response)
+"""
+
+
+@pytest.fixture
+def site(app: Flask, bokeh: FlaskBokeh) -> FlaskClient:
+    bokeh.add_application("/x", lambda doc: doc.add_root(Div(text="x")))
+    bokeh.user_loader(lambda: request.headers.get("User"))
+    bokeh.init_app(app)
+    app.add_url_rule("/", view_func=lambda: render_template_string("{% bokeh '/x' %}"))
+    return app.test_client()
+
+
+def upgrade(site: FlaskClient, *, more: str = "", **headers: str) -> None:
+    (token,) = tokens_in(site.get("/").text)
+    fields = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Origin": "http://localhost",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Protocol": f"bokeh, {token}{more}",
+    }
+    site.get("/bokeh/x/ws", headers=fields | headers)
+
+
+def rejects(bokeh: FlaskBokeh, fill: Callable[[Document], Any]) -> None:
+    bokeh.add_application("/y", fill)
+    with bokeh.pull_session("/y"), bokeh.pull_session("/y"):
+        pass
+
+
+def edit_late(bokeh: FlaskBokeh) -> None:
+    with bokeh.pull_session("/x") as session:
+        pass
+    session.document.title = "late"
+
+
+def share(bokeh: FlaskBokeh) -> None:
+    shared = Div(text="shared")
+    rejects(bokeh, lambda doc: doc.add_root(shared))
+
+
+LOGGED: dict[str, Callable[[FlaskClient], None]] = {
+    "The Origin ... is not ...": lambda site: upgrade(site, Origin="http://localhost:8080"),
+    "a proxy in front leaves out its header Upgrade": lambda site: upgrade(site, Upgrade=""),
+    "The session token has a wrong signature": lambda site: upgrade(site, more="x"),
+    "The session token is of another user or browser": lambda site: upgrade(site, User="ann"),
+    "does not hand out its clients' sockets": lambda site: site.get(
+        "/", environ_overrides={"SERVER_SOFTWARE": "another server"}
+    ),
+}
+RAISED: dict[str, tuple[type[Exception], Callable[[FlaskBokeh], None]]] = {
+    "Models must be owned by only a single document": (ApplicationFailedError, share),
+    "Working outside of request context": (
+        ApplicationFailedError,
+        lambda bokeh: rejects(bokeh, lambda doc: request.args),
+    ),
+    "_pending_writes should be non-None": (RuntimeError, edit_late),
+}
+SHOWN = {
+    "Bokeh is not defined": ("shop:under_shop", "/shop/"),
+    "Content Security Policy": ("shop:app", "/strict"),
+}
+UNKNOWN_TAG = "Encountered unknown tag 'bokeh'"
+
+
+def test_every_text_is_tested() -> None:
+    assert set(QUOTED) == {*LOGGED, *RAISED, *SHOWN, UNKNOWN_TAG}
+    script = (ROOT / "templates" / "flask_bokeh" / "page.js").read_text()
+    for text in re.findall(r'^\| "([^"]+)"', PAGE, re.MULTILINE):
+        assert all(part in script for part in re.split(r"(?<=\.) ", text)), text
+
+
+@pytest.mark.parametrize("text", LOGGED)
+def test_the_log(site: FlaskClient, caplog: pytest.LogCaptureFixture, text: str) -> None:
+    """Each line is logged for what the page says that it is logged for."""
+    with caplog.at_level(logging.WARNING):
+        LOGGED[text](site)
+    assert re.search(".*".join(map(re.escape, text.split("..."))), caplog.text)
+
+
+@pytest.mark.parametrize("text", RAISED)
+def test_errors(app: Flask, bokeh: FlaskBokeh, site: FlaskClient, text: str) -> None:
+    kind, cause = RAISED[text]
+    with app.test_request_context(), pytest.raises(kind, match=re.escape(text)):
+        cause(bokeh)
+
+
+def test_the_tag_is_unknown(app: Flask) -> None:
+    with app.app_context(), pytest.raises(TemplateSyntaxError, match=UNKNOWN_TAG):
+        render_template_string("{% bokeh '/x' %}")
+
+
+@pytest.mark.parametrize("text", SHOWN)
+def test_the_console(live: Live, tab: Tab, tmp_path: Path, text: str) -> None:
+    """The browser says it."""
+    (tmp_path / "shop.py").write_text(SITE)
+    where, path = SHOWN[text]
+    server = live("gunicorn-sync", where, args=["--chdir", str(tmp_path)])
+    tab.page.goto(server.url + path)
+    tab.page.wait_for_load_state("networkidle")
+    assert any(text in line for line in tab.trouble), tab.trouble
+    tab.trouble.clear()
