@@ -188,7 +188,6 @@ class BokehState:
         asker: Asker | None = None,
         user: str | EllipsisType | None = ...,
         worker: str | None = None,
-        pulled: bool = False,
         past_guards: bool = False,
     ) -> Token:
         """A token of a new session of an application. In a request, which the guards have seen.
@@ -207,7 +206,6 @@ class BokehState:
             arguments=arguments,
             data=data,
             worker=worker,
-            pulled=pulled,
         )
         if not past_guards:
             self.site.check(token.visit)
@@ -289,7 +287,6 @@ class BokehState:
             asker=asker,
             user=user,
             worker=server.worker,
-            pulled=True,
             past_guards=past_guards,
         )
         server.limits.open(token, asker)

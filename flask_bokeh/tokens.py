@@ -70,14 +70,12 @@ class TokenIssuer:
         arguments: Mapping[str, Any] | None = None,
         data: Mapping[str, Any] | None = None,
         worker: str | None = None,
-        pulled: bool = False,
     ) -> Token:
         """Make the token of a new session.
 
         :param asker: who may use it.
         :param user: who visits, as the application sees it; mostly the one who asks.
-        :param worker: the process that will hold the session, if it is created now.
-        :param pulled: whether a view will have it.
+        :param worker: the process that will hold the session, if it is pulled.
         :raises ArgumentsError: if arguments or data are not JSON, or too large.
         """
         texts = self._arguments(path, {} if arguments is None else arguments)
@@ -100,7 +98,7 @@ class TokenIssuer:
                 visit=visit,
                 issued=time.time(),
                 worker=worker,
-                pulled=pulled,
+                pulled=worker is not None,
                 bound=bound,
             )
         )

@@ -207,7 +207,7 @@ def test_a_pulled_token_makes_no_session(app: Flask, bokeh: FlaskBokeh) -> None:
     state = app.extensions["bokeh"]
     server = state.server()
     with app.test_request_context():
-        token = state.new_token("/x", worker=server.worker, pulled=True)
+        token = state.new_token("/x", worker=server.worker)
 
     async def create() -> ServerSession:
         return await server.create_session(token, {})

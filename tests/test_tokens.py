@@ -29,13 +29,7 @@ issuer = TokenIssuer(keys=(KEY,), expiration=300, max_age=3600, max_arguments_si
 def test_what_goes_in_comes_out() -> None:
     """A token carries user, arguments, data, path and session id, and the process that pulled."""
     token = issuer.mint(
-        "/x",
-        asker=ANN,
-        user="ann",
-        arguments={"year": 2024},
-        data={"a": [1, None]},
-        worker="w",
-        pulled=True,
+        "/x", asker=ANN, user="ann", arguments={"year": 2024}, data={"a": [1, None]}, worker="w"
     )
     read = issuer.read(token.text)
     assert read == token

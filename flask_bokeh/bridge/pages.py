@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from flask import Response, abort, current_app, jsonify, request, send_from_directory
 
@@ -60,10 +61,11 @@ class Pages:
         ):
             abort(403, "A page of another site can link to a plot or frame it, not fetch it.")
         asker = self._state.site.visitor()
-        server = self._state.server()
-        token = self._new_token(registration, request.args.to_dict(), asker, server.worker)
+        token = self._new_token(registration, request.args.to_dict(), asker)
         if request.method == "HEAD":  # nobody will connect
             return Response(mimetype="text/html")
+        server = self._state.server()
+        token = self._state.tokens.renew(replace(token, worker=server.worker))
         server.limits.open(token, asker)
         settings, headers = self._state.settings, visible_headers()
         parts = page_markup(settings, token)
@@ -148,17 +150,11 @@ class Pages:
         self._state.site.check(visit)
 
     def _new_token(
-        self,
-        registration: Registration,
-        arguments: Mapping[str, str],
-        asker: Asker,
-        worker: str | None = None,
+        self, registration: Registration, arguments: Mapping[str, str], asker: Asker
     ) -> Token:
         mark_token()
         try:
-            return self._state.new_token(
-                registration.path, arguments=arguments, asker=asker, worker=worker
-            )
+            return self._state.new_token(registration.path, arguments=arguments, asker=asker)
         except ArgumentsError as error:
             abort(414, str(error))
 
