@@ -99,6 +99,14 @@ class _SessionSocket(WSHandler):
         self.set_nodelay(True)
         return super().open(*args, **kwargs)
 
+    async def _async_open(self, token: str) -> None:
+        try:
+            await super()._async_open(token)
+        except RuntimeError:
+            if not getattr(self.application, "_stopping", False):  # Bokeh 3.10 has it
+                raise
+            self.close(1001)  # GOING AWAY
+
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         # A frame that closes has no room for more (RFC 6455, section 5.5), and Tornado raises.
         short = None if reason is None else reason.encode()[:120].decode(errors="ignore")

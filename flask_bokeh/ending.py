@@ -32,8 +32,8 @@ class Ending:
         self._find = find
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def end(self, seats: list[Seat]) -> int:
-        """End the sessions that :meth:`Limits.end` has marked, and say how many.
+    async def end(self, seats: list[Seat]) -> None:
+        """End the sessions that :meth:`Limits.end` has marked.
 
         Returns within a second; a session whose application is busy ends when it is done.
         """
@@ -41,7 +41,6 @@ class Ending:
         self._tasks.add(ending)
         ending.add_done_callback(self._tasks.discard)
         await asyncio.wait([ending], timeout=1)
-        return len(seats)
 
     async def _until_ended(self, seats: list[Seat]) -> None:
         deadline, pause = time.monotonic() + WAIT, 0.01

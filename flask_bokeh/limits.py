@@ -118,8 +118,8 @@ class Limits:
         with self._lock:
             return self._seats.get(seat.session_id) is seat
 
-    def end(self, user: str, digests: Collection[str], then: float) -> list[Seat]:
-        """Mark the sessions of a user as ended, and return their seats.
+    def end(self, user: str, digests: Collection[str], then: float) -> tuple[list[Seat], int]:
+        """Mark the sessions of a user as ended; return their seats, and how many that is news to.
 
         Those that do not exist yet never will show anything.
 
@@ -132,9 +132,10 @@ class Limits:
                 for seat in self._seats.values()
                 if (seat.user == user or seat.bound in digests) and seat.issued <= then
             ]
+            news = sum(not seat.ended for seat in seats)
             for seat in seats:
                 seat.ended = True
-            return seats
+            return seats, news
 
     def _known(self, token: Token) -> bool:
         seat = self._seats.get(token.visit.session_id)

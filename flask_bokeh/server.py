@@ -277,7 +277,9 @@ class InProcessServer:
             return lives and not self.limits.has_ended(session_id)
 
         async def close(user: str, digests: list[str], then: float) -> int:
-            return await self.ending.end(self.limits.end(user, digests, then))
+            seats, count = self.limits.end(user, digests, then)
+            await self.ending.end(seats)
+            return count
 
         owner = Owner(folder, self.worker, holds, upgrades.adopt, close)
         try:

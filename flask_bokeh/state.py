@@ -250,8 +250,8 @@ class BokehState:
         closed = 0
         if server is not None:
             server.loop.forbid_loop_thread("ending a user's sessions")
-            seats = server.limits.end(user, digests, then)
-            closed = server.loop.wait(
+            seats, closed = server.limits.end(user, digests, then)
+            server.loop.wait(
                 server.loop.run(server.ending.end, seats),
                 what="a user's sessions to end",
                 timeout=self.settings.stop_timeout,

@@ -411,7 +411,9 @@ def test_an_ended_session_does_not_come_back(clock: Clock) -> None:
     ended.add(digests, now)
     later = token()
     limits.open(later, ANN)
-    seat, _ = limits.end("ann", digests, now)
+    (seat, _), news = limits.end("ann", digests, now)
+    assert news == 2
+    assert limits.end("ann", digests, now)[1] == 0
     assert seat.session_id == lives.visit.session_id
     for one in (lives, waits):
         with pytest.raises(SessionEndedError):

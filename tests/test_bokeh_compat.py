@@ -53,6 +53,9 @@ def test_the_handler_of_websockets() -> None:
     """A message is received frame by frame, through a method that says when it is whole."""
     assert "message = await self._receive(" in inspect.getsource(ws.WSHandler.on_message)
     assert list(inspect.signature(ws.WSHandler._receive).parameters) == ["self", "fragment"]
+    assert "callback(self._async_open, self._token)" in inspect.getsource(ws.WSHandler.open)
+    if hasattr(BokehTornado, "_require_running"):
+        assert "if self._stopping:" in inspect.getsource(BokehTornado._require_running)
 
 
 def test_the_clients_wait() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ import websocket
 from bokeh.application import Application
 from bokeh.application.handlers.lifecycle import LifecycleHandler
 from bokeh.document import Document
+from bokeh.server.tornado import BokehTornado
 from flask import Flask
 
 from flask_bokeh import FlaskBokeh, ServerStartError
@@ -347,6 +349,31 @@ def test_a_port_with_tls(app: Flask, bokeh: FlaskBokeh) -> None:
         assert "ACK" in client.recv()
         client.close(timeout=2)
         client.shutdown()
+
+
+@pytest.mark.skipif(
+    not hasattr(BokehTornado, "_require_running"), reason="before 3.10, Bokeh refused nobody then"
+)
+def test_who_comes_while_the_server_stops(
+    app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A WebSocket that has just been opened is closed with 1001, and is no error of anybody's."""
+    bokeh.add_application("/x", lambda doc: None)
+    bokeh.init_app(app)
+    with app.test_request_context():
+        (token,) = tokens_in(str(bokeh.server_document("/x")))
+        server = app.extensions["bokeh"].server()
+        server._server.tornado._stopping = True
+        client = websocket.create_connection(
+            f"ws://127.0.0.1:{server.port}/x/ws",
+            subprotocols=["bokeh", token],
+            origin=f"http://127.0.0.1:{server.port}",
+            timeout=10,
+        )
+        assert client.recv_data(control_frame=True) == (8, b"\x03\xe9")
+        client.shutdown()
+        server._server.tornado._stopping = False
+    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR] == []
 
 
 def test_an_auth_module_is_honoured(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
