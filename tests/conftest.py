@@ -335,6 +335,7 @@ class Tab:
             *["WebSocket connection to", "Failed to connect", "Lost websocket", "websocket"],
             "Failed to load resource",
             "Still in CONNECTING state",  # BokehJS sends a change while it reconnects
+            "already in CLOSING or CLOSED state",  # or before it knows
             "not connected so cannot send",  # or while it is not connected
         )
 
