@@ -144,9 +144,9 @@ def test_autoload_wants_an_element(site: FlaskClient, element: str) -> None:
     ],
 )
 def test_autoload_is_not_for_other_sites(
-    site: FlaskClient, app: Flask, headers: dict[str, str], status: int
+    headers: dict[str, str], status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Another site's page gets a visitor's token only if it is on the list."""
+    """Another site's page gets a visitor's token only if it is on the list; the log tells."""
     other, extension = Flask("other"), FlaskBokeh(allow_ws_origin=["https://friend.test"])
     other.secret_key = "x" * 20
     extension.add_application("/open", lambda doc: None, page=True)
@@ -157,6 +157,7 @@ def test_autoload_is_not_for_other_sites(
     assert response.status_code == status
     allowed = response.headers.get("Access-Control-Allow-Origin")
     assert allowed == (headers.get("Origin") if status == 200 else None)
+    assert ("see BOKEH_ALLOW_WS_ORIGIN" in caplog.text) == (status == 403)
 
 
 def test_metadata(site: FlaskClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,6 +24,8 @@ from .asked import (
 )
 
 __all__ = ("Pages",)
+
+logger = logging.getLogger("flask_bokeh")
 
 _YEAR = 31_536_000
 _ELEMENT_ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -91,7 +94,10 @@ class Pages:
         if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin") and (
             origin is None or not origin_is_allowed(self._state.settings, origin)
         ):
-            abort(403, "This site's plots can't be embedded there; see BOKEH_ALLOW_WS_ORIGIN.")
+            # A browser hides the answer from the page, and from who looks for the reason there.
+            reason = "This site's plots can't be embedded there; see BOKEH_ALLOW_WS_ORIGIN."
+            logger.warning("Refused %r a script of %s: %s", origin, registration.path, reason)
+            abort(403, reason)
         element_id = request.args.get("bokeh-autoload-element", "")
         if not _ELEMENT_ID.fullmatch(element_id):
             abort(400, "bokeh-autoload-element must be the id of an element.")
