@@ -85,10 +85,15 @@ def test_on_a_loop_that_runs_later(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.init_app(app)
     asyncio.set_event_loop(asyncio.new_event_loop())
     loop = IOLoop.current()
+
+    async def stop() -> None:
+        await bokeh.stop_async()
+        loop.stop()
+
     with app.app_context():
         bokeh.start(io_loop=loop)
-        loop.add_callback(bokeh.stop_async)
-        loop.call_later(0.3, loop.stop)
+        loop.add_callback(stop)
+        loop.call_later(20, loop.stop)
         loop.start()
         assert app.extensions["bokeh"]._server is None
     loop.close(all_fds=True)

@@ -111,8 +111,9 @@ def test_a_page_of_an_application(
     for _ in range(3):
         loads = next(number for number in range(loads + 1, 100) if passed_on(number))
     runs = loads + 3 * kind.endswith("tls")
-    assert site.log.count("made by") == runs
+    eventually(lambda: site.log.count("made by") == runs, f"{runs} runs of the application")
     token = site.token("/bokeh/made")
+    eventually(lambda: site.log.count("made by") == runs + 1, "one more run")
     owner = int(re.findall(r"made by (\d+)", site.log)[-1])
     os.kill(owner, signal.SIGTERM)
     eventually(lambda: not Path(f"/proc/{owner}").exists(), "the worker to end")
