@@ -18,6 +18,7 @@ from jinja2 import TemplateSyntaxError
 from flask_bokeh import ApplicationFailedError, FlaskBokeh
 
 from .conftest import ROOT, Live, Tab, tokens_in
+from .test_views import upgrade
 
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
 QUOTED = re.findall(r"^\| `([^`]+)`", PAGE, re.MULTILINE)
@@ -55,16 +56,9 @@ def site(app: Flask, bokeh: FlaskBokeh) -> FlaskClient:
     return app.test_client()
 
 
-def upgrade(site: FlaskClient, *, more: str = "", **headers: str) -> None:
+def ask(site: FlaskClient, *, more: str = "", **headers: str) -> None:
     (token,) = tokens_in(site.get("/").text)
-    fields = {
-        "Connection": "Upgrade",
-        "Upgrade": "websocket",
-        "Origin": "http://localhost",
-        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-        "Sec-WebSocket-Protocol": f"bokeh, {token}{more}",
-    }
-    site.get("/bokeh/x/ws", headers=fields | headers)
+    upgrade(site, "/bokeh/x/ws", token + more, **headers)
 
 
 def rejects(bokeh: FlaskBokeh, fill: Callable[[Document], Any]) -> None:
@@ -85,10 +79,10 @@ def share(bokeh: FlaskBokeh) -> None:
 
 
 LOGGED: dict[str, Callable[[FlaskClient], None]] = {
-    "The Origin ... is not ...": lambda site: upgrade(site, Origin="http://localhost:8080"),
-    "a proxy in front leaves out its header Upgrade": lambda site: upgrade(site, Upgrade=""),
-    "The session token has a wrong signature": lambda site: upgrade(site, more="x"),
-    "The session token is of another user or browser": lambda site: upgrade(site, User="ann"),
+    "The Origin ... is not ...": lambda site: ask(site, Origin="http://localhost:8080"),
+    "a proxy in front leaves out its header Upgrade": lambda site: ask(site, Upgrade=""),
+    "The session token has a wrong signature": lambda site: ask(site, more="x"),
+    "The session token is of another user or browser": lambda site: ask(site, User="ann"),
     "does not hand out its clients' sockets": lambda site: site.get(
         "/", environ_overrides={"SERVER_SOFTWARE": "another server"}
     ),

@@ -180,7 +180,7 @@ class _Views:
                 if token.pulled:  # others are created again, here
                     raise
             else:
-                return client, partial(_pass_on, client, passage, upgrade)
+                return client, partial(_pass_on, client, passage, upgrade, path)
         server = self._state.server()
         new = self._open(token, asker)
         try:
@@ -192,13 +192,13 @@ class _Views:
         return client, partial(server.adopt, client, upgrade)
 
 
-def _pass_on(client: TakenClient, passage: Passage, upgrade: Upgrade) -> None:
+def _pass_on(client: TakenClient, passage: Passage, upgrade: Upgrade, path: str) -> None:
     with closing(client):
         assert client.descriptor is not None  # it was taken to be passed on
         try:
             passage.send(client.descriptor, upgrade)
         except HandoffError as error:
-            logger.warning("Lost a WebSocket: %s", error)
+            logger.warning("Lost a WebSocket of %s: %s", path, error)
 
 
 def _secure(response: Response) -> Response:
