@@ -17,6 +17,7 @@ from typing import Any
 
 from flask import Flask, Response, abort, after_this_request, current_app, request
 from itsdangerous import BadSignature, Signer
+from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from .errors import EmbedError, FlaskBokehError
@@ -75,7 +76,7 @@ class Access:
         for guard in self.guards.for_path(visit.path):
             answer = current_app.ensure_sync(guard)(*([visit] if _wants_visit(guard) else []))
             if isinstance(answer, BaseResponse):
-                abort(answer)
+                raise GuardResponse(guard, visit.path, answer)
             if not isinstance(answer, bool):
                 raise TypeError(
                     f"The guard {_name(guard)} returned {answer!r}; expected True, False or a "
@@ -110,6 +111,21 @@ class Access:
             return response
 
         after_this_request(end)
+
+
+class GuardResponse(HTTPException):
+    """Sends a guard's response instead of the page, and says so where no server catches it.
+
+    It has no ``code``, so that the site's error handlers leave the response alone.
+    """
+
+    def __init__(self, guard: Guard, path: str, response: BaseResponse) -> None:
+        target = f" to {response.location}" if response.location else ""
+        description = f"The guard {_name(guard)} of {path} answered {response.status}{target}."
+        super().__init__(description, response)
+
+    def __str__(self) -> str:
+        return str(self.description)
 
 
 class BrowserCookie:

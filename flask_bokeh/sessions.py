@@ -49,7 +49,7 @@ class PulledSession:
     force_roundtrip: Callable[[], None] = field(default=_nothing_to_send, repr=False)
     """Wait until the server has every edit made so far. The end of the block does it, too."""
     embedded: bool = field(default=False, repr=False)
-    """Whether a template has rendered it. BokehJS shows a session in one place of a page."""
+    """Whether a template has rendered it. A page shows a session once."""
 
     @property
     def id(self) -> str:

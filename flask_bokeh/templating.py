@@ -95,8 +95,8 @@ def render_session(
     if pulled is not None:
         if pulled.embedded:
             raise EmbedError(
-                f"The pulled session of {pulled.path} is on this page already. BokehJS shows a "
-                "session in one place; pull another, or put both roots into one layout."
+                f"The pulled session of {pulled.path} is on this page already, and a page shows a "
+                "session once. Pull another session, or put both roots into one layout."
             )
         pulled.embedded = True
     if request.environ.get(SENT) is False:

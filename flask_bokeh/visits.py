@@ -58,6 +58,11 @@ class Asker:
     address: str | None = None
     """The client's address."""
 
+    def __str__(self) -> str:
+        """Return user and address, for log lines."""
+        user = "a visitor without a user" if self.user is None else f"user {self.user!r}"
+        return f"{user} at {self.address or 'an unknown address'}"
+
     @property
     def identity(self) -> str | None:
         """What a token is bound to; None for who can't be told from others."""

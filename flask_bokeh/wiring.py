@@ -55,7 +55,7 @@ def wire(
     app.register_blueprint(make_blueprint(state, template_folder()), url_prefix=settings.url_prefix)
     app.cli.add_command(commands)
     app.after_request(partial(_finish, cookie))
-    app.register_error_handler(LimitError, _unavailable)
+    app.register_error_handler(LimitError, partial(_unavailable, access))
     access.follow_logouts(app)
     app.jinja_env.add_extension(BokehTags)
     return state
@@ -82,6 +82,7 @@ def _finish(cookie: BrowserCookie | None, response: Response) -> Response:
     return response
 
 
-def _unavailable(error: LimitError) -> Any:
-    logger.warning("Refused a session: %s is %s.", error.setting, error.limit)
+def _unavailable(access: Access, error: LimitError) -> Any:
+    asker = access.asker(None)
+    logger.warning("Refused a session to %s: %s is %s.", asker, error.setting, error.limit)
     return current_app.handle_http_exception(ServiceUnavailable(str(error)))

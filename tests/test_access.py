@@ -14,7 +14,7 @@ from bokeh.document import Document
 from flask import Flask, Response, abort, redirect, render_template_string, request, session
 from flask.testing import FlaskClient
 from flask_login import LoginManager, UserMixin, login_user, logout_user
-from werkzeug.exceptions import Forbidden, Unauthorized
+from werkzeug.exceptions import Forbidden, HTTPException, Unauthorized
 
 from flask_bokeh import (
     EmbedError,
@@ -34,6 +34,7 @@ from flask_bokeh.tokens import TokenIssuer
 from flask_bokeh.visits import Asker, Token
 
 from .conftest import eventually, tokens_in
+from .test_views import upgrade
 
 
 @pytest.fixture
@@ -60,6 +61,46 @@ def test_a_user_loader(
     bokeh.user_loader(lambda: said)
     with app.test_request_context():
         assert app.extensions["bokeh"].new_token("/x").visit.user == user
+
+
+def test_a_redirecting_guard_outside_of_a_view(
+    bokeh: FlaskBokeh, app: Flask, site: FlaskClient
+) -> None:
+    """A test that renders a template itself reads which guard answered, and with what."""
+
+    @bokeh.guard("/x")
+    def members() -> Response:
+        return redirect("/login")
+
+    with app.test_request_context(), pytest.raises(HTTPException) as caught:
+        bokeh.server_document("/x")
+    assert str(caught.value).endswith("members of /x answered 302 FOUND to /login.")
+    assert site.get("/show").location == "/login"
+
+
+@pytest.mark.parametrize("user", ["ann", None])
+def test_a_refusal_is_logged_with_user_and_address(
+    bokeh: FlaskBokeh, site: FlaskClient, caplog: pytest.LogCaptureFixture, user: str | None
+) -> None:
+    """The log line of a refused WebSocket names the user and the client's address."""
+    bokeh.user_loader(lambda: user)
+    assert upgrade(site, "/bokeh/x/ws", "nonsense").status_code == 403
+    who = "user 'ann'" if user else "a visitor without a user"
+    assert f"Refused a WebSocket of /x to {who} at 127.0.0.1: " in caplog.text
+
+
+def test_a_limit_is_logged_with_user_and_address(
+    app: Flask, bokeh: FlaskBokeh, site: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So does the line of a view that got no session."""
+
+    @app.get("/full")
+    def full() -> str:
+        raise LimitError("max_sessions", 3, "full")
+
+    bokeh.user_loader(lambda: "ann")
+    assert site.get("/full").status_code == 503
+    assert "Refused a session to user 'ann' at 127.0.0.1: BOKEH_MAX_SESSIONS is 3." in caplog.text
 
 
 def test_a_user_loader_that_returns_a_number(

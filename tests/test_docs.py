@@ -98,6 +98,7 @@ def test_the_page_on_sessions(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.init_app(app)
     client = app.test_client()
     assert client.get("/report").text.count('class="flask-bokeh"') == 1
+    assert client.get("/only-the-plot").text.count('class="flask-bokeh"') == 1
     assert client.get("/both").text.count('class="flask-bokeh"') == 2
     assert client.get("/year/2024").text.count('class="flask-bokeh"') == 2
     (tag,) = blocks(text, "jinja")

@@ -462,7 +462,7 @@ def test_an_abandoned_session_does_not_outstay(app: Flask) -> None:
 
 
 def test_the_session_is_shown_once(site: Flask, bokeh: FlaskBokeh) -> None:
-    """BokehJS shows a session in one place of a page; a second embed is refused."""
+    """A page shows a session once; a second embed is refused."""
 
     @site.get("/")
     @bokeh.with_session("/ok")

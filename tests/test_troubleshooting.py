@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bokeh.document import Document
 from bokeh.models import Div
-from flask import Flask, render_template_string, request
+from flask import Flask, current_app, render_template_string, request
 from flask.testing import FlaskClient
+from flask_login import current_user
 from jinja2 import TemplateSyntaxError
 
 from flask_bokeh import ApplicationFailedError, FlaskBokeh
 
-from .conftest import ROOT, Live, Tab, tokens_in
+from .conftest import ROOT, Live, Tab, eventually, tokens_in
 from .test_views import upgrade
 
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
@@ -73,6 +75,18 @@ def edit_late(bokeh: FlaskBokeh) -> None:
     session.document.title = "late"
 
 
+def edit_in_a_thread(bokeh: FlaskBokeh) -> None:
+    with bokeh.pull_session("/x") as session:
+        pass
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(setattr, session.document, "title", "from a thread").result(20)
+
+
+def ask_flask_login(bokeh: FlaskBokeh) -> None:
+    """As in a view, but applications run outside of requests, also when a view pulls them."""
+    rejects(bokeh, lambda doc: current_user.name)
+
+
 def share(bokeh: FlaskBokeh) -> None:
     shared = Div(text="shared")
     rejects(bokeh, lambda doc: doc.add_root(shared))
@@ -87,12 +101,16 @@ LOGGED: dict[str, Callable[[FlaskClient], None]] = {
         "/", environ_overrides={"SERVER_SOFTWARE": "another server"}
     ),
 }
+LATER: dict[str, Callable[[FlaskBokeh, Document], Any]] = {
+    "Working outside of application context": lambda bokeh, doc: current_app.name,
+}
 RAISED: dict[str, tuple[type[Exception], Callable[[FlaskBokeh], None]]] = {
     "Models must be owned by only a single document": (ApplicationFailedError, share),
     "Working outside of request context": (
         ApplicationFailedError,
         lambda bokeh: rejects(bokeh, lambda doc: request.args),
     ),
+    "'NoneType' object has no attribute": (ApplicationFailedError, ask_flask_login),
     "_pending_writes should be non-None": (RuntimeError, edit_late),
 }
 SHOWN = {
@@ -103,7 +121,7 @@ UNKNOWN_TAG = "Encountered unknown tag 'bokeh'"
 
 
 def test_every_text_is_tested() -> None:
-    assert set(QUOTED) == {*LOGGED, *RAISED, *SHOWN, UNKNOWN_TAG}
+    assert set(QUOTED) == {*LOGGED, *LATER, *RAISED, *SHOWN, UNKNOWN_TAG}
     script = (ROOT / "templates" / "flask_bokeh" / "page.js").read_text()
     for text in re.findall(r'^\| "([^"]+)"', PAGE, re.MULTILINE):
         assert all(part in script for part in re.split(r"(?<=\.) ", text)), text
@@ -122,6 +140,35 @@ def test_errors(app: Flask, bokeh: FlaskBokeh, site: FlaskClient, text: str) -> 
     kind, cause = RAISED[text]
     with app.test_request_context(), pytest.raises(kind, match=re.escape(text)):
         cause(bokeh)
+
+
+@pytest.mark.parametrize("text", LATER)
+def test_callbacks(
+    app: Flask, bokeh: FlaskBokeh, site: FlaskClient, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    """A callback that runs later fails with the quoted text in the log."""
+    bokeh.add_application(
+        "/y", lambda doc: doc.add_next_tick_callback(lambda: LATER[text](bokeh, doc))
+    )
+    with app.test_request_context(), bokeh.pull_session("/y"):
+        pass
+    eventually(lambda: text in caplog.text, f"{text!r} in the log")
+
+
+def test_threads_do_not_edit(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -> None:
+    """A thread that edits a document gets the error that the second row of its text explains."""
+    with (
+        app.test_request_context(),
+        pytest.raises(RuntimeError, match="_pending_writes should be non-None"),
+    ):
+        edit_in_a_thread(bokeh)
+
+
+def test_a_page_from_a_cache(site: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+    """Another visitor who gets a page out of a cache is refused, and the log says so."""
+    (token,) = tokens_in(site.get("/").text)
+    assert upgrade(site.application.test_client(), "/bokeh/x/ws", token).status_code == 403
+    assert "The session token is of another user or browser" in caplog.text
 
 
 def test_the_tag_is_unknown(app: Flask) -> None:

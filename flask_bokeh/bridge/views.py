@@ -64,16 +64,16 @@ class _Views:
     def websocket(self, application: str = "") -> Response:
         """Judge an upgrade request, then hand the client's socket to the Bokeh server."""
         registration = asked_application(self._state, application)
+        path, asker = registration.path, self._state.site.asker()
         try:
-            asker = self._state.site.asker()
             token = self._admit(registration, self._offered_token(), asker)
             client, give = self._take(self._state.tokens.renew(token), asker)
         except HandoffError as error:
-            logger.warning("Refused a WebSocket of %s: %s", registration.path, error)
+            logger.warning("Refused a WebSocket of %s to %s: %s", path, asker, error)
             return _refusal(error)
         except HTTPException as error:
             status = error.code or error.get_response().status_code
-            logger.warning("Refused a WebSocket of %s: a guard said %d", registration.path, status)
+            logger.warning("Refused a WebSocket of %s to %s: a guard said %d", path, asker, status)
             raise
         give()
         # Nobody reads this answer but the WSGI server's access log: Tornado sends the real one.
