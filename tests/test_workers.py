@@ -140,6 +140,18 @@ def foreign_worker(site: LiveServer, owner: int) -> int:
     )
 
 
+def freeze(pid: int) -> None:
+    """Stop a process. Until its last thread has stopped it could still accept a connection."""
+    os.kill(pid, signal.SIGSTOP)
+    threads = Path(f"/proc/{pid}/task")
+
+    def stopped() -> bool:
+        states = [file.read_text().rpartition(") ")[2][0] for file in threads.glob("*/stat")]
+        return set(states) == {"T"}
+
+    eventually(stopped, f"process {pid} to stop")
+
+
 def test_a_worker_is_killed(two: LiveServer, tab: Tab) -> None:
     """A hook's session is rebuilt in a sibling; a pulled one makes its page reload, once."""
     other = tab.page.context.new_page()
@@ -165,7 +177,7 @@ def test_a_frozen_worker(two: LiveServer) -> None:
     owner = owner_of(two, "/mine?user=ann")
     other = foreign_worker(two, owner)
     assert other
-    os.kill(owner, signal.SIGSTOP)
+    freeze(owner)
     try:
         before = time.monotonic()
         with pytest.raises(websocket.WebSocketBadStatusException, match="503"):
