@@ -55,7 +55,7 @@ class Access:
             user=user,
             browser=next(iter(browsers), None),
             more_browsers=tuple(browsers[1:]),
-            address=request.remote_addr or None,
+            address=_address(),
         )
 
     def user(self) -> str | None:
@@ -181,6 +181,16 @@ class BrowserCookie:
             httponly=True,
             samesite=current_app.config["SESSION_COOKIE_SAMESITE"] or "Lax",
         )
+
+
+def _address() -> str | None:
+    """The client's address: empty where the server does not know it, as on a unix socket.
+
+    None where no server has made this request, but a script of the site's own.
+    """
+    served = "SERVER_SOFTWARE" in request.environ
+    address: str | None = request.environ.get("REMOTE_ADDR", "" if served else None)
+    return address
 
 
 def _end_sessions(app: Flask, user: str, then: float) -> None:

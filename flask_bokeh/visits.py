@@ -59,7 +59,7 @@ class Asker:
     """Further ids of ours that came with the request; their tokens are this browser's, too."""
 
     address: str | None = None
-    """The client's address."""
+    """The client's address; empty where it is not known, None where there is no client."""
 
     @property
     def identity(self) -> str | None:
