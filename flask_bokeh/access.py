@@ -10,6 +10,7 @@ import inspect
 import logging
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property, partial
 from hashlib import sha256
 from threading import Thread
@@ -48,10 +49,15 @@ class Access:
         :param cookie: tells browsers from one another, where the site wants that.
         :param page: whether a browser without the cookie gets one.
         """
-        user, browser = self.user(), None
+        user, browsers = self.user(), []
         if user is None and cookie is not None:
-            browser = cookie.need() if page else cookie.read()
-        return Asker(user=user, browser=browser, address=request.remote_addr or None)
+            browsers = cookie.need() if page else cookie.read()
+        return Asker(
+            user=user,
+            browser=next(iter(browsers), None),
+            more_browsers=tuple(browsers[1:]),
+            address=_address(),
+        )
 
     def user(self) -> str | None:
         """The user of this request.
@@ -135,30 +141,36 @@ class BrowserCookie:
         """:param keys: those of the site's tokens; the first signs."""
         self._keys = keys
 
-    def read(self) -> str | None:
-        """The id of the browser, if it sent one of ours."""
-        for name, signer in self._signers.items():
-            try:
-                return signer.unsign(request.cookies.get(name, "")).decode()
-            except BadSignature:
-                continue
-        return None
+    def read(self) -> list[str]:
+        """The ids that the browser sent and that are ours, the one to bind a page to first.
 
-    def need(self) -> str:
-        """The id of the browser; if it has none, one that the response will bring.
+        There should be one. But another site of the same host, or of a domain above, can add
+        cookies of the name, valid or not. A browser sends those for longer paths first: so the last
+        is sent with every request of the site, and one that a page alone gets locks nobody out.
+        """
+        known: dict[str, None] = {}
+        for name, signer in self._signers.items():
+            for value in reversed(request.cookies.getlist(name)):
+                with suppress(BadSignature):
+                    known[signer.unsign(value).decode()] = None
+        return list(known)
+
+    def need(self) -> list[str]:
+        """The ids of the browser; if it has none, one that the response will bring.
 
         :raises EmbedError: if the response has been sent.
         """
-        known = self.read() or request.environ.get(_BROWSER)
-        if known is None:
+        if known := self.read():
+            return known
+        if _BROWSER not in request.environ:
             if SENT in request.environ:
                 raise EmbedError(
                     "A streamed page can't show a plot to a visitor without a user: its headers, "
                     "and so the cookie that the plot needs, have been sent. Log visitors in, do "
                     "not stream this page, or set BOKEH_BIND_BROWSER = False."
                 )
-            known = request.environ[_BROWSER] = secrets.token_urlsafe(16)
-        return str(known)
+            request.environ[_BROWSER] = secrets.token_urlsafe(16)
+        return [request.environ[_BROWSER]]
 
     @cached_property
     def _signers(self) -> dict[str, Signer]:
@@ -185,6 +197,16 @@ class BrowserCookie:
             httponly=True,
             samesite=current_app.config["SESSION_COOKIE_SAMESITE"] or "Lax",
         )
+
+
+def _address() -> str | None:
+    """The client's address: empty where the server does not know it, as on a unix socket.
+
+    None where no server has made this request, but a script of the site's own.
+    """
+    served = "SERVER_SOFTWARE" in request.environ
+    address: str | None = request.environ.get("REMOTE_ADDR", "" if served else None)
+    return address
 
 
 def _end_sessions(app: Flask, user: str, then: float) -> None:

@@ -165,7 +165,7 @@ async def _serve(application: Flask, server: Host, host: str, port: int) -> None
 def nginx(
     upstream: str, server_name: str, listen: str, path: str, cert: str | None, key: str | None
 ) -> None:
-    """Print a server block for nginx."""
+    """Print a configuration for nginx."""
     prefix = "/" + path.strip("/")
     template = current_app.jinja_env.get_template("flask_bokeh/nginx.conf")
     click.echo(

@@ -88,8 +88,8 @@ class Settings:
     """Sessions of one user, or of one browser without a user, in one process."""
 
     max_sessions_per_address: int | None = None
-    """Sessions from one client address in one process. A company, or a proxy without
-    werkzeug's ``ProxyFix``, is one address."""
+    """Sessions from one client address in one process; of IPv6, a /64 network is one. A company, or
+    a proxy without werkzeug's ``ProxyFix``, on a unix socket too, is one address."""
 
     max_session_rate: int | None = 600
     """Sessions that one user, or one address without a user, may open in a minute."""

@@ -24,6 +24,7 @@ from tornado.netutil import bind_sockets, ssl_wrap_socket
 from tornado.wsgi import WSGIContainer
 from werkzeug.test import run_wsgi_app
 
+from .bridge.bodies import BodyReader
 from .bridge.servers import HOSTED
 from .bridge.streams import handed_stream
 from .bridge.taking import TakenRequest
@@ -37,6 +38,8 @@ logger = logging.getLogger("flask_bokeh")
 _HOST = re.compile(r"([^\s,/@?#:\[\]]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 _IDLE = 75.0
 """Seconds that a connection is kept for the next request, or for the whole of a request's body."""
+_BODIES = 64 * 1024 * 1024
+"""Bytes that the bodies of all requests may take together; two of the largest in any case."""
 
 WSGIApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -60,7 +63,11 @@ class Host:
         self.tls = tls
         self._container = _Container(application, self._pool, threads)
         self._http = HTTPServer(
-            self._container,
+            BodyReader(
+                self._container.handle_request,
+                self._container.refuse_body,
+                max(_BODIES, 2 * max_body_size),
+            ),
             idle_connection_timeout=_IDLE,
             body_timeout=_IDLE,
             max_body_size=max_body_size,
@@ -138,6 +145,11 @@ class _Container(WSGIContainer):
             self._running -= 1
             if not self._running:
                 self._idle.set()
+
+    @staticmethod
+    def refuse_body(request: HTTPServerRequest) -> None:
+        """Answer a request whose body has no room, and end its connection."""
+        _answer(request, 503, [("Connection", "close")], b"Too many uploads at a time.\n")
 
     async def _upgrade(self, request: HTTPServerRequest) -> None:
         environ = self.environ(request)

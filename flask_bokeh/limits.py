@@ -7,9 +7,11 @@ is filled, and given back when the session is destroyed. For any thread.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Network, ip_address
 
 from .config import Settings
 from .ended import Ended
@@ -17,7 +19,9 @@ from .errors import LimitError, SessionEndedError
 from .native import original
 from .visits import Asker, Token
 
-__all__ = ("Limits", "Seat")
+__all__ = ("Limits", "Seat", "network_of")
+
+_WITH_PORT = re.compile(r"([0-9.]+):\d+|\[([0-9A-Fa-f:.]+)\](?::\d+)?")
 
 WAIT = 60.0
 """Seconds for which a seat is kept for a session that has not been created."""
@@ -31,7 +35,8 @@ class Seat:
     session_id: str
     user: str | None
     bound: str | None
-    address: str | None
+    network: str | None
+    """The client's, see :func:`network_of`; None for who came by the server's own port."""
     issued: float
     """When the session's page was made, in seconds since the epoch."""
     since: float
@@ -67,8 +72,9 @@ class Limits:
         with self._lock:
             if self._known(token):
                 return False
-            self._check_counts(token.bound, asker.address)
-            key = token.bound if asker.user is not None else asker.address
+            network = None if asker.address is None else network_of(asker.address)
+            self._check_counts(token.bound, network)
+            key = token.bound if asker.user is not None else network
             if key is not None and not self._rate.allows(key, spend=not only_ask):
                 raise LimitError(
                     "max_session_rate",
@@ -76,7 +82,7 @@ class Limits:
                     "Too many plots were opened in a short time. Please wait a minute.",
                 )
             if not only_ask:
-                self._seat(token, asker.address)
+                self._seat(token, network)
             return True
 
     def created(self, token: Token, context: object) -> None:
@@ -143,19 +149,19 @@ class Limits:
             raise SessionEndedError("This session has been ended.")
         return seat is not None
 
-    def _seat(self, token: Token, address: str | None) -> None:
+    def _seat(self, token: Token, network: str | None) -> None:
         visit = token.visit
         self._seats[visit.session_id] = Seat(
             path=visit.path,
             session_id=visit.session_id,
             user=visit.user,
             bound=token.bound,
-            address=address,
+            network=network,
             issued=token.issued,
             since=self._clock(),
         )
 
-    def _check_counts(self, bound: str | None, address: str | None) -> None:
+    def _check_counts(self, bound: str | None, network: str | None) -> None:
         now = self._clock()
         late = [
             seat.session_id
@@ -174,10 +180,10 @@ class Limits:
                 sum(seat.bound == bound for seat in seats),
                 "You have as many plots open as one visitor may. Please close some pages.",
             )
-        if address is not None:
+        if network is not None:
             self._check(
                 "max_sessions_per_address",
-                sum(seat.address == address for seat in seats),
+                sum(seat.network == network for seat in seats),
                 "Too many plots are open from your network address.",
             )
 
@@ -185,6 +191,24 @@ class Limits:
         limit: int | None = getattr(self._settings, name)
         if limit is not None and count >= limit:
             raise LimitError(name, limit, message)
+
+
+def network_of(address: str) -> str:
+    """Return what counts as one address: for IPv6 a /64, which one customer has to themselves.
+
+    Clients whose address is unknown count as one, like those behind a proxy without ``ProxyFix``.
+    """
+    if match := _WITH_PORT.fullmatch(address):  # some proxies add the port
+        address = match[1] or match[2]
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(IPv6Network((int(parsed) >> 64 << 64, 64)))
 
 
 class _Rate:

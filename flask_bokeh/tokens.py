@@ -141,9 +141,7 @@ class TokenIssuer:
 
     def digests(self, asker: Asker) -> tuple[str, ...]:
         """What :attr:`Token.bound` can be for somebody, by the keys."""
-        if asker.identity is None:
-            return ()
-        return tuple(_digest(key, asker.identity) for key in self.keys)
+        return tuple(_digest(key, one) for one in asker.identities for key in self.keys)
 
     def renew(self, token: Token) -> Token:
         """The same session and visit with a fresh expiry; the age of the page stays."""

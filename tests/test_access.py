@@ -440,6 +440,49 @@ def test_visitors_without_a_user_share_the_rate_of_an_address(clock: Clock) -> N
     limits.open(token(other), Asker(browser="other", address="192.0.2.2"))
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        ("192.0.2.1:4000", "192.0.2.1:4001", True),  # as some proxies write it
+        ("[2001:db8::1]:4000", "2001:db8::2", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("", "", True),  # not known
+        ("unknown", "unknown", True),
+        ("", "192.0.2.1", False),
+    ],
+)
+def test_what_counts_as_one_address(clock: Clock, one: str, other: str, same: bool) -> None:
+    """An IPv6 customer has 2 to the 64 addresses, and is one address all the same."""
+    for setting in ("max_session_rate", "max_sessions_per_address"):
+        limits = limits_of(clock, **{setting: 1})
+        first, second = (Asker(browser=name, address=name) for name in (one, other))
+        limits.open(token(first), first)
+        if same:
+            with pytest.raises(LimitError):
+                limits.open(token(second), second)
+        else:
+            limits.open(token(second), second)
+
+
+def test_clients_of_a_unix_socket_are_one_address(app: Flask, bokeh: FlaskBokeh) -> None:
+    """Where the server does not say who the client is; a script's own requests have no limit."""
+    app.config["BOKEH_MAX_SESSIONS_PER_ADDRESS"] = 1
+    bokeh.add_application("/x", lambda doc: None, page=True)
+    bokeh.init_app(app)
+    environ = {"SERVER_SOFTWARE": "gunicorn", "REMOTE_ADDR": ""}
+    statuses = [
+        app.test_client().get("/bokeh/x", environ_overrides=environ).status_code for _ in range(2)
+    ]
+    assert statuses == [200, 503]
+    with app.test_request_context(), bokeh.pull_session("/x"), bokeh.pull_session("/x"):
+        pass
+
+
 def test_an_ended_session_does_not_come_back(clock: Clock) -> None:
     """Neither one that lives nor one that is about to be created; tokens of later are good."""
     ended = Ended(lambda: None, 60)

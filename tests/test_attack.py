@@ -131,6 +131,34 @@ def test_a_head_can_not_smuggle(site: LiveServer, line: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "other", "behind"),
+    [
+        (b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", b""),
+        (b"GET ", b"HEAD ", b""),
+        (b"Upgrade: websocket\r\n", b"Upgrade: websocket\r\nContent-Length: 5\r\n", b"hello"),
+        (
+            b"Upgrade: websocket\r\n",
+            b"Upgrade: websocket\r\nTransfer-Encoding: chunked\r\n",
+            b"5\r\nhello\r\n0\r\n\r\n",
+        ),
+    ],
+    ids=["HTTP/1.0", "HEAD", "a body", "a body in chunks"],
+)
+def test_only_a_plain_get_opens_a_websocket(
+    site: LiveServer, line: bytes, other: bytes, behind: bytes
+) -> None:
+    """HTTP/1.0, HEAD and requests with a body open none, on any server (RFC 6455, 4.1)."""
+    good = head(site, site.token("/hook"))
+    assert line in good
+    with raw(site) as sock:
+        sock.sendall(good.replace(line, other, 1) + behind)
+        answer = read_head(sock)
+    assert b" 101 " not in answer
+    assert answer.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4")), answer
+    assert site.stats()["sockets"] == 0
+
+
+@pytest.mark.parametrize(
     "replace",
     [
         {"Origin": "http://evil.test"},

@@ -6,9 +6,10 @@ import json
 import resource
 import socket
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -76,6 +77,47 @@ def test_run_without_descriptors(live: Live) -> None:
     assert "Traceback" not in site.log
 
 
+@pytest.mark.parametrize("announced", [b"Content-Length: 15000000", b"Transfer-Encoding: chunked"])
+def test_run_with_unfinished_bodies(live: Live, announced: bytes) -> None:
+    """Bodies on flask bokeh run take bounded memory together; forms and pages go on meanwhile."""
+    site = live("flask-bokeh-run", clean=False)
+    host, port = site.address.split(":")
+    pid = site.stats()["pid"]
+    before = memory(pid)
+    megabyte = b"x" * 1_000_000
+    if b"chunked" in announced:
+        megabyte = b"F4240\r\n" + megabyte + b"\r\n"
+    statuses = []
+    with ExitStack() as stack:
+        for _ in range(40):  # 14 MB each
+            sock = stack.enter_context(socket.create_connection((host, int(port)), timeout=20))
+            with suppress(ConnectionError):
+                sock.sendall(b"POST /length HTTP/1.1\r\nHost: site\r\n" + announced + b"\r\n\r\n")
+                for _ in range(14):
+                    sock.sendall(megabyte)
+            sock.settimeout(0.1)
+            with suppress(ConnectionError, TimeoutError):
+                statuses.append(sock.recv(12))
+        assert memory(pid) - before < 160_000_000
+        assert statuses
+        assert set(statuses) <= {b"HTTP/1.1 503", b""}  # a reset may overtake the answer
+        form = Request(f"{site.url}/length", b"x" * 60_000)
+        with urlopen(form, timeout=20) as answer:
+            assert answer.read() == b"60000"
+        assert "plain" in site.get("/")
+    site.until_logged("Refused a request with a body")
+
+    def room() -> bool:
+        with suppress(OSError), urlopen(upload, timeout=20) as answer:
+            return bool(answer.read() == b"15000000")
+        return False
+
+    upload = Request(f"{site.url}/length", b"x" * 15_000_000)
+    for _ in range(8):  # what has been answered takes no room
+        eventually(room, "room for an upload")
+    assert "Traceback" not in site.log
+
+
 def test_a_message_of_many_frames(live: Live) -> None:
     """BOKEH_MAX_MESSAGE_SIZE is for the whole of a message, not for each of its frames."""
     site = live("gunicorn-sync", config={"BOKEH_MAX_MESSAGE_SIZE": 1_000_000}, clean=False)
@@ -100,6 +142,11 @@ def test_nonsense_is_not_logged_whole(live: Live) -> None:
 
 def limit(pid: int, descriptors: int) -> None:
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (descriptors, descriptors))
+
+
+def memory(pid: int) -> int:
+    """Resident bytes of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def cpu_seconds(pid: int) -> float:

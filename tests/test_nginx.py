@@ -147,12 +147,22 @@ def test_a_sub_path(proxied: Proxied, tab: Tab) -> None:
 
 def test_a_proxy_that_passes_no_upgrade(proxied: Proxied) -> None:
     """The log says what the proxy leaves out; without it, nothing would tell."""
-    proxy = proxied(edit=("proxy_set_header Upgrade $http_upgrade;", ""), clean=False)
+    proxy = proxied(edit=("proxy_set_header Upgrade $flask_bokeh_upgrade;", ""), clean=False)
     front = copy(proxy.site)
     front.url, front.address = proxy.url, proxy.address
     with pytest.raises(websocket.WebSocketBadStatusException, match="400"):
         connect(front, "/hooked", front.token("/hook"))
     proxy.site.until_logged("a proxy in front leaves out its header Upgrade")
+
+
+@pytest.mark.parametrize("upgrade", ["h2c", "h2c, websocket", "websocket, h2c", "TLS/1.2"])
+def test_other_upgrades(proxied: Proxied, upgrade: str) -> None:
+    """Nothing but a WebSocket is passed on: h2c would be a way past the proxy's own rules."""
+    proxy = proxied(kind="gunicorn-sync", clean=False)
+    hop = {"Upgrade": upgrade, "Connection": "Upgrade, HTTP2-Settings", "HTTP2-Settings": "AAMA"}
+    request = urllib.request.Request(f"{proxy.url}/upgrade", headers=hop)
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        assert json.load(answer) == {"upgrade": None, "connection": "close"}
 
 
 def test_a_short_time_out(proxied: Proxied, tab: Tab) -> None:

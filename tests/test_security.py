@@ -416,6 +416,28 @@ def test_a_forged_cookie(site: LiveServer) -> None:
     assert one.status(token, Cookie=f"{name}={value}") == 101
 
 
+def test_more_than_one_cookie(site: LiveServer) -> None:
+    """Cookies of its name that another site of the host adds lock nobody out, let nobody in."""
+    one, other = Visitor(site), Visitor(site)
+    token, others = one.token(), other.token()
+    good, bad = one.cookies, other.cookies.partition("=")[0] + "=bad.signature"
+    for cookies in (
+        f"{bad}; {good}",
+        f"{good}; {bad}",
+        f"{other.cookies}; {good}",  # one that is valid, but another browser's
+        f"{good}; {other.cookies}",
+    ):
+        assert one.status(token, Cookie=cookies) == 101
+        # A page of then is good when the others have gone, or where they are not sent.
+        page = Visitor(site).get("/show/open", Cookie=cookies)
+        assert "Set-Cookie" not in page.headers
+        (later,) = tokens_in(page.text)
+        last = cookies.rpartition("; ")[2]
+        assert one.status(later, Cookie=good if last == bad else last) == 101
+    assert one.status(token, Cookie=f"{bad}; {other.cookies}") == 403
+    assert other.status(others, Cookie=f"{bad}; {good}") == 403
+
+
 def test_before_and_after_login(site: LiveServer) -> None:
     """A login, a logout and a login as somebody else each end the use of a page's token."""
     visitor = Visitor(site)

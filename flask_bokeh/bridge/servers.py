@@ -132,6 +132,7 @@ def take(environ: Environ, *, to_pass_on: bool = False) -> TakenClient:
     :raises HandoffError: if this server's socket can't be had, or holds bytes that a
         well-behaved WebSocket client would not have sent yet (RFC 6455, section 4.1).
     """
+    _check_request(environ)
     if HOSTED in environ:
         hosted: TakenRequest = environ[HOSTED]
         if to_pass_on:
@@ -149,10 +150,6 @@ def take(environ: Environ, *, to_pass_on: bool = False) -> TakenClient:
             f"({', '.join(one.name for one in ADAPTERS)}), or set BOKEH_TRANSPORT = 'port'.",
             501,
         )
-    if environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ:
-        raise HandoffError("A request that opens a WebSocket can't have a body.", 400)
-    if environ.get("SERVER_PROTOCOL") not in ("HTTP/1.1", None):
-        raise HandoffError("A WebSocket is opened with HTTP/1.1.", 400)
     found = adapter.find(environ)
     assert found is not None  # or it would be another adapter
     tls = isinstance(found, ssl.SSLSocket)
@@ -181,6 +178,16 @@ def take(environ: Environ, *, to_pass_on: bool = False) -> TakenClient:
         taken.put_back()
         raise
     return taken.client()
+
+
+def _check_request(environ: Environ) -> None:
+    """:raises HandoffError: if this request can't open a WebSocket (RFC 6455, section 4.1)."""
+    if environ.get("REQUEST_METHOD", "GET") != "GET":  # Flask answers HEAD where it answers GET
+        raise HandoffError("A WebSocket is opened with GET.", 400)
+    if environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ:
+        raise HandoffError("A request that opens a WebSocket can't have a body.", 400)
+    if environ.get("SERVER_PROTOCOL") not in ("HTTP/1.1", None):
+        raise HandoffError("A WebSocket is opened with HTTP/1.1.", 400)
 
 
 def _leave_some(number: int) -> None:

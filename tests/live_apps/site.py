@@ -234,6 +234,12 @@ def create_app() -> Flask:
     def length() -> str:
         return str(len(request.get_data()))
 
+    @app.get("/upgrade")
+    def upgrade() -> Response:
+        """What came through a proxy."""
+        headers = request.headers
+        return jsonify(upgrade=headers.get("Upgrade"), connection=headers.get("Connection"))
+
     @app.post("/close")
     def close() -> str:
         return str(bokeh.close_sessions(user="ann"))
