@@ -171,24 +171,23 @@ class InProcessServer:
     def adopt(self, client: TakenClient, upgrade: Upgrade) -> None:
         """Serve a client who was taken from the WSGI server. From any thread; does not wait.
 
-        :raises ServerStoppedError: if the server does not run; the socket is closed.
+        :raises ServerStoppedError: if the server does not run; the client is still the caller's.
         """
 
         async def adopt() -> None:
-            if self._upgrades is None:
-                client.close()
-                return
             try:
-                await client.give(self._upgrades, upgrade)
+                if self._upgrades is not None:
+                    await client.give(self._upgrades, upgrade)
             except TimeoutError:
                 logger.warning("The WSGI server did not let go of a client's TLS socket.")
+            except Exception:
+                logger.exception("A client's socket could not be served.")
+            finally:
+                client.close()
+            await client.until_released()
 
-        try:
-            self.loop.run(adopt)
-            client.promise()
-        except ServerStoppedError:
-            client.close()
-            raise
+        self.loop.run(adopt)
+        client.promise()
 
     def forked(self) -> None:
         """In a child process: what clients and other workers hold is ours alone."""

@@ -21,7 +21,7 @@ from jinja2.parser import Parser
 from markupsafe import Markup
 
 from . import embed
-from .bridge.servers import hands_out
+from .bridge.servers import hands_out, why_not
 from .config import Settings
 from .errors import ApplicationFailedError, EmbedError, ScriptError, ServerStoppedError
 from .sessions import PulledSession
@@ -106,7 +106,7 @@ def render_session(
         )
     _page().has_token = True
     if settings.transport == "same-origin" and not hands_out(request.environ) and _served():
-        _warn_of_server(request.environ.get("SERVER_SOFTWARE") or "This WSGI server")
+        _warn_of_server(why_not(request.environ))
     path = token.visit.path
     places = [] if model is None or pulled is None else _places(pulled, model)
     element_id = embed.new_element_id()
@@ -201,13 +201,9 @@ def _served() -> bool:
 
 
 @cache
-def _warn_of_server(name: str) -> None:
+def _warn_of_server(why: str) -> None:
     """Once in a process: nobody would see a plot, or why."""
-    logger.warning(
-        "%s does not hand out its clients' sockets, so plots can't come on its port. "
-        "Set BOKEH_TRANSPORT = 'port', or use another server (see 'flask bokeh check').",
-        name,
-    )
+    logger.warning("%s", why)
 
 
 class BokehTags(Extension):

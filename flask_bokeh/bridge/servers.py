@@ -7,6 +7,8 @@ Nothing here knows Flask, Bokeh, sessions or tokens.
 
 from __future__ import annotations
 
+import io
+import socket
 import ssl
 import sys
 from collections.abc import Callable, Mapping
@@ -17,7 +19,7 @@ from ..errors import HandoffError
 from ..native import highest_descriptor, leaves_some, uwsgi_options
 from .taking import HasDescriptor, TakenClient, TakenRequest, movable, taking
 
-__all__ = ("ADAPTERS", "HOSTED", "Adapter", "adapter_of", "hands_out", "take")
+__all__ = ("ADAPTERS", "HOSTED", "Adapter", "adapter_of", "hands_out", "take", "why_not")
 
 Environ = Mapping[str, Any]
 
@@ -32,12 +34,18 @@ class Adapter:
     name: str
     """The server, for a person."""
 
+    key: str
+    """What in the WSGI environ leads to the socket."""
+
     find: Callable[[Environ], HasDescriptor | None]
     """The socket, or anything with its descriptor; None if this is another server."""
 
     sent_early: Callable[[Environ], bool]
     """Whether bytes that the client sent behind its request head wait in a buffer of the
-    server's. Asked when the descriptor is a dead peer already, so that looking can't block."""
+    server's. Asked when the descriptor is a dead peer already, so that looking can't block.
+
+    False where middleware has replaced ``wsgi.input``, and with it the way to that buffer. What
+    waits there is lost then, which only a client that breaks RFC 6455 would notice."""
 
     ends_tls: Callable[[Environ], bool] = lambda _: False
     """Whether the server ends TLS on this connection, in a way that can't be taken over."""
@@ -52,6 +60,20 @@ class _Descriptor:
 
     def fileno(self) -> int:
         return self.number
+
+
+def _werkzeug_sent_early(environ: Environ) -> bool:
+    body = environ.get("wsgi.input")
+    if not isinstance(body, io.BufferedReader) or not isinstance(body.raw, socket.SocketIO):
+        return False
+    return bool(body.peek(1))
+
+
+def _gunicorn_sent_early(environ: Environ) -> bool:
+    body: Any = environ.get("wsgi.input")
+    if not type(body).__module__.startswith("gunicorn."):
+        return False
+    return bool(body.reader.unreader.buf.getvalue())
 
 
 def _waitress_channel(environ: Environ) -> Any:
@@ -88,34 +110,56 @@ def _uwsgi_ends_tls(environ: Environ) -> bool:
 ADAPTERS = (
     Adapter(
         "Werkzeug",
+        "werkzeug.socket",
         lambda environ: environ.get("werkzeug.socket"),
-        lambda environ: bool(environ["wsgi.input"].peek(1)),
+        _werkzeug_sent_early,
     ),
     Adapter(
         "gunicorn",
+        "gunicorn.socket",
         lambda environ: environ.get("gunicorn.socket"),
-        lambda environ: bool(environ["wsgi.input"].reader.unreader.buf.getvalue()),
+        _gunicorn_sent_early,
     ),
     Adapter(
         "waitress",
+        "waitress.client_disconnected",
         lambda environ: getattr(_waitress_channel(environ), "socket", None),
         _waitress_sent_early,
     ),
     Adapter(
         "cheroot",
+        "wsgi.input",
         _cheroot_reader,
         lambda environ: bool(_cheroot_reader(environ).has_data()),
         lambda environ: environ.get("HTTPS") == "on",
     ),
     # uWSGI drops what came with the head, or its router sends it on behind the hand-over,
     # where it is the client's first WebSocket frame.
-    Adapter("uWSGI", _uwsgi_descriptor, lambda _: False, _uwsgi_ends_tls),
+    Adapter("uWSGI", "uwsgi.version", _uwsgi_descriptor, lambda _: False, _uwsgi_ends_tls),
 )
 
 
 def hands_out(environ: Environ) -> bool:
     """Whether the server that made this environ lets us have the client's socket."""
     return HOSTED in environ or adapter_of(environ) is not None
+
+
+def why_not(environ: Environ) -> str:
+    """Why the client's socket can't be had, where :func:`hands_out` says so; for the log."""
+    software = str(environ.get("SERVER_SOFTWARE") or "This WSGI server")
+    for adapter in ADAPTERS:
+        if software.lower().startswith(adapter.name.lower()):
+            return (
+                f"{adapter.name} hands out its clients' sockets by way of {adapter.key!r} in the "
+                "WSGI environ, which middleware has removed or replaced. Let that middleware pass "
+                "requests with an Upgrade header on unchanged, or set BOKEH_TRANSPORT = 'port'."
+            )
+    names = ", ".join(adapter.name for adapter in ADAPTERS)
+    return (
+        f"{software} does not hand out its clients' sockets, so plots can't come on its port. "
+        f"Use a server that does ({names}), or set BOKEH_TRANSPORT = 'port' "
+        "(see 'flask bokeh check')."
+    )
 
 
 def adapter_of(environ: Environ) -> Adapter | None:
@@ -145,11 +189,7 @@ def take(environ: Environ, *, to_pass_on: bool = False) -> TakenClient:
         return hosted
     adapter = adapter_of(environ)
     if adapter is None:
-        raise HandoffError(
-            "This WSGI server does not hand out the client's socket. Use one that does "
-            f"({', '.join(one.name for one in ADAPTERS)}), or set BOKEH_TRANSPORT = 'port'.",
-            501,
-        )
+        raise HandoffError(why_not(environ), 501)
     found = adapter.find(environ)
     assert found is not None  # or it would be another adapter
     tls = isinstance(found, ssl.SSLSocket)
@@ -174,10 +214,10 @@ def take(environ: Environ, *, to_pass_on: bool = False) -> TakenClient:
         # Looking may read once from the descriptor, which is the silent peer by now.
         if taken.pending() or adapter.sent_early(environ):
             raise HandoffError("The client sent data before the WebSocket was open.", 400)
-    except HandoffError:
+        return taken.client()
+    except BaseException:  # gevent's Timeout is one, too
         taken.put_back()
         raise
-    return taken.client()
 
 
 def _check_request(environ: Environ) -> None:

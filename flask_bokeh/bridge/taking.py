@@ -10,6 +10,7 @@ import asyncio
 import os
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -38,17 +39,26 @@ class Adopts(Protocol):
 class TakenClient:
     """A client whose socket was taken from the WSGI server."""
 
-    def __init__(self, client: socket.socket, peer: DeadPeer) -> None:
+    def __init__(self, client: socket.socket, peer: DeadPeer, put_back: Callable[[], None]) -> None:
         self._client: socket.socket | None = client
         self._peer = peer
+        self._put_back = put_back
+        self._promised = False
 
     def promise(self) -> None:
         """Say that it is about to be given: what the view answers goes to nobody any more."""
+        self._promised = True
 
     @property
     def descriptor(self) -> socket.socket | None:
         """The socket, if its bytes are the client's own; None where there is TLS on it."""
         return self._client
+
+    def put_back(self) -> None:
+        """Give the client back to the WSGI server, if nobody else has it."""
+        client, self._client = self._client, None
+        if client is not None:
+            self._put_back()
 
     async def give(self, server: Adopts, upgrade: Upgrade) -> None:
         """Give the client to a server of this process, on its loop. Call it once.
@@ -59,9 +69,17 @@ class TakenClient:
         client, self._client = self._client, None
         server.adopt(client, upgrade)
 
+    async def until_released(self) -> None:
+        """Wait until the WSGI server has finished, on the loop; then nothing is left of it."""
+        await self._peer.until_closed()
+
     def finish(self) -> None:
-        """Let the WSGI server go. Call it when its response is finished."""
-        self._peer.close()
+        """Let the WSGI server go, where no loop does that. Call it when its response is finished.
+
+        Middleware or an error handler may keep it from being called.
+        """
+        if not self._promised:
+            self._peer.close()
 
     def close(self) -> None:
         """Hang up, if the client has not been given to anybody."""
@@ -76,6 +94,24 @@ class DeadPeer:
     def __init__(self) -> None:
         self.ours, self.servers = original("socket", "socketpair")()
         self.ours.shutdown(socket.SHUT_WR)
+
+    async def until_drained(self) -> None:
+        """Read the server's response, until the server closes or shuts down its end."""
+        loop = asyncio.get_running_loop()
+        self.ours.setblocking(False)
+        with suppress(ConnectionError):
+            while await loop.sock_recv(self.ours, 65536):
+                pass
+
+    async def until_closed(self, timeout: float = 60.0) -> None:
+        """The same, and close our end; also when the time is over."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self.until_drained()
+        except TimeoutError:
+            pass  # a child process that the site has forked may hold a copy of the server's end
+        finally:
+            self.ours.close()
 
     def close(self) -> None:
         self.ours.close()
@@ -104,7 +140,12 @@ class Taking:
         except OSError:
             self._peer.close()
             raise
-        os.dup2(self._peer.servers.fileno(), self._fd, inheritable=False)
+        try:
+            os.dup2(self._peer.servers.fileno(), self._fd, inheritable=False)
+        except OSError:
+            self._client.close()
+            self._peer.close()
+            raise
         self._peer.servers.close()
 
     @property
@@ -122,7 +163,7 @@ class Taking:
         self._peer.close()
 
     def client(self) -> TakenClient:
-        return TakenClient(self._client, self._peer)
+        return TakenClient(self._client, self._peer, self.put_back)
 
 
 def movable(found: HasDescriptor) -> bool:
@@ -171,16 +212,11 @@ class _TLSTaking(Taking):
 
     async def revive(self, timeout: float = 10.0) -> socket.socket:
         """Wait until the server has closed its socket, and make that the client's again."""
-        loop = asyncio.get_running_loop()
-        peer = self._peer.ours
-        peer.setblocking(False)
         async with asyncio.timeout(timeout):
-            with suppress(ConnectionError):
-                while await loop.sock_recv(peer, 4096):
-                    pass  # the server's own response
+            await self._peer.until_drained()
             while self._socket.fileno() != -1:  # servers shut down first, then close
                 await asyncio.sleep(0.002)
-        peer.close()
+        self._peer.close()
         client: socket.socket = self._socket
         socket.socket.__init__(client, *self._kind, fileno=self._fd)
         client.setblocking(False)
@@ -198,9 +234,17 @@ class _TakenTLSClient(TakenClient):
     def __init__(self, taking: _TLSTaking) -> None:
         self._taking: _TLSTaking | None = taking
 
+    def promise(self) -> None:
+        """Nothing to remember: the dead peer stays until the server closes it."""
+
     @property
     def descriptor(self) -> socket.socket | None:
         return None
+
+    def put_back(self) -> None:
+        taking, self._taking = self._taking, None
+        if taking is not None:
+            taking.put_back()
 
     async def give(self, server: Adopts, upgrade: Upgrade) -> None:
         assert self._taking is not None
@@ -211,6 +255,9 @@ class _TakenTLSClient(TakenClient):
             taking.abandon()
             raise
         server.adopt(client, upgrade)
+
+    async def until_released(self) -> None:
+        """The server has finished, or the client would not have been given."""
 
     def finish(self) -> None:
         """The dead peer is what tells us that the server has finished; it stays until then."""
@@ -243,8 +290,14 @@ class TakenRequest(TakenClient):
     def descriptor(self) -> socket.socket | None:
         return None
 
+    def put_back(self) -> None:
+        """Nothing was taken, so the host answers."""
+
     async def give(self, server: Adopts, upgrade: Upgrade) -> None:
         server.adopt_request(self._request, upgrade)
+
+    async def until_released(self) -> None:
+        """The host's own server goes on."""
 
     def finish(self) -> None:
         """The host knows by itself when it has finished."""

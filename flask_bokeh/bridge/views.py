@@ -6,9 +6,7 @@ Everything a browser asks of a plot comes through here.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from contextlib import closing
-from functools import partial
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import HTTPException
@@ -16,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 from ..errors import (
     HandoffError,
     LimitError,
+    ServerStoppedError,
     SessionEndedError,
     TokenError,
 )
@@ -67,7 +66,7 @@ class _Views:
         path, asker = registration.path, self._state.site.asker()
         try:
             token = self._admit(registration, self._offered_token(), asker)
-            client, give = self._take(self._state.tokens.renew(token), asker)
+            client = self._hand_over(self._state.tokens.renew(token), asker)
         except HandoffError as error:
             logger.warning("Refused a WebSocket of %s to %s: %s", path, asker, error)
             return _refusal(error)
@@ -75,7 +74,6 @@ class _Views:
             status = error.code or error.get_response().status_code
             logger.warning("Refused a WebSocket of %s to %s: a guard said %d", path, asker, status)
             raise
-        give()
         # Nobody reads this answer but the WSGI server's access log: Tornado sends the real one.
         response = Response(status=101)
         response.call_on_close(client.finish)
@@ -159,10 +157,11 @@ class _Views:
             raise HandoffError("It offers no Bokeh session token.", 403)
         return protocols[1]
 
-    def _take(self, token: Token, asker: Asker) -> tuple[TakenClient, Callable[[], None]]:
-        """Take the client out of the WSGI server, for whoever holds the session.
+    def _hand_over(self, token: Token, asker: Asker) -> TakenClient:
+        """Take the client out of the WSGI server, and give it to whoever holds the session.
 
-        :returns: the client, and what gives it away; until then everything can be refused.
+        If anything is raised, the client is still the WSGI server's, or has been hung up.
+
         :raises HandoffError: if the client can't be had, or the session has gone.
         """
         path = token.visit.path
@@ -175,21 +174,29 @@ class _Views:
         if passage is not None:
             try:
                 client = take(request.environ, to_pass_on=True)
-            except HandoffError:
+            except BaseException as error:
                 passage.close()
-                if token.pulled:  # others are created again, here
-                    raise
+                if token.pulled or not isinstance(error, HandoffError):
+                    raise  # others are created again, here
             else:
-                return client, partial(_pass_on, client, passage, upgrade, path)
+                _pass_on(client, passage, upgrade, path)
+                return client
         server = self._state.server()
         new = self._open(token, asker)
         try:
             client = take(request.environ)
-        except BaseException:
+            try:
+                server.adopt(client, upgrade)
+            except BaseException:
+                client.put_back()
+                raise
+        except BaseException as error:
             if new:
                 server.limits.leave(token.visit.session_id)
+            if isinstance(error, ServerStoppedError):
+                raise HandoffError("The Bokeh server of this process is stopping.", 503) from error
             raise
-        return client, partial(server.adopt, client, upgrade)
+        return client
 
 
 def _pass_on(client: TakenClient, passage: Passage, upgrade: Upgrade, path: str) -> None:
@@ -199,6 +206,9 @@ def _pass_on(client: TakenClient, passage: Passage, upgrade: Upgrade, path: str)
             passage.send(client.descriptor, upgrade)
         except HandoffError as error:
             logger.warning("Lost a WebSocket of %s: %s", path, error)
+        except BaseException:
+            client.finish()
+            raise
 
 
 def _secure(response: Response) -> Response:
