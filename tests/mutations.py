@@ -51,6 +51,7 @@ MUTATIONS = [
     ("the guard of metadata", PAGES, "        self._check(registration)\n        metadata", "        metadata", "guarded_page"),
     ("the guard of files", PAGES, "        self._check(registration)\n        folder", "        folder", "test_paths"),
     ("no shared cache for guarded files", PAGES, "public=not self._state.guards.for_path(registration.path)", "public=True", "files_have_its_guard"),
+    ("the true hash of a file", PAGES, "version == content_version(path)", "True", "cached_for_ever or file_that_changes"),
     ("a session that a client chooses", PAGES, "if any(name in request.args for name in _CHOICES)", "if False", "token_in_the_address"),
     ("a cookie's signature", ACCESS, "signer.unsign(value).decode()", "value.split('.')[0]", "forged_cookie"),
     ("all cookies of the name", ACCESS, "reversed(request.cookies.getlist(name))", "request.cookies.getlist(name)[:1]", "more_than_one_cookie"),

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from flask import Response, abort, current_app, jsonify, request, send_from_directory
+from werkzeug.security import safe_join
 
 from .. import embed
 from ..errors import ArgumentsError
 from ..registry import Registration
 from ..state import BokehState
 from ..templating import application_url, mark_token, page_markup, root_url
+from ..versions import content_version
 from ..visits import Asker, Token, Visit
 from .asked import (
     asked_application,
@@ -186,7 +188,10 @@ class Pages:
 def _send(folder: str | None, filename: str, *, public: bool = True) -> Response:
     if folder is None:
         abort(404)
-    versioned = "v" in request.args
+    path = safe_join(folder, filename)
+    version = request.args.get("v")
+    # Only the true hash: under another version, today's file would be kept for tomorrow's.
+    versioned = version is not None and path is not None and version == content_version(path)
     response = send_from_directory(folder, filename, max_age=_YEAR if versioned else None)
     if versioned:
         response.cache_control.public = public
