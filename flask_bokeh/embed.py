@@ -11,21 +11,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from bokeh.core.templates import AUTOLOAD_JS, get_env
-from bokeh.embed.bundle import Bundle, Script, bundle_for_objs_and_resources, extension_dirs
+from bokeh.embed.bundle import (
+    URL,
+    Bundle,
+    Script,
+    bundle_for_objs_and_resources,
+    extension_dirs,
+)
 from bokeh.embed.elements import html_page_for_render_items, script_for_render_items
 from bokeh.embed.util import RenderItem
 from bokeh.model import Model
 from bokeh.resources import Resources
-from bokeh.server.views.static_handler import StaticHandler
 from bokeh.settings import settings as bokeh_settings
 from bokeh.util.serialization import make_globally_unique_css_safe_id
 from jinja2.utils import htmlsafe_json_dumps
 
 from .config import Settings
+from .versions import content_version
 
 if TYPE_CHECKING:
     from bokeh.server.session import ServerSession
@@ -42,6 +49,8 @@ __all__ = (
     "static_folder",
     "url_path",
 )
+
+_STATIC = "/static/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,17 +214,38 @@ def url_path(*parts: str) -> str:
 def _cached_bundle(settings: Settings, root_url: str) -> Bundle:
     # Extensions register their models when they are imported, which may come late.
     models = len(Model.model_class_reverse_map)
-    return _bundle(settings.resources, settings.minified, settings.log_level, root_url, models)
+    cached = _bundle(settings.resources, settings.minified, settings.log_level, models)
+    # A client chooses what root_url says (Host, SCRIPT_NAME), so nothing is kept for each of them.
+    js_files, css_files = (
+        [URL(root_url + url[1:] if url.startswith(_STATIC) else url) for url in map(str, urls)]
+        for urls in (cached.js_files, cached.css_files)
+    )
+    return Bundle(js_files, cached.js_raw, css_files, cached.css_raw)
 
 
-@lru_cache(maxsize=32)
-def _bundle(mode: str, minified: bool, log_level: str, root_url: str, models: int) -> Bundle:
-    return bundle_for_objs_and_resources(None, _resources(mode, minified, log_level, root_url))
-
-
-def _resources(mode: str, minified: bool, log_level: str, root_url: str) -> Resources:
+@lru_cache(maxsize=16)
+def _bundle(mode: str, minified: bool, log_level: str, models: int) -> Bundle:
     options: dict[str, Any] = {"minified": minified, "log_level": log_level}
     if mode.startswith("server"):
-        # The version is a hash of the content, so a browser may keep the file for ever.
-        options |= {"root_url": root_url, "path_versioner": StaticHandler.append_version}
-    return Resources(mode=mode, **options)  # type: ignore[arg-type]
+        options["root_url"] = "/"
+    resources = Resources(mode=mode, **options)  # type: ignore[arg-type]
+    bundle = bundle_for_objs_and_resources(None, resources)
+    bundle.js_files = [URL(_versioned(str(url))) for url in bundle.js_files]
+    bundle.css_files = [URL(_versioned(str(url))) for url in bundle.css_files]
+    return bundle
+
+
+def _versioned(url: str) -> str:
+    """The URL of a file that we serve, with the hash of its content.
+
+    Bokeh gives the files of an extension one of the extension's version number.
+    """
+    path = url.partition("?")[0]
+    if not path.startswith(_STATIC) or bokeh_settings.dev:
+        return url
+    folder, name = static_folder(), path.removeprefix(_STATIC)
+    if name.startswith("extensions/"):
+        _, extension, name = name.split("/", 2)
+        folder = static_folder(extension)
+    version = None if folder is None else content_version(Path(folder, name))
+    return url if version is None else f"{path}?v={version}"

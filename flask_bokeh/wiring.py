@@ -8,11 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, current_app, request, request_finished
 from werkzeug.exceptions import ServiceUnavailable
 
 from .access import Access, BrowserCookie
 from .bridge.asked import visible_headers
+from .bridge.headers import complete
 from .bridge.views import make_blueprint
 from .cli import commands
 from .config import Settings
@@ -55,6 +56,7 @@ def wire(
     app.register_blueprint(make_blueprint(state, template_folder()), url_prefix=settings.url_prefix)
     app.cli.add_command(commands)
     app.after_request(partial(_finish, cookie))
+    request_finished.connect(complete, app)
     app.register_error_handler(LimitError, partial(_unavailable, access))
     access.follow_logouts(app)
     app.jinja_env.add_extension(BokehTags)

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 ACCESS, STATE = "flask_bokeh/access.py", "flask_bokeh/state.py"
 TOKENS, LIMITS = "flask_bokeh/tokens.py", "flask_bokeh/limits.py"
 VIEWS, PAGES = "flask_bokeh/bridge/views.py", "flask_bokeh/bridge/pages.py"
+HEADERS = "flask_bokeh/bridge/headers.py"
 ORIGIN, WIRING = "flask_bokeh/bridge/origin.py", "flask_bokeh/wiring.py"
 PAGE_JS = "templates/flask_bokeh/page.js"
 SECURITY = "tests/test_security.py"
@@ -50,6 +51,7 @@ MUTATIONS = [
     ("the guard of metadata", PAGES, "        self._check(registration)\n        metadata", "        metadata", "guarded_page"),
     ("the guard of files", PAGES, "        self._check(registration)\n        folder", "        folder", "test_paths"),
     ("no shared cache for guarded files", PAGES, "public=not self._state.guards.for_path(registration.path)", "public=True", "files_have_its_guard"),
+    ("the true hash of a file", PAGES, "version == content_version(path)", "True", "cached_for_ever or file_that_changes"),
     ("a session that a client chooses", PAGES, "if any(name in request.args for name in _CHOICES)", "if False", "token_in_the_address"),
     ("a cookie's signature", ACCESS, "signer.unsign(value).decode()", "value.split('.')[0]", "forged_cookie"),
     ("all cookies of the name", ACCESS, "reversed(request.cookies.getlist(name))", "request.cookies.getlist(name)[:1]", "more_than_one_cookie"),
@@ -61,9 +63,13 @@ MUTATIONS = [
     ("no-store with our cookie", ACCESS, 'response.headers["Cache-Control"] = "no-store"', "pass", "brings_a_cookie"),
     ("no token in a stream that may be stored", "flask_bokeh/templating.py", "if request.environ.get(SENT) is False:", "if False:", "may_be_stored"),
     ("no-store for states", VIEWS, 'headers={"Cache-Control": "no-store"}', "", "headers_of_our_own"),
-    ("nosniff", VIEWS, 'response.headers.setdefault("X-Content-Type-Options", "nosniff")', "", "headers_of_our_own"),
-    ("Referrer-Policy", VIEWS, 'response.headers.setdefault("Referrer-Policy", "same-origin")', "", "headers_of_our_own"),
-    ("frame-ancestors", PAGES, "response.content_security_policy.frame_ancestors = ancestors", "", "headers_of_our_own"),
+    ("nosniff", HEADERS, 'response.headers.setdefault("X-Content-Type-Options", "nosniff")', "", "headers_of_our_own"),
+    ("Referrer-Policy", HEADERS, 'response.headers.setdefault("Referrer-Policy", "same-origin")', "", "headers_of_our_own"),
+    ("frame-ancestors", PAGES, "allow_frames(settings.allow_ws_origin)", "", "headers_of_our_own"),
+    ("the site's own frame-ancestors", HEADERS, "if said or ", "if ", "own_policy"),
+    ("a site that denies frames", HEADERS, 'response.headers.get("X-Frame-Options", "").strip().lower() == "deny"', "False", "own_policy"),
+    ("other sites' frames", PAGES, "if shown in _FRAMES and not self._state.settings.allow_ws_origin:", "if False:", "fetched_for"),
+    ("pages fetched ahead", PAGES, 'if any("prefetch" in headers.get(name, "") for name in _PURPOSES):', "if False:", "fetched_for"),
     ("what the inner port leaves out", "flask_bokeh/bokeh_compat.py", "    open_sockets_only(server.tornado, limits, tokens)\n", "", "the_port_inside"),
     ("paths that are no patterns", SOCKETS, "re.escape(path.rstrip(\"/\"))", "path.rstrip(\"/\")", "the_port_inside"),
     ("limits on the inner port", SOCKETS, "        limits.open(token, Asker(address=address))\n", "", "own_port"),
@@ -84,7 +90,7 @@ MUTATIONS = [
     ("who is knocked at", AFFINITY, "        same_user(connection)\n        connection.sendall(f", "        connection.sendall(f", "another_user"),
     ("a worker's name", AFFINITY, "if folder is None or not _NAME.fullmatch(name):", "if folder is None:", "name_is_no_path"),
     ("other sites' scripts", PAGES, 'request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin")', "False", "other_sites"),
-    ("other sites' pictures", PAGES, 'if request.headers.get("Sec-Fetch-Site") == "cross-site"', "if False", "other_sites"),
+    ("other sites' pictures", PAGES, 'if shown not in ("document", *_FRAMES):', "if False:", "fetched_for"),
     ("the length of a token", TOKENS, "if len(text) > MAX_TOKEN_LENGTH:\n            raise TokenError", "if False:\n            raise TokenError", "too_long"),
     ("the size of arguments", TOKENS, "if size > self.max_arguments_size:", "if False:", "arguments or limit"),
     ("loopback", "flask_bokeh/bokeh_compat.py", '"address": "127.0.0.1"', '"address": "0.0.0.0"', "the_port_inside"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from flask import Flask
+from flask import Flask, Response
+from flask_talisman import Talisman
 
 from flask_bokeh import FlaskBokeh
 
@@ -66,6 +67,80 @@ def test_a_callable_of_ones_own(app: Flask, bokeh: FlaskBokeh) -> None:
         tags = re.findall(rf"<(?:{kinds})\b[^>]*", text)
         assert len(tags) >= 3
         assert all(re.search(r'nonce="a(&#34;|&quot;)b"', tag) for tag in tags), tags
+
+
+POLICY_HEADER = "Content-Security-Policy"
+
+
+@pytest.mark.parametrize(
+    ("headers", "policy"),
+    [
+        ({}, "frame-ancestors 'self'"),
+        (
+            {POLICY_HEADER: "default-src 'self'; img-src *;"},
+            "default-src 'self'; img-src *; frame-ancestors 'self'",
+        ),
+        (  # two policies, each of which holds
+            {POLICY_HEADER: "img-src *, default-src 'self'"},
+            "img-src *, default-src 'self'; frame-ancestors 'self'",
+        ),
+        (  # the site's own word
+            {POLICY_HEADER: "Frame-Ancestors https://partner.example; img-src *"},
+            "Frame-Ancestors https://partner.example; img-src *",
+        ),
+        ({POLICY_HEADER: "img-src *, frame-ancestors 'none'"}, "img-src *, frame-ancestors 'none'"),
+        ({"X-Frame-Options": "DENY"}, None),  # browsers would look at frame-ancestors only
+        ({"X-Frame-Options": "SAMEORIGIN"}, "frame-ancestors 'self'"),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("rebuilt", [True, False])
+def test_the_sites_own_policy(
+    app: Flask,
+    bokeh: FlaskBokeh,
+    headers: dict[str, str],
+    policy: str | None,
+    first: bool,
+    rebuilt: bool,
+) -> None:
+    """What the site sets where nothing is set yet, our pages have whole, and frame-ancestors."""
+
+    def site(response: Response) -> Response:
+        for name, value in {**headers, "Referrer-Policy": "no-referrer"}.items():
+            response.headers.setdefault(name, value)
+        if rebuilt:  # as some extensions do
+            return Response(response.get_data(), response.status, response.headers)
+        return response
+
+    if first:
+        app.after_request(site)
+    bokeh.add_application("/x", lambda doc: None, page=True)
+    bokeh.init_app(app)
+    if not first:
+        app.after_request(site)
+    answer = app.test_client().get("/bokeh/x")
+    assert answer.headers.get(POLICY_HEADER) == policy
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    other = app.test_client().get("/bokeh/x/metadata")
+    assert other.headers.get(POLICY_HEADER) == headers.get(POLICY_HEADER)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_talismans_policy(app: Flask, bokeh: FlaskBokeh, first: bool) -> None:
+    """Flask-Talisman's policy is whole on our pages, and they are framed by nobody else."""
+
+    def talisman() -> None:
+        Talisman(app, force_https=False, content_security_policy={"img-src": "*"})
+
+    if first:
+        talisman()
+    bokeh.add_application("/x", lambda doc: None, page=True)
+    bokeh.init_app(app)
+    if not first:
+        talisman()
+    answer = app.test_client().get("/bokeh/x")
+    assert answer.headers.getlist(POLICY_HEADER) == ["img-src *; frame-ancestors 'self'"]
 
 
 def test_no_inline_handlers() -> None:

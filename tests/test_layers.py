@@ -16,7 +16,7 @@ LAYERS = [
     ["wiring"],
     ["bridge.views", "cli"],
     ["bridge.pages"],
-    ["templating", "host", "access", "bridge.asked"],
+    ["templating", "host", "access", "bridge.asked", "bridge.headers"],
     ["state"],
     ["sessions"],
     ["server", "customize"],
@@ -27,7 +27,7 @@ LAYERS = [
     ["ended"],
     ["bridge.bodies", "lifetime", "listening", "registry", "visits", "loop", "watchdog", "config"],
     ["setting_checks", "bridge.origin", "bridge.upgrade"],
-    ["errors", "native", "server_options", "bridge.__init__"],
+    ["errors", "native", "server_options", "versions", "bridge.__init__"],
 ]
 FLASK = {
     "__init__",
@@ -35,6 +35,7 @@ FLASK = {
     "wiring",
     "access",
     "bridge.asked",
+    "bridge.headers",
     "bridge.pages",
     "bridge.views",
     "cli",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import re
@@ -580,17 +581,93 @@ def test_a_guarded_page(site: LiveServer) -> None:
     assert ann.status(token, "/members") == 101
 
 
-def test_pages_of_other_sites(visitor: Visitor) -> None:
-    """They may link to an application's page, or frame it; they can't fetch it, nor its script."""
-    fetched = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "image"}
-    shown = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "document"}
-    assert visitor.get("/bokeh/page", **fetched).status == 403
-    assert visitor.get("/bokeh/page", **shown).status == 200
-    assert visitor.get("/bokeh/page").status == 200
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "document"}, 200),  # a link
+        ({"Sec_Fetch_Site": "same-site", "Sec_Fetch_Dest": "document"}, 200),
+        ({"Sec_Fetch_Site": "same-origin", "Sec_Fetch_Dest": "iframe"}, 200),
+        ({"Sec_Fetch_Site": "none", "Sec_Fetch_Dest": "document"}, 200),
+        ({}, 200),
+        ({"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "image"}, 403),
+        ({"Sec_Fetch_Site": "same-site", "Sec_Fetch_Dest": "empty"}, 403),
+        ({"Sec_Fetch_Site": "cross-site"}, 403),
+        ({"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "iframe"}, 403),
+        ({"Sec_Fetch_Site": "same-site", "Sec_Fetch_Dest": "iframe"}, 403),
+        ({"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "frame"}, 403),
+        ({"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "object"}, 403),
+        ({"Sec_Purpose": "prefetch"}, 503),
+        ({"Sec_Purpose": "prefetch;prerender", "Sec_Fetch_Site": "same-origin"}, 503),
+        ({"Purpose": "prefetch"}, 503),
+        ({"X_Moz": "prefetch"}, 503),
+    ],
+)
+def test_what_a_page_is_fetched_for(visitor: Visitor, headers: dict[str, str], status: int) -> None:
+    """A page that nobody will see makes no session: fetched, framed elsewhere, or ahead of time."""
+    before = json.loads(visitor.get("/stats").text)["seats"]
+    answer = visitor.get("/bokeh/page", **headers)
+    assert answer.status == status
+    seats = json.loads(visitor.get("/stats").text)["seats"]
+    assert seats <= before if status != 200 else True
+    assert "BOKEH" not in answer.text or status == 200
+
+
+def test_scripts_for_other_sites(visitor: Visitor) -> None:
+    """A page of another site can't fetch the script of a plot, unless it is on the list."""
+    fetched = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "script"}
     script = "/bokeh/page/autoload.js?bokeh-autoload-element=e"
     assert visitor.get(script, **fetched).status == 403
     assert visitor.get(script, **fetched, Origin="https://evil.com").status == 403
     assert visitor.get(script, Sec_Fetch_Site="same-origin").status == 200
+
+
+def test_a_frame_on_another_site(live: Live, tab: Tab) -> None:
+    """What Chromium would not show in a frame of another site makes no session."""
+    site = live("gunicorn-gthread", APP, clean=False)
+    tab.page.goto(f"{site.url.replace('127.0.0.1', 'localhost')}/plain")
+    with tab.page.expect_response("**/bokeh/page") as answered:
+        tab.page.evaluate(
+            "url => document.body.append(Object.assign(document.createElement('iframe'), "
+            "{src: url}))",
+            f"{site.url}/bokeh/page",
+        )
+    assert answered.value.status == 403
+    assert stats_of(site)["seats"] == 0
+    site.until_logged("to a frame of another site; see BOKEH_ALLOW_WS_ORIGIN")
+    tab.until_message("403")
+    tab.forgive("403")
+
+
+def test_a_frame_on_a_listed_site(live: Live) -> None:
+    """The sites of BOKEH_ALLOW_WS_ORIGIN frame the page of an application."""
+    there = "https://other.example"
+    site = live("gunicorn-sync", APP, config={"BOKEH_ALLOW_WS_ORIGIN": [there]})
+    framed = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "iframe"}
+    answer = Visitor(site).get("/bokeh/page", **framed)
+    assert answer.status == 200
+    assert answer.headers["Content-Security-Policy"] == f"frame-ancestors 'self' {there}"
+
+
+def test_a_page_that_is_fetched_ahead(live: Live, tab: Tab) -> None:
+    """Chromium's prefetch makes no session, and the page shows when the visitor goes there."""
+    site = live("gunicorn-gthread", APP, clean=False)
+    tab.page.goto(f"{site.url}/plain")
+    with tab.page.expect_response("**/bokeh/page") as answered:
+        tab.page.evaluate(
+            "document.head.append(Object.assign(document.createElement('link'), "
+            "{rel: 'prefetch', href: '/bokeh/page'}))"
+        )
+    assert answered.value.status == 503
+    assert stats_of(site)["seats"] == 0
+    tab.until_message("503")
+    tab.forgive("503")
+    tab.open(f"{site.url}/bokeh/page")
+    tab.move_slider()
+    tab.until_title("k=2")
+
+
+def stats_of(site: LiveServer) -> dict[str, int]:
+    return dict(json.loads(Visitor(site).get("/stats").text))
 
 
 def test_a_script_for_another_site(live: Live) -> None:
@@ -615,14 +692,17 @@ def test_a_query_that_is_too_long(visitor: Visitor) -> None:
 def test_an_applications_files_have_its_guard(site: LiveServer) -> None:
     """Whom the guard lets in gets the files, and no shared cache keeps them."""
     ann = Visitor(site).log_in("ann")
-    answer = ann.get("/bokeh/files/static/own.txt?v=1")
+    version = hashlib.sha512(b"of files\n").hexdigest()
+    answer = ann.get(f"/bokeh/files/static/own.txt?v={version}")
     assert answer.text == "of files\n"
     assert "private" in answer.headers["Cache-Control"]
     assert "public" not in answer.headers["Cache-Control"]
     plain = ann.get("/bokeh/files/static/own.txt").headers["Cache-Control"]
     assert "private" in plain
     assert "public" not in plain
-    assert "public" in ann.get("/bokeh/others/static/own.txt?v=1").headers["Cache-Control"]
+    version = hashlib.sha512(b"of others\n").hexdigest()
+    public = ann.get(f"/bokeh/others/static/own.txt?v={version}").headers["Cache-Control"]
+    assert "public" in public
 
 
 # --- the wire ----------------------------------------------------------------------------------

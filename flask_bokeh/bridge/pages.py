@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from flask import Response, abort, current_app, jsonify, request, send_from_directory
+from werkzeug.security import safe_join
 
 from .. import embed
 from ..errors import ArgumentsError
 from ..registry import Registration
 from ..state import BokehState
 from ..templating import application_url, mark_token, page_markup, root_url
+from ..versions import content_version
 from ..visits import Asker, Token, Visit
 from .asked import (
     asked_application,
@@ -22,6 +24,7 @@ from .asked import (
     own_origin,
     visible_headers,
 )
+from .headers import allow_frames
 
 __all__ = ("Pages",)
 
@@ -29,8 +32,10 @@ logger = logging.getLogger("flask_bokeh")
 
 _YEAR = 31_536_000
 _ELEMENT_ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-_SHOWN = ("document", "iframe", "frame")
-"""What a person sees, of what a browser may fetch a page for (``Sec-Fetch-Dest``)."""
+_FRAMES = ("iframe", "frame")
+"""What ``Sec-Fetch-Dest`` says for a page inside another."""
+_PURPOSES = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
+"""Headers that say whether a page is fetched before anybody has asked for it."""
 # How Bokeh's own server lets a client say which session it wants.
 _CHOICES = ("bokeh-session-id", "bokeh-token")
 
@@ -59,10 +64,7 @@ class Pages:
     def page(self, application: str = "") -> Response:
         """The page of an application that was registered with ``page=True``."""
         registration = self._public(application)
-        if request.headers.get("Sec-Fetch-Site") == "cross-site" and (
-            request.headers.get("Sec-Fetch-Dest") not in _SHOWN
-        ):
-            abort(403, "A page of another site can link to a plot or frame it, not fetch it.")
+        self._check_fetch(registration)
         asker = self._state.site.visitor()
         token = self._new_token(registration, request.args.to_dict(), asker)
         if request.method == "HEAD":  # nobody will connect
@@ -81,10 +83,8 @@ class Pages:
             what=f"the page of {registration.path}",
             timeout=settings.pull_timeout,
         )
-        response = Response(html, mimetype="text/html")
-        ancestors = " ".join(("'self'", *settings.allow_ws_origin))
-        response.content_security_policy.frame_ancestors = ancestors
-        return response
+        allow_frames(settings.allow_ws_origin)
+        return Response(html, mimetype="text/html")
 
     def autoload(self, application: str = "") -> Response:
         """The script that Bokeh's own ``server_document`` asks for."""
@@ -149,6 +149,26 @@ class Pages:
             )
         return registration
 
+    def _check_fetch(self, registration: Registration) -> None:
+        """Refuse what shows the page to nobody, before a session is made for it.
+
+        Browsers say what they want a page for (``Sec-Fetch-*``), over https and on localhost.
+        """
+        headers = request.headers
+        if any("prefetch" in headers.get(name, "") for name in _PURPOSES):
+            abort(503, "A plot can't be fetched ahead.")  # so the browser asks again when it shows
+        if headers.get("Sec-Fetch-Site") not in ("cross-site", "same-site"):
+            return
+        shown = headers.get("Sec-Fetch-Dest")
+        if shown not in ("document", *_FRAMES):
+            abort(403, "A page of another site can link to a plot, not fetch it.")
+        if shown in _FRAMES and not self._state.settings.allow_ws_origin:
+            logger.warning(
+                "Refused a page of %s to a frame of another site; see BOKEH_ALLOW_WS_ORIGIN.",
+                registration.path,
+            )
+            abort(403, "This site's plots can't be framed there.")
+
     def _check(self, registration: Registration) -> None:
         """Run the guards for what is no session."""
         user, arguments = self._state.site.asker().user, request.args.to_dict()
@@ -168,7 +188,10 @@ class Pages:
 def _send(folder: str | None, filename: str, *, public: bool = True) -> Response:
     if folder is None:
         abort(404)
-    versioned = "v" in request.args
+    path = safe_join(folder, filename)
+    version = request.args.get("v")
+    # Only the true hash: under another version, today's file would be kept for tomorrow's.
+    versioned = version is not None and path is not None and version == content_version(path)
     response = send_from_directory(folder, filename, max_age=_YEAR if versioned else None)
     if versioned:
         response.cache_control.public = public

@@ -24,6 +24,7 @@ from ..visits import Asker, Token
 from .affinity import Passage
 from .asked import asked_application, check_host, origin_is_allowed, own_origin
 from .handoff import request_head
+from .headers import mark_own
 from .pages import Pages
 from .servers import take
 from .taking import TakenClient
@@ -52,7 +53,7 @@ def make_blueprint(state: BokehState, template_folder: str) -> Blueprint:
         rule(f"{prefix}/metadata", "metadata", pages.metadata)
         rule(prefix or "/", "page", pages.page)
     blueprint.before_request(check_host)
-    blueprint.after_request(_secure)
+    blueprint.after_request(mark_own)
     return blueprint
 
 
@@ -209,12 +210,6 @@ def _pass_on(client: TakenClient, passage: Passage, upgrade: Upgrade, path: str)
         except BaseException:
             client.finish()
             raise
-
-
-def _secure(response: Response) -> Response:
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Referrer-Policy", "same-origin")
-    return response
 
 
 def _refusal(error: HandoffError) -> Response:
