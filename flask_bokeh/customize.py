@@ -22,6 +22,7 @@ from bokeh.application.handlers.document_lifecycle import DocumentLifecycleHandl
 from bokeh.core.templates import FILE
 from bokeh.models.widgets import Div
 
+from .custom_models import check_compiled
 from .errors import (
     ApplicationFailedError,
     ApplicationLoadError,
@@ -118,6 +119,7 @@ class HostedApplication(Application):
             with self._context():
                 self._fill(doc)
                 self._customize(doc)
+                check_compiled(doc)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # reported by _fail
             self._fail(doc, error)
 

@@ -25,7 +25,7 @@ LAYERS = [
     ["bokeh_sockets"],
     ["bridge.streams", "bridge.taking", "bridge.affinity", "tokens", "limits", "site"],
     ["ended"],
-    ["lifetime", "listening", "registry", "visits", "loop", "watchdog", "config"],
+    ["lifetime", "listening", "registry", "visits", "loop", "watchdog", "config", "custom_models"],
     ["setting_checks", "bridge.origin", "bridge.upgrade"],
     ["errors", "native", "server_options", "bridge.__init__"],
 ]
