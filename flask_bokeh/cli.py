@@ -20,6 +20,7 @@ from .errors import FlaskBokehError
 from .host import Host
 from .native import highest_descriptor
 from .state import BokehState
+from .templating import render_resources
 
 __all__ = ("commands",)
 
@@ -88,7 +89,8 @@ def check() -> None:
             ):
                 took = time.perf_counter() - begun
                 roots = len(session.document.roots)
-                # Models that every session shares show only in the second.
+                # Models that every session shares or that don't compile show only in the second.
+                render_resources(settings)
                 with state.pull(path, user=None, transport="direct", past_guards=True):
                     pass
         except FlaskBokehError as error:

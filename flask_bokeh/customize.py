@@ -12,23 +12,27 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bokeh.application import Application
 from bokeh.application.application import ServerContext, SessionContext
+from bokeh.application.handlers import FunctionHandler
 from bokeh.application.handlers.document_lifecycle import DocumentLifecycleHandler
 from bokeh.core.templates import FILE
 from bokeh.models.widgets import Div
 
+from .custom_models import check_compiled
 from .errors import (
     ApplicationFailedError,
+    ApplicationLoadError,
     LimitError,
     ScriptError,
     SessionEndedError,
     TokenError,
 )
 from .limits import Limits
-from .registry import ByPath, Registry, load
+from .registry import ByPath, Registration, Registry, load
 from .site import Site
 from .visits import Visit, token_of
 
@@ -45,14 +49,11 @@ Hook = Callable[["Document", Visit], Any]
 def host(
     applications: Registry, hooks: ByPath, limits: Limits, site: Site
 ) -> dict[str, HostedApplication]:
-    """What the server hosts, by path.
-
-    :raises ApplicationLoadError: if one can't be loaded.
-    """
+    """What the server hosts, by path."""
     return {
         item.path: HostedApplication(
             item.path,
-            load(item, site.root),
+            _load(item, site.root),
             hooks.for_path(item.path),
             limits,
             context=site.context,
@@ -60,6 +61,20 @@ def host(
         )
         for item in applications
     }
+
+
+def _load(item: Registration, root: Path) -> Application:
+    """Load an application; one that can't be loaded fails by itself, whenever it is shown."""
+    try:
+        return load(item, root)
+    except ApplicationLoadError as error:
+        logger.error("%s", error)
+        reason, cause = error.reason, error.__cause__
+
+    def fail(doc: Document) -> None:
+        raise ApplicationLoadError(item.path, reason) from cause
+
+    return Application(FunctionHandler(fail))
 
 
 class HostedApplication(Application):
@@ -104,6 +119,7 @@ class HostedApplication(Application):
             with self._context():
                 self._fill(doc)
                 self._customize(doc)
+                check_compiled(doc)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # reported by _fail
             self._fail(doc, error)
 
@@ -111,16 +127,20 @@ class HostedApplication(Application):
         """Bokeh calls it when a session has ended, on the IOLoop's thread."""
         self._failures.pop(str(session_context.id), None)
         self._limits.leave(str(session_context.id), session_context)
-        await self._application.on_session_destroyed(session_context)
+        with _without_exit("on_session_destroyed"):
+            await self._application.on_session_destroyed(session_context)
 
     async def on_session_created(self, session_context: SessionContext) -> None:
-        await self._application.on_session_created(session_context)
+        with _without_exit("on_session_created"):
+            await self._application.on_session_created(session_context)
 
     def on_server_loaded(self, server_context: ServerContext) -> None:
-        self._application.on_server_loaded(server_context)
+        with _without_exit("on_server_loaded"):
+            self._application.on_server_loaded(server_context)
 
     def on_server_unloaded(self, server_context: ServerContext) -> None:
-        self._application.on_server_unloaded(server_context)
+        with _without_exit("on_server_unloaded"):
+            self._application.on_server_unloaded(server_context)
 
     def process_request(self, request: Any) -> dict[str, Any]:
         return self._application.process_request(request)
@@ -194,3 +214,12 @@ class HostedApplication(Application):
         except Exception:  # a site's own template may fail, too
             logger.exception("The box that tells of an error could not be made.")
             return "This plot could not be made."
+
+
+@contextmanager
+def _without_exit(hook: str) -> Iterator[None]:
+    """Turn ``sys.exit()``, which would end the loop and with it every plot, into an error."""
+    try:
+        yield
+    except SystemExit as error:
+        raise RuntimeError(f"{hook} called sys.exit({error.code!r}).") from error

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from html import escape
 from pathlib import Path
+from threading import Lock
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -28,10 +30,12 @@ from bokeh.embed.util import RenderItem
 from bokeh.model import Model
 from bokeh.resources import Resources
 from bokeh.settings import settings as bokeh_settings
+from bokeh.util.compiler import bundle_models
 from bokeh.util.serialization import make_globally_unique_css_safe_id
 from jinja2.utils import htmlsafe_json_dumps
 
 from .config import Settings
+from .custom_models import bundle_what_compiles
 from .versions import content_version
 
 if TYPE_CHECKING:
@@ -214,7 +218,8 @@ def url_path(*parts: str) -> str:
 def _cached_bundle(settings: Settings, root_url: str) -> Bundle:
     # Extensions register their models when they are imported, which may come late.
     models = len(Model.model_class_reverse_map)
-    cached = _bundle(settings.resources, settings.minified, settings.log_level, models)
+    with _bundling:  # compiling takes seconds, and the others would do it, too
+        cached = _bundle(settings.resources, settings.minified, settings.log_level, models)
     # A client chooses what root_url says (Host, SCRIPT_NAME), so nothing is kept for each of them.
     js_files, css_files = (
         [URL(root_url + url[1:] if url.startswith(_STATIC) else url) for url in map(str, urls)]
@@ -223,16 +228,46 @@ def _cached_bundle(settings: Settings, root_url: str) -> Bundle:
     return Bundle(js_files, cached.js_raw, css_files, cached.css_raw)
 
 
+_bundling = Lock()
+
+
 @lru_cache(maxsize=16)
 def _bundle(mode: str, minified: bool, log_level: str, models: int) -> Bundle:
     options: dict[str, Any] = {"minified": minified, "log_level": log_level}
     if mode.startswith("server"):
         options["root_url"] = "/"
     resources = Resources(mode=mode, **options)  # type: ignore[arg-type]
-    bundle = bundle_for_objs_and_resources(None, resources)
+    bundle = _bundle_for(resources)
     bundle.js_files = [URL(_versioned(str(url))) for url in bundle.js_files]
     bundle.css_files = [URL(_versioned(str(url))) for url in bundle.css_files]
     return bundle
+
+
+def _bundle_for(resources: Resources) -> Bundle:
+    """Return what a page needs, without the custom models that can't be compiled."""
+    try:
+        return bundle_for_objs_and_resources(None, resources)
+    except (Exception, SystemExit) as error:  # a custom model can't be compiled
+        bundle = _made_before(error)
+        if bundle is None:
+            raise
+    if script := bundle_what_compiles():
+        bundle.add(Script(script))
+    return bundle
+
+
+def _made_before(error: BaseException) -> Bundle | None:
+    """Return what Bokeh had put together when it came to the custom models, and failed.
+
+    There is no public way to leave them out. ``tests/test_custom_models.py`` fails when it moves.
+    Checked on Bokeh 3.9.2 and 3.10.2.
+    """
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    codes = [frame.f_code for frame in frames]
+    if bundle_models.__code__ not in codes:
+        return None
+    found = frames[codes.index(bundle_for_objs_and_resources.__code__)].f_locals
+    return Bundle(*(found[name] for name in ("js_files", "js_raw", "css_files", "css_raw")))
 
 
 def _versioned(url: str) -> str:

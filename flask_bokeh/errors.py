@@ -57,10 +57,12 @@ class ApplicationLoadError(FlaskBokehError, RuntimeError):
     """An application's script, directory or notebook could not be loaded.
 
     :ivar path: the application's path.
+    :ivar reason: what is wrong with its file.
     """
 
     def __init__(self, path: str, reason: str) -> None:
         self.path = path
+        self.reason = reason
         super().__init__(f"The Bokeh application at {path!r} can't be loaded: {reason}")
 
 

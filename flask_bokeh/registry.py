@@ -18,7 +18,7 @@ from bokeh.command.util import build_single_handler_application
 
 from .errors import ApplicationLoadError, RegistrationError, UnknownApplicationError
 
-__all__ = ("ByPath", "Registration", "Registry", "Source", "check_path", "find", "load")
+__all__ = ("ByPath", "Registration", "Registry", "Source", "check_path", "load")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -87,18 +87,13 @@ class Registry:
         except KeyError:
             raise UnknownApplicationError(path, self._items) from None
 
-    def check(self, root: Path, *functions: ByPath) -> None:
+    def check(self, *functions: ByPath) -> None:
         """Complain of what can't work, before anybody sees a plot. Functions come no more.
 
-        :param root: as for :func:`load`.
         :raises RegistrationError: if a hook or guard is for no application.
-        :raises ApplicationLoadError: if the file of an application is not there.
         """
         for some in functions:
             some.close(self)
-        for item in self:
-            if isinstance(item.source, str | Path):
-                find(item.path, item.source, root)
 
     def close(self) -> None:
         """Take no more: somebody has been given what there is."""
@@ -216,14 +211,15 @@ def load(registration: Registration, root: Path) -> Application:
         return source
     if not isinstance(source, str | Path):
         return Application(FunctionHandler(source))
-    file = find(registration.path, source, root)
+    file = _find(registration.path, source, root)
     try:
         return build_single_handler_application(str(file))
-    except Exception as error:
-        raise ApplicationLoadError(registration.path, str(error).strip()) from error
+    except (Exception, SystemExit) as error:  # app_hooks.py runs when it is loaded
+        reason = str(error).strip() or type(error).__name__
+        raise ApplicationLoadError(registration.path, reason) from error
 
 
-def find(path: str, source: str | Path, root: Path) -> Path:
+def _find(path: str, source: str | Path, root: Path) -> Path:
     """The file or directory of an application.
 
     :raises ApplicationLoadError: if there is none.

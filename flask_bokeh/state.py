@@ -82,7 +82,7 @@ class BokehState:
         """
         if self._settled is None:
             applications = self.applications
-            applications.check(self.site.root, self.hooks, self.guards)
+            applications.check(self.hooks, self.guards)
             self.registry.close()
             self._settled = applications
         return self._settled

@@ -12,7 +12,7 @@ from bokeh.document import Document
 from bokeh.server.session import ServerSession
 from flask import Flask, Response, got_request_exception, request
 
-from flask_bokeh import FlaskBokeh, Visit
+from flask_bokeh import ApplicationFailedError, ApplicationLoadError, FlaskBokeh, Visit
 
 from .conftest import eventually
 
@@ -28,6 +28,10 @@ def session_of(app: Flask, path: str) -> ServerSession:
         return await server.create_session(token, {})
 
     return server.loop.call(create, what="a test", timeout=10)
+
+
+def fills(doc: Document) -> None:
+    doc.title = "good"
 
 
 def box(session: ServerSession) -> str:
@@ -93,6 +97,81 @@ def test_a_script_fails(
     bokeh.init_app(app)
     assert "ZeroDivisionError" in box(session_of(app, "/x"))
     assert "division by zero" in str(signalled[0])
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "broken.py does not exist"),
+        ({"broken.py": "def ("}, "SyntaxError"),
+        (
+            {"broken/main.py": "", "broken/app_hooks.py": "import no_such_library"},
+            "no_such_library",
+        ),
+        ({"broken/main.py": "", "broken/app_hooks.py": "raise SystemExit('over')"}, "over"),
+    ],
+)
+def test_one_application_can_not_be_loaded(
+    app: Flask,
+    bokeh: FlaskBokeh,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    files: dict[str, str],
+    message: str,
+) -> None:
+    """The others work; this one shows the box of an application that raises, each time."""
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    bokeh.add_application("/good", fills)
+    bokeh.add_application("/broken", tmp_path / ("broken" if len(files) > 1 else "broken.py"))
+    bokeh.init_app(app)
+    with app.test_request_context():
+        assert "bokeh/good" in bokeh.server_document("/good")
+        with bokeh.pull_session("/good") as good:
+            assert good.document.title == "good"
+        with (
+            pytest.raises(ApplicationFailedError, match=f"(?s)/broken.*{message}") as caught,
+            bokeh.pull_session("/broken"),
+        ):
+            pass
+    assert isinstance(caught.value.__cause__, ApplicationLoadError)
+    (loading,) = [line for line in caplog.messages if line.startswith("The Bokeh application")]
+    assert "'/broken' can't be loaded" in loading
+    assert message in loading
+    for _ in range(2):
+        caplog.clear()
+        text = box(session_of(app, "/broken"))
+        assert message not in text
+        assert caplog.messages[0].partition("[reference ")[2][:8] in text
+    result = app.test_cli_runner().invoke(args=["bokeh", "check"])
+    assert result.exit_code == 1
+    assert "PROBLEM /broken: The application /broken raised ApplicationLoadError" in result.output
+    assert "ok      /good" in result.output
+
+
+@pytest.mark.parametrize("error", ["raise LookupError", "raise SystemExit(3)"])
+def test_hooks_of_the_server_that_raise(
+    app: Flask, bokeh: FlaskBokeh, tmp_path: Path, caplog: pytest.LogCaptureFixture, error: str
+) -> None:
+    """Life-cycle hooks of one application that raise or exit leave all plots alone."""
+    hooks = ("on_server_loaded", "on_server_unloaded", "on_session_created", "on_session_destroyed")
+    for name in ("bad", "good"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "main.py").write_text(
+            "from bokeh.io import curdoc\ncurdoc().title = 'x'"
+        )
+        bokeh.add_application(f"/{name}", tmp_path / name)
+    code = "".join(f"def {hook}(context):\n    {error}\n" for hook in hooks)
+    (tmp_path / "bad" / "app_hooks.py").write_text(code)
+    bokeh.init_app(app)
+    for name in ("bad", "good", "bad", "good"):
+        assert session_of(app, f"/{name}").document.title == "x"
+    with app.app_context():
+        bokeh.stop()
+    if "Exit" in error:
+        for hook in hooks:
+            assert f"{hook} called sys.exit(3)." in caplog.text
 
 
 @pytest.mark.parametrize("page", [False, True])

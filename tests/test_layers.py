@@ -25,7 +25,10 @@ LAYERS = [
     ["bokeh_sockets"],
     ["bridge.streams", "bridge.taking", "bridge.affinity", "tokens", "limits", "site"],
     ["ended"],
-    ["bridge.bodies", "lifetime", "listening", "registry", "visits", "loop", "watchdog", "config"],
+    [
+        *["bridge.bodies", "config", "custom_models", "lifetime", "listening", "loop", "registry"],
+        *["visits", "watchdog"],
+    ],
     ["setting_checks", "bridge.origin", "bridge.upgrade"],
     ["errors", "native", "server_options", "versions", "bridge.__init__"],
 ]

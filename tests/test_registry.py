@@ -132,18 +132,6 @@ def test_a_function_for_no_application(app: Flask, bokeh: FlaskBokeh, kind: str)
             bokeh.server_document("/x")
 
 
-def test_a_file_that_is_not_there(app: Flask, bokeh: FlaskBokeh) -> None:
-    """The first page tells of it."""
-    bokeh.add_application("/x", fill)
-    app.config["BOKEH_APPLICATIONS"] = {"/y": "nowhere.py"}
-    bokeh.init_app(app)
-    with (
-        app.test_request_context(),
-        pytest.raises(ApplicationLoadError, match=r"nowhere.py does not exist"),
-    ):
-        bokeh.server_document("/x")
-
-
 def test_an_unknown_path_lists_the_known() -> None:
     """The error for an unknown path lists the known ones."""
     registry = Registry()
