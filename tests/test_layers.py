@@ -24,10 +24,10 @@ LAYERS = [
     ["embed", "bokeh_compat", "bridge.handoff", "bridge.servers", "bridge.owner"],
     ["bokeh_sockets"],
     ["bridge.streams", "bridge.taking", "bridge.affinity", "tokens", "limits", "site"],
-    ["ended"],
+    ["ended", "registrations"],
     ["lifetime", "listening", "registry", "visits", "loop", "watchdog", "config"],
     ["setting_checks", "bridge.origin", "bridge.upgrade"],
-    ["errors", "native", "server_options", "bridge.__init__"],
+    ["errors", "native", "repeats", "server_options", "bridge.__init__"],
 ]
 FLASK = {
     "__init__",
