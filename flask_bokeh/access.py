@@ -22,7 +22,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from .errors import EmbedError, FlaskBokehError
-from .registry import ByPath
+from .registrations import Registrations
 from .site import SENT
 from .visits import Asker, Visit
 
@@ -37,11 +37,11 @@ _BROWSER = "flask_bokeh.browser"
 
 
 class Access:
-    """What one extension knows of visitors."""
+    """What one Flask application knows of visitors."""
 
-    def __init__(self) -> None:
-        self.user_loader: UserLoader | None = None
-        self.guards: ByPath = ByPath("guard", "f()", "f(visit)")
+    def __init__(self, registered: Callable[[], Registrations]) -> None:
+        """:param registered: gives what is registered for this Flask application."""
+        self._registered = registered
 
     def asker(self, cookie: BrowserCookie | None, *, page: bool = False) -> Asker:
         """Who sends this request.
@@ -64,7 +64,7 @@ class Access:
 
         :raises TypeError: if the site's ``user_loader`` returns something else.
         """
-        loader = self.user_loader or _flask_login_user
+        loader = (self._registered().user_loaders.for_path("") or [_flask_login_user])[-1]
         user = current_app.ensure_sync(loader)()
         if user is not None and not isinstance(user, str):
             raise TypeError(
@@ -79,7 +79,7 @@ class Access:
         :raises HTTPException: if one refuses: 403 for False, else what it aborts with or returns.
         :raises TypeError: if one returns neither yes nor no.
         """
-        for guard in self.guards.for_path(visit.path):
+        for guard in self._registered().guards.for_path(visit.path):
             answer = current_app.ensure_sync(guard)(*([visit] if _wants_visit(guard) else []))
             if isinstance(answer, BaseResponse):
                 raise GuardResponse(guard, visit.path, answer)

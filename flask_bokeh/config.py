@@ -120,10 +120,12 @@ class Settings:
     """The secret for cookies that an auth module sets."""
 
     xsrf_cookies: bool = False
-    """Whether Bokeh's own handlers check XSRF cookies."""
+    """Accepted because Bokeh reads it from the environment; without effect, because the Bokeh
+    server accepts no forms."""
 
     ico_path: str = "default"
-    """The icon of the Bokeh server's own port."""
+    """Accepted because Bokeh reads it from the environment; without effect, because the Bokeh
+    server has no pages."""
 
     ssl_certfile: str | None = None
     """The TLS certificate of the Bokeh server's own port."""

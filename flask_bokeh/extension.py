@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flask import Flask, current_app
 from markupsafe import Markup
 
-from .access import Access
 from .errors import EmbedError, NotInitializedError, RegistrationError
-from .registry import ByPath, Registry, Source, check_path
+from .registrations import Registrations
+from .registry import Source, check_path
 from .sessions import PulledSession
 from .state import BokehState
 from .templating import (
@@ -37,8 +37,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 class FlaskBokeh:
     """Live Bokeh applications in a Flask site.
 
-    One instance serves any number of Flask applications. It holds the registrations; what
-    belongs to one Flask application is in ``app.extensions["bokeh"]``.
+    One instance serves any number of Flask applications. It holds the registrations, of which each
+    application takes a copy at its first page; what belongs to one Flask application is in
+    ``app.extensions["bokeh"]``.
 
     :param app: a Flask application to initialize right away.
     :param options: settings, as the fields of :class:`~flask_bokeh.config.Settings`; they win
@@ -47,9 +48,7 @@ class FlaskBokeh:
 
     def __init__(self, app: Flask | None = None, **options: Any) -> None:
         self._options = options
-        self._registry = Registry()
-        self._hooks: ByPath = ByPath("customize", "f(doc, visit)")
-        self._access = Access()
+        self._registered = Registrations()
         if app is not None:
             self.init_app(app)
 
@@ -66,8 +65,9 @@ class FlaskBokeh:
                 f"The Flask application {app.import_name!r} has flask_bokeh already. "
                 "Call init_app once, on one FlaskBokeh instance."
             )
-        state = wire(app, self._options, self._registry, self._hooks, self._access)
+        state = wire(app, self._options, self._registered)
         app.extensions["bokeh"] = state
+        self._registered.reopen()
         app.jinja_env.globals.update(
             server_document=self.server_document,
             server_session=self.server_session,
@@ -94,14 +94,14 @@ class FlaskBokeh:
 
     def add_application(self, path: str, source: Source, *, page: bool = False) -> None:
         """Register an application: a function, a script, a directory, a notebook or a Bokeh
-        ``Application``.
+        ``Application``. The same one again, from a factory, changes nothing.
 
         :param source: file names are relative to ``app.root_path``.
         :param page: as in :meth:`application`.
         :raises RegistrationError: for a bad path, a path that is taken, a source of a wrong
-            kind, or when the server runs already.
+            kind, or after the first page of the newest Flask application.
         """
-        self._registry.add(path, source, page=page)
+        self._registered.applications.add(path, source, page=page)
 
     def customize(self, path: str | None = None) -> Callable[[F], F]:
         """Register a hook ``f(doc, visit)`` that runs when a session is created.
@@ -112,7 +112,7 @@ class FlaskBokeh:
         :param path: the application; None for every application.
         """
 
-        register = self._hooks.at(path)
+        register = self._registered.hooks.at(path)
 
         def decorate(hook: F) -> F:
             if inspect.iscoroutinefunction(hook):
@@ -130,8 +130,7 @@ class FlaskBokeh:
         A session is for the user whose page it is on: they are asked for again when the browser
         opens its WebSocket. By default it is Flask-Login's user.
         """
-        self._access.user_loader = function
-        return function
+        return self._registered.user_loaders.at(None)(function)
 
     def guard(self, path: str | None = None) -> Callable[[F], F]:
         """Register a check ``f()`` or ``f(visit)`` of who may see an application.
@@ -142,7 +141,7 @@ class FlaskBokeh:
 
         :param path: the application; None for every application.
         """
-        return self._access.guards.at(path)
+        return self._registered.guards.at(path)
 
     # --- sessions -------------------------------------------------------------------------
 

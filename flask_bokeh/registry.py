@@ -17,6 +17,7 @@ from bokeh.application.handlers import FunctionHandler
 from bokeh.command.util import build_single_handler_application
 
 from .errors import ApplicationLoadError, RegistrationError, UnknownApplicationError
+from .repeats import ADVICE, defined_again, same_source
 
 __all__ = ("ByPath", "Registration", "Registry", "Source", "check_path", "load")
 
@@ -48,19 +49,26 @@ class Registry:
         self._closed = False
 
     def add(self, path: str, source: Source, *, page: bool = False) -> None:
-        """Register an application.
+        """Register an application. The same one again changes nothing.
 
         :raises RegistrationError: for a bad path, a taken path, a source of a wrong kind, or
             after :meth:`close`.
         """
         check_path(path)
+        known = self._items.get(path)
+        if known is not None and known.page == page and same_source(known.source, source):
+            return
+        if known is not None:
+            raise RegistrationError(
+                f"A Bokeh application is already registered at {path!r}. {ADVICE}, or set "
+                "BOKEH_APPLICATIONS."
+            )
         if self._closed:
             raise RegistrationError(
                 f"The application {path!r} comes too late: the first page has been made. "
-                "Register applications before the first page is shown."
+                "Register applications before the first page is shown; in create_app(), after "
+                "init_app(app)."
             )
-        if path in self._items:
-            raise RegistrationError(f"A Bokeh application is already registered at {path!r}.")
         if not isinstance(source, str | Path | Application) and not callable(source):
             raise RegistrationError(
                 f"The Bokeh application at {path!r} is {source!r}; expected a function, the path "
@@ -87,17 +95,13 @@ class Registry:
         except KeyError:
             raise UnknownApplicationError(path, self._items) from None
 
-    def check(self, *functions: ByPath) -> None:
-        """Complain of what can't work, before anybody sees a plot. Functions come no more.
-
-        :raises RegistrationError: if a hook or guard is for no application.
-        """
-        for some in functions:
-            some.close(self)
-
     def close(self) -> None:
-        """Take no more: somebody has been given what there is."""
+        """Refuse other registrations, until :meth:`reopen`."""
         self._closed = True
+
+    def reopen(self) -> None:
+        """Accept registrations again, for another Flask application."""
+        self._closed = False
 
     def merged(self, more: Mapping[str, Source]) -> Registry:
         """A copy with more applications in it."""
@@ -125,7 +129,8 @@ class ByPath:
         self._kind = kind
         self._forms = forms
         self._closed = False
-        self._items: list[tuple[str | None, Callable[..., Any]]] = []
+        self._apps = 0
+        self._items: list[tuple[str | None, Callable[..., Any], int]] = []
 
     def at(self, path: str | None) -> Callable[[F], F]:
         """A decorator that registers a function for an application, or for all.
@@ -142,30 +147,53 @@ class ByPath:
             name = getattr(function, "__qualname__", repr(function))
             forms = " or ".join(self._forms)
             raise RegistrationError(f"{self._kind} takes a function {forms}, not {name}.")
+        name = self._name(path)
+        mine = [(known, apps) for at, known, apps in self._items if at == path]
+        if any(same_source(known, function) for known, _ in mine):
+            return function  # by a factory that is called again: it must not run twice
+        if any(apps < self._apps and defined_again(known, function) for known, apps in mine):
+            raise RegistrationError(
+                f"{name} has {function.__qualname__} already, from before init_app(app), with "
+                f"other values around it; both would run. {ADVICE}."
+            )
         if self._closed:
             raise RegistrationError(
-                f"{self._kind}({path!r}) comes too late: the first page has been made. "
-                "Register it before the first page is shown."
+                f"{name} comes too late: the first page has been made. Register it before the "
+                "first page is shown; in create_app(), after init_app(app)."
             )
-        self._items.append((path, function))
+        self._items.append((path, function, self._apps))
         return function
 
     def for_path(self, path: str) -> list[Callable[..., Any]]:
         """The functions of one application, and those of every application."""
-        return [function for wanted, function in self._items if wanted is None or wanted == path]
+        return [function for wanted, function, _ in self._items if wanted in (None, path)]
 
-    def close(self, applications: Registry) -> None:
-        """Take no more.
-
-        :raises RegistrationError: if one is for a path where no application is.
-        """
-        for path, _ in self._items:
+    def check(self, applications: Registry) -> None:
+        """:raises RegistrationError: if one is for a path where no application is."""
+        for path, _, _ in self._items:
             if path is not None and path not in applications:
                 known = ", ".join(sorted(item.path for item in applications)) or "none"
                 raise RegistrationError(
-                    f"{self._kind}({path!r}) has no application. Registered: {known}."
+                    f"{self._name(path)} has no application. Registered: {known}."
                 )
+
+    def copy(self) -> ByPath:
+        """Return a copy that later registrations do not change."""
+        copy = ByPath(self._kind, *self._forms)
+        copy._items = list(self._items)
+        return copy
+
+    def close(self) -> None:
+        """Refuse other registrations, until :meth:`reopen`."""
         self._closed = True
+
+    def reopen(self) -> None:
+        """Accept registrations again, for another Flask application."""
+        self._closed = False
+        self._apps += 1
+
+    def _name(self, path: str | None) -> str:
+        return f"{self._kind}({'' if path is None else repr(path)})"
 
 
 def check_path(path: object) -> None:

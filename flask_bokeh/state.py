@@ -33,6 +33,7 @@ from .errors import (
 )
 from .lifetime import look_after, stop_all_at_exit
 from .limits import Limits
+from .registrations import Registrations
 from .registry import ByPath, Registry
 from .server import InProcessServer
 from .sessions import PulledSession, pull_client, pull_direct
@@ -54,16 +55,15 @@ class BokehState:
 
     settings: Settings
     site: Site
-    registry: Registry
-    hooks: ByPath
-    guards: ByPath
+    registered: Registrations
+    """Those of the extension, which other Flask applications may share."""
     ended: Ended = field(init=False, repr=False)
     """Whose tokens open nothing any more."""
     _server: InProcessServer | None = field(default=None, repr=False)
     _owner: int = field(default=0, repr=False)
     _issuer: TokenIssuer | None = field(default=None, repr=False)
     _folder: Path | EllipsisType | None = field(default=..., repr=False)
-    _settled: Registry | None = field(default=None, repr=False)
+    _frozen: Registrations | None = field(default=None, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
@@ -71,21 +71,28 @@ class BokehState:
         look_after(self)
 
     @property
+    def registrations(self) -> Registrations:
+        """Those of this Flask application, ``BOKEH_APPLICATIONS`` included."""
+        return self._frozen or self.registered.copy(self.settings.applications)
+
+    @property
     def applications(self) -> Registry:
-        """The registered applications, those of ``BOKEH_APPLICATIONS`` included."""
-        return self._settled or self.registry.merged(self.settings.applications)
+        """The registered applications."""
+        return self.registrations.applications
+
+    @property
+    def guards(self) -> ByPath:
+        """The guards of this Flask application."""
+        return self.registrations.guards
 
     def settled(self) -> Registry:
-        """The same, once a page or the server needs them: from then on there are no others.
+        """The applications, once a page or the server needs them: from then on there are no others.
 
-        :raises: as :meth:`Registry.check`.
+        :raises: as :meth:`Registrations.freeze`.
         """
-        if self._settled is None:
-            applications = self.applications
-            applications.check(self.hooks, self.guards)
-            self.registry.close()
-            self._settled = applications
-        return self._settled
+        if self._frozen is None:
+            self._frozen = self.registered.freeze(self.settings.applications)
+        return self._frozen.applications
 
     @property
     def tokens(self) -> TokenIssuer:
@@ -148,7 +155,7 @@ class BokehState:
         with self._locked():
             if self._server is None or self._owner != os.getpid():
                 limits = Limits(self.settings, self.ended)
-                hosted = host(self.settled(), self.hooks, limits, self.site)
+                hosted = host(self.settled(), self.registrations.hooks, limits, self.site)
                 server = InProcessServer.start(
                     hosted, self.settings, limits, tokens, io_loop, self.folder
                 )

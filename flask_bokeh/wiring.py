@@ -18,7 +18,7 @@ from .bridge.views import make_blueprint
 from .cli import commands
 from .config import Settings
 from .errors import LimitError
-from .registry import ByPath, Registry
+from .registrations import Registrations
 from .site import SENT, Site
 from .state import BokehState
 from .templating import BokehTags, error_box, holds_token, template_folder
@@ -31,9 +31,7 @@ logger = logging.getLogger("flask_bokeh")
 def wire(
     app: Flask,
     options: Mapping[str, Any],
-    registry: Registry,
-    hooks: ByPath,
-    access: Access,
+    registered: Registrations,
 ) -> BokehState:
     """Read the settings, and add blueprint, commands, tags and handlers.
 
@@ -41,6 +39,7 @@ def wire(
     """
     settings = Settings.load(app.config, options)
     cookie = BrowserCookie(lambda: state.tokens.keys) if settings.bind_browser else None
+    access = Access(lambda: state.registrations)
     site = Site(
         root=Path(app.root_path),
         context=app.app_context,
@@ -51,7 +50,7 @@ def wire(
         headers=visible_headers,
         report=partial(error_box, app),
     )
-    state = BokehState(settings, site, registry, hooks, access.guards)
+    state = BokehState(settings, site, registered)
     state.applications  # noqa: B018  # complains now about BOKEH_APPLICATIONS
     app.register_blueprint(make_blueprint(state, template_folder()), url_prefix=settings.url_prefix)
     app.cli.add_command(commands)

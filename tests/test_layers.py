@@ -24,13 +24,13 @@ LAYERS = [
     ["embed", "bokeh_compat", "bridge.handoff", "bridge.servers", "bridge.owner"],
     ["bokeh_sockets"],
     ["bridge.streams", "bridge.taking", "bridge.affinity", "tokens", "limits", "site"],
-    ["ended"],
+    ["ended", "registrations"],
     [
         *["bridge.bodies", "config", "custom_models", "lifetime", "listening", "loop", "registry"],
         *["visits", "watchdog"],
     ],
     ["setting_checks", "bridge.origin", "bridge.upgrade"],
-    ["errors", "native", "server_options", "versions", "bridge.__init__"],
+    ["errors", "native", "repeats", "server_options", "versions", "bridge.__init__"],
 ]
 FLASK = {
     "__init__",

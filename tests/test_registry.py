@@ -60,7 +60,9 @@ def test_a_taken_path_is_refused() -> None:
     registry = Registry()
     registry.add("/x", fill)
     with pytest.raises(RegistrationError, match="already registered at '/x'"):
-        registry.add("/x", fill)
+        registry.add("/x", lambda doc: None)
+    with pytest.raises(RegistrationError, match="already registered at '/x'"):
+        registry.add("/x", fill, page=True)
 
 
 @pytest.mark.parametrize(("source", "message"), [(5, "expected a function"), (lambda: 1, "doc")])
@@ -193,7 +195,7 @@ def test_applications_from_the_config(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.init_app(app)
     assert {item.path for item in app.extensions["bokeh"].applications} == {"/x", "/more"}
     other = Flask("other")
-    other.config["BOKEH_APPLICATIONS"] = {"/x": fill}
+    other.config["BOKEH_APPLICATIONS"] = {"/x": "other.py"}
     with pytest.raises(RegistrationError, match="already registered at '/x'"):
         bokeh.init_app(other)
 

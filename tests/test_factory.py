@@ -1,0 +1,223 @@
+"""Application factories on one FlaskBokeh: called for each test, or for several sites."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bokeh.application import Application
+from bokeh.document import Document
+from flask import Flask, abort
+
+from flask_bokeh import FlaskBokeh, PulledSession, RegistrationError, UnknownApplicationError
+from flask_bokeh.repeats import same_source
+
+
+def fill(doc: Document) -> None:
+    doc.title = "filled"
+
+
+def new_app(**config: Any) -> Flask:
+    app = Flask("tests.app")
+    app.config.update(SECRET_KEY="a secret key for the tests only", **config)
+    return app
+
+
+def title(app: Flask, bokeh: FlaskBokeh, path: str = "/x") -> str:
+    """What a session of the application has become."""
+    with app.test_request_context(), bokeh.pull_session(path) as session:
+        assert isinstance(session, PulledSession)
+        return session.document.title
+
+
+def before(bokeh: FlaskBokeh, app: Flask, register: Callable[[], None]) -> None:
+    register()
+    bokeh.init_app(app)
+
+
+def after(bokeh: FlaskBokeh, app: Flask, register: Callable[[], None]) -> None:
+    bokeh.init_app(app)
+    register()
+
+
+@pytest.mark.parametrize("order", [before, after])
+@pytest.mark.parametrize("pages", [True, False], ids=["with pages", "without pages"])
+def test_a_factory_that_is_called_again(bokeh: FlaskBokeh, order: Any, pages: bool) -> None:
+    """It may register its applications, hooks and guards; each runs once in each application."""
+    asked: list[str] = []
+
+    def create_app() -> Flask:
+        app = new_app()
+
+        def register() -> None:
+            bokeh.add_application("/module", fill)
+
+            @bokeh.application("/x")
+            def own(doc: Document) -> None:
+                doc.title = "own"
+
+            @bokeh.customize("/x")
+            def add(doc: Document, visit: object) -> None:
+                doc.title += "+"
+
+            @bokeh.guard("/x")
+            def ask() -> bool:
+                asked.append("asked")
+                return True
+
+            @bokeh.user_loader
+            def user() -> str:
+                return "ann"
+
+        order(bokeh, app, register)
+        return app
+
+    apps = []
+    for _ in range(3):
+        apps.append(create_app())
+        if pages:
+            assert title(apps[-1], bokeh) == "own+"
+    asked.clear()
+    for app in apps:
+        assert title(app, bokeh) == "own+"
+        assert title(app, bokeh, "/module") == "filled"
+    assert asked == ["asked"] * 3
+
+
+def test_each_application_has_its_own_copy(bokeh: FlaskBokeh) -> None:
+    """What is registered after an application's first page is for those that come later."""
+    bokeh.add_application("/x", fill)
+    first = new_app()
+    bokeh.init_app(first)
+    assert title(first, bokeh) == "filled"
+    second = new_app()
+    bokeh.init_app(second)
+    bokeh.add_application("/y", lambda doc: None)
+    bokeh.customize("/x")(lambda doc, visit: setattr(doc, "title", f"for {visit.user}"))
+    bokeh.guard("/y")(lambda: abort(401))
+    bokeh.user_loader(lambda: "bob")
+    assert title(second, bokeh) == "for bob"
+    for again in range(2):
+        assert title(first, bokeh) == "filled", again
+        with first.app_context():  # a new server has the same
+            bokeh.stop()
+    with pytest.raises(UnknownApplicationError, match="Registered: /x"):
+        title(first, bokeh, "/y")
+
+
+def test_too_late_for_the_running_application(bokeh: FlaskBokeh) -> None:
+    """Without a newer application, a registration would be without effect: it is refused."""
+    bokeh.add_application("/x", fill)
+    apps = [new_app(), new_app()]
+    for app in apps:
+        bokeh.init_app(app)
+    title(apps[0], bokeh)
+    for register in (
+        lambda: bokeh.add_application("/y", fill),
+        lambda: bokeh.customize()(lambda doc, visit: None),
+        lambda: bokeh.guard("/x")(lambda: True),
+        lambda: bokeh.user_loader(lambda: "ann"),
+    ):
+        with pytest.raises(RegistrationError, match=r"too late.*create_app\(\), after init_app"):
+            register()
+    bokeh.add_application("/x", fill)  # nothing new
+    assert title(apps[1], bokeh) == "filled"
+
+
+@pytest.mark.parametrize("pages", [True, False], ids=["with pages", "without pages"])
+@pytest.mark.parametrize("kind", ["application", "customize", "guard"])
+def test_functions_that_belong_to_one_application(
+    bokeh: FlaskBokeh, kind: str, pages: bool
+) -> None:
+    """A factory that binds its functions to each application is told what to do instead."""
+
+    def create_app(name: str) -> Flask:
+        app = new_app()
+        bokeh.init_app(app)
+        if kind == "application":
+            bokeh.application("/x")(lambda doc: setattr(doc, "title", name))
+        elif kind == "customize":
+            bokeh.customize("/x")(lambda doc, visit: setattr(doc, "title", name))
+        else:
+            bokeh.guard("/x")(lambda: bool(name))
+        return app
+
+    if kind != "application":
+        bokeh.add_application("/x", fill)
+    first = create_app("one")
+    if pages:
+        title(first, bokeh)
+    with pytest.raises(RegistrationError, match=r"outside of create_app\(\), or make the Flask"):
+        create_app("other")
+
+
+def test_functions_of_one_kind_are_all_kept(bokeh: FlaskBokeh) -> None:
+    """A loop, or a function that makes guards, defines several that differ in a value only."""
+    app, asked = new_app(), []
+
+    def require(role: str) -> Callable[[], bool]:
+        def check() -> bool:
+            asked.append(role)
+            return True
+
+        return check
+
+    bokeh.add_application("/x", fill)
+    bokeh.init_app(app)
+    for role in ("staff", "admin", "staff"):
+        bokeh.guard("/x")(require(role))
+    title(app, bokeh)
+    assert asked == ["staff", "admin"]
+
+
+def test_a_flask_bokeh_in_the_factory(bokeh: FlaskBokeh) -> None:
+    """What the error advises works: each application has an extension of its own."""
+    for name in ("one", "other"):
+        app = new_app()
+        own = FlaskBokeh(app)
+        own.add_application("/x", fill)
+        own.customize("/x")(lambda doc, visit, name=name: setattr(doc, "title", name))
+        assert title(app, own) == name
+
+
+def make(value: object, default: object = 1) -> Callable[..., Any]:
+    def made(doc: object, *, keyword: object = default) -> object:
+        return value
+
+    return made
+
+
+application, unlike = Application(), object()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (fill, fill, True),
+        (fill, make, False),
+        (make(1), make(1), True),
+        (make(1), make(2), False),
+        (make(1), make(True), False),
+        (make("a"), make("a"), True),
+        (make(unlike), make(unlike), True),
+        (make([]), make([]), False),
+        (make(1, 2), make(1, 2), True),
+        (make(1, 2), make(1, 3), False),
+        (partial(make, 1), partial(make, 1), True),
+        (partial(make, 1), partial(make, 2), False),
+        (partial(make, value=1), partial(make, value=1), True),
+        (partial(make, value=1), partial(make, default=1), False),
+        ([].append, [].append, False),
+        ("a.py", Path("a.py"), True),
+        ("a.py", "b.py", False),
+        (application, application, True),
+        (application, Application(), False),
+        (fill, "a.py", False),
+    ],
+)
+def test_the_same_source(one: object, other: object, same: bool) -> None:
+    """The same is one object, one file, or one function with the same values around it."""
+    assert same_source(one, other) is same
