@@ -7,7 +7,6 @@ moves. Everything here runs on the thread of the server's IOLoop.
 from __future__ import annotations
 
 import asyncio
-import gc
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from bokeh.server.tornado import BokehTornado
 from tornado.ioloop import IOLoop
 from tornado.netutil import bind_sockets
 
+from .bokeh_sessions import NEVER, SessionCleaner, cheap_collections, check_interval
 from .bokeh_sockets import open_sockets_only
 from .config import Settings
 from .limits import Limits
@@ -33,7 +33,6 @@ from .tokens import TokenIssuer
 __all__ = (
     "HostedServer",
     "SignedClientSession",
-    "discard_expired",
     "disconnect",
     "make_server",
     "part_curdocs",
@@ -45,6 +44,8 @@ __all__ = (
 class HostedServer(Server):
     """Bokeh's server, with a name for the Tornado application inside it."""
 
+    cleaner: SessionCleaner
+    """Ends sessions whose time is over."""
     _threads: WarmExecutor | None = None
 
     @property
@@ -81,13 +82,16 @@ def make_server(
     Bokeh 3.10 has ``Server.from_settings`` for the settings that are not plain keywords;
     Settings has read and merged the same ones, so on 3.9 they are passed directly.
     """
+    lifetime = settings.unused_session_lifetime
+    interval = check_interval(
+        lifetime, settings.server_options.get("check_unused_sessions_milliseconds")
+    )
     keywords: dict[str, Any] = {
         "address": "127.0.0.1",
         "port": 0,
         "use_index": False,
-        # An unused session must not outlive its time by much; Bokeh looks every 17 s.
-        "check_unused_sessions_milliseconds": _check_interval(settings.unused_session_lifetime),
         **settings.server_options,
+        "check_unused_sessions_milliseconds": NEVER,  # see SessionCleaner
         "unused_session_lifetime_milliseconds": round(settings.unused_session_lifetime * 1000),
         "session_token_expiration": max(1, round(settings.token_expiration)),
         "websocket_max_message_size": settings.max_message_size,
@@ -114,6 +118,8 @@ def make_server(
     server.use_own_threads()
     open_sockets_only(server.tornado, limits, tokens)
     server.start()
+    server.cleaner = SessionCleaner(server.tornado, lifetime, interval)
+    server.cleaner.start()
     return server
 
 
@@ -132,7 +138,8 @@ async def stop_server(server: HostedServer) -> None:
 
     Bokeh 3.9 runs only the second kind. Call it when no connection is left.
     """
-    with _cheap_collections():
+    server.cleaner.stop()
+    with cheap_collections():
         if hasattr(server, "stop_async"):
             try:
                 await server.stop_async()
@@ -144,22 +151,9 @@ async def stop_server(server: HostedServer) -> None:
         for session in server.get_sessions():
             session.request_expiration()
         try:
-            await discard_expired(server)
+            await server.cleaner.discard_expired(in_turns=False)
         finally:
             server.stop()
-
-
-async def discard_expired(server: HostedServer) -> None:
-    """Destroy the sessions that nobody is connected to and whose time is over, now.
-
-    It is the job that Bokeh runs every 17 seconds, private in name only.
-    """
-    for _ in range(100):
-        try:
-            await server.tornado._cleanup_sessions()
-        except KeyError:  # Bokeh 3.9, when its own job has destroyed one of them meanwhile
-            continue
-        return
 
 
 def disconnect(session: ServerSession, code: int, reason: str) -> None:
@@ -173,20 +167,6 @@ def disconnect(session: ServerSession, code: int, reason: str) -> None:
         handler.close(code, reason)
         if websocket is not None:
             websocket.stream.close()
-
-
-@contextmanager
-def _cheap_collections() -> Iterator[None]:
-    """Bokeh collects garbage twice for each session that ends, 70 ms a time in a process with
-    numpy and pandas: 300 sessions would take 40 s to stop. Frozen objects are not looked at.
-    """
-    frozen_by_us = gc.get_freeze_count() == 0
-    gc.freeze()
-    try:
-        yield
-    finally:
-        if frozen_by_us:
-            gc.unfreeze()
 
 
 class _Curdocs:
@@ -264,10 +244,6 @@ class SignedClientSession(ClientSession):
     def wait_until_closed(self) -> None:
         """Run the client's loop until the connection has ended (private on the session)."""
         self._loop_until_closed()
-
-
-def _check_interval(lifetime: float) -> int:
-    return round(1000 * max(0.25, min(17.0, lifetime / 10)))
 
 
 def _host(origin: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from bokeh.server.session import ServerSession
 
-from .bokeh_compat import HostedServer, discard_expired, disconnect
+from .bokeh_compat import HostedServer, disconnect
 from .limits import WAIT, Limits, Seat
 
 __all__ = ("Ending",)
@@ -54,6 +54,6 @@ class Ending:
                 if session is not None:
                     disconnect(session, 1008, "the session has been ended")
                     session.request_expiration()
-            await discard_expired(server)
+            await server.cleaner.discard_expired()
             await asyncio.sleep(pause)
             pause = min(1.5 * pause, 1.0)

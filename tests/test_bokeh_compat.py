@@ -12,7 +12,9 @@ import pytest
 from bokeh.client import ClientSession
 from bokeh.document import Document
 from bokeh.io import doc as bokeh_doc
+from bokeh.models import Slider
 from bokeh.server.connection import ServerConnection
+from bokeh.server.contexts import ApplicationContext
 from bokeh.server.server import BaseServer, Server
 from bokeh.server.session import ServerSession
 from bokeh.server.tornado import BokehTornado
@@ -28,10 +30,19 @@ def test_the_servers_tornado_application() -> None:
 
 
 def test_ending_sessions() -> None:
-    """There is the job that ends sessions, and what closes a session's WebSockets."""
-    assert callable(BokehTornado._cleanup_sessions)
+    """There is what ends a session, and what closes its WebSockets."""
+    discard = ApplicationContext._discard_session
+    assert list(inspect.signature(discard).parameters) == ["self", "session", "should_discard"]
+    assert "expiration_blocked_count == 1" in inspect.getsource(discard)
     assert "_subscribed_connections" in inspect.getsource(ServerSession)
     assert "self._socket = socket" in inspect.getsource(ServerConnection)
+
+
+def test_what_an_ended_session_leaves() -> None:
+    """Bokeh collects garbage for each session, and leaves to that what we empty in its models."""
+    assert "gc.collect()" in inspect.getsource(Document.destroy)
+    for name in ("_callbacks", "_event_callbacks", "_unstable_default_values"):
+        assert isinstance(getattr(Slider(), name), dict)
 
 
 def test_bokehs_own_threads() -> None:

@@ -22,7 +22,7 @@ LAYERS = [
     ["server", "customize"],
     ["ending"],
     ["embed", "bokeh_compat", "bridge.handoff", "bridge.servers", "bridge.owner"],
-    ["bokeh_sockets"],
+    ["bokeh_sockets", "bokeh_sessions"],
     ["bridge.streams", "bridge.taking", "bridge.affinity", "tokens", "limits", "site"],
     ["ended", "registrations"],
     [
