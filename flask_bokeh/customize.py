@@ -20,6 +20,7 @@ from bokeh.application.handlers.document_lifecycle import DocumentLifecycleHandl
 from bokeh.core.templates import FILE
 from bokeh.models.widgets import Div
 
+from .bokeh_patches import make_columns_private
 from .errors import (
     ApplicationFailedError,
     LimitError,
@@ -57,6 +58,7 @@ def host(
             limits,
             context=site.context,
             report=site.report,
+            debug=site.debug,
         )
         for item in applications
     }
@@ -79,10 +81,12 @@ class HostedApplication(Application):
         *,
         context: Callable[[], AbstractContextManager[Any]],
         report: Callable[[ApplicationFailedError], str],
+        debug: Callable[[], bool],
     ) -> None:
         """
         :param context: makes a Flask application context.
         :param report: logs a failure and returns the HTML of the box that tells of it.
+        :param debug: whether visitors may see errors.
         """
         kinds = map(type, application.handlers)
         if not any(issubclass(kind, DocumentLifecycleHandler) for kind in kinds):
@@ -94,6 +98,7 @@ class HostedApplication(Application):
         self._limits = limits
         self._context = context
         self._report = report
+        self.debug = debug
         self._expected: set[str] = set()
         self._failures: dict[str, ApplicationFailedError] = {}
 
@@ -104,6 +109,7 @@ class HostedApplication(Application):
             with self._context():
                 self._fill(doc)
                 self._customize(doc)
+            make_columns_private(doc.models)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # reported by _fail
             self._fail(doc, error)
 

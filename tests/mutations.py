@@ -67,7 +67,7 @@ MUTATIONS = [
     ("paths that are no patterns", SOCKETS, "re.escape(path.rstrip(\"/\"))", "path.rstrip(\"/\")", "the_port_inside"),
     ("limits on the inner port", SOCKETS, "        limits.open(token, Asker(address=address))\n", "", "own_port"),
     ("the size of a whole message", SOCKETS, 'self._size > self.application.settings["websocket_max_message_size"]', "False", "many_frames"),
-    ("the size of a log line", SOCKETS, "    log.addFilter(_tell_little)\n", "", "not_logged_whole"),
+    ("what a log line holds", SOCKETS, "    async def on_message(self, message", "    async def _on_message(self, message", "not_logged_whole"),
     ("the sockets of a session", HANDOFF, "streams[:-MAX_SOCKETS]", "[]", "sockets_of_a_session"),
     ("the descriptors that are left", SERVERS, "if not leaves_some(number):", "if False:", "descriptors_are_left"),
     ("control characters in a head", HANDOFF, "or _FORBIDDEN.search(value)", "", "head or forbidden or line"),

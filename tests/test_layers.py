@@ -24,6 +24,7 @@ LAYERS = [
     ["embed", "bokeh_compat", "bridge.handoff", "bridge.servers", "bridge.owner"],
     ["bokeh_sockets"],
     ["bridge.streams", "bridge.taking", "bridge.affinity", "tokens", "limits", "site"],
+    ["bokeh_logs", "bokeh_patches"],
     ["ended"],
     ["lifetime", "listening", "registry", "visits", "loop", "watchdog", "config"],
     ["setting_checks", "bridge.origin", "bridge.upgrade"],

@@ -20,6 +20,7 @@ window.FlaskBokeh ??= (() => {
       if (followed.has(doc)) continue;
       followed.add(doc);
       doc.on_event("connection_lost", (_, event) => lost(doc, event));
+      doc.on_message("flask_bokeh.failed", (failure) => failed(doc, failure));
     }
   }
 
@@ -93,19 +94,36 @@ window.FlaskBokeh ??= (() => {
     say(element, text);
   }
 
+  // A callback has failed on the server; the plot lives on, so its visitor reads this beside it.
+  function failed(doc, { reference, detail }) {
+    const root = doc.roots().find((one) => Bokeh.index.get(one)?.el);
+    if (!root) return;
+    const { el } = Bokeh.index.get(root);
+    const place = el.closest(".flask-bokeh") ?? el.parentElement ?? document.body;
+    const text = detail ?? `Something went wrong here. The reference is ${reference}.`;
+    const notice = box("flask-bokeh-failed", text);
+    place.querySelector(":scope > .flask-bokeh-failed")?.remove();
+    place.prepend(notice);
+  }
+
   function say(element, text) {
     const link = document.createElement("a");
     link.href = location.href;
     link.textContent = "Reload the page.";
+    const ended = box("flask-bokeh-ended", `${text} `, link);
+    (element.closest(".flask-bokeh") ?? element).replaceChildren(ended);
+  }
+
+  function box(name, ...content) {
     const box = document.createElement("div");
     box.setAttribute("role", "alert");
-    box.className = "flask-bokeh-ended";
+    box.className = name;
     box.style.cssText =
       "padding: 12px 16px; border: 1px solid #d9a3a3; border-left: 4px solid #b42318;" +
       "border-radius: 4px; background: #fdf3f2; color: #4a1410;" +
-      "font: 14px/1.5 system-ui, sans-serif;";
-    box.append(`${text} `, link);
-    (element.closest(".flask-bokeh") ?? element).replaceChildren(box);
+      "font: 14px/1.5 system-ui, sans-serif; white-space: pre-wrap; overflow-wrap: anywhere;";
+    box.append(...content);
+    return box;
   }
 
   return { show };
