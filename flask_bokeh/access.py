@@ -19,7 +19,7 @@ from flask import Flask, Response, abort, after_this_request, current_app, reque
 from itsdangerous import BadSignature, Signer
 from werkzeug.wrappers import Response as BaseResponse
 
-from .errors import EmbedError, FlaskBokehError
+from .errors import EmbedError, FlaskBokehError, kind_of
 from .registry import ByPath
 from .site import SENT
 from .visits import Asker, Visit
@@ -61,8 +61,8 @@ class Access:
         user = current_app.ensure_sync(loader)()
         if user is not None and not isinstance(user, str):
             raise TypeError(
-                f"The user_loader {_name(loader)} returned {user!r}; expected a string or None. "
-                "For a number, return str(number)."
+                f"The user_loader {_name(loader)} returned {kind_of(user)}; expected a string or "
+                "None. For a number, return str(number)."
             )
         return user or None
 
@@ -78,8 +78,8 @@ class Access:
                 abort(answer)
             if not isinstance(answer, bool):
                 raise TypeError(
-                    f"The guard {_name(guard)} returned {answer!r}; expected True, False or a "
-                    "Response."
+                    f"The guard {_name(guard)} returned {kind_of(answer)}; expected True, "
+                    "False or a Response."
                 )
             if not answer:
                 abort(403)
@@ -196,4 +196,4 @@ def _wants_visit(guard: Guard) -> bool:
 
 
 def _name(function: Callable[..., Any]) -> str:
-    return getattr(function, "__qualname__", repr(function))
+    return getattr(function, "__qualname__", kind_of(function))

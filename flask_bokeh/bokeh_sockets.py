@@ -28,7 +28,7 @@ from tornado.websocket import WebSocketClosedError
 
 from .bokeh_logs import describe, handling_a_message, location, printable, raised_in
 from .bokeh_patches import BrowserPatch
-from .errors import LimitError, SessionEndedError, TokenError
+from .errors import HandoffError, LimitError, SessionEndedError, TokenError
 from .limits import Limits
 from .tokens import TokenIssuer
 from .visits import Asker, read_payload
@@ -61,11 +61,10 @@ def open_sockets_only(tornado: BokehTornado, limits: Limits, tokens: TokenIssuer
     tornado.add_handlers(".*", rules)
 
 
-Refusal = tuple[int, str]
-
-
-def _judge(limits: Limits, tokens: TokenIssuer, text: str, address: str | None) -> Refusal | None:
-    """Status and reason if a token, from an address, opens no session; None if it does.
+def _judge(
+    limits: Limits, tokens: TokenIssuer, text: str, address: str | None
+) -> HandoffError | None:
+    """The reason if a token, from an address, opens no session; None if it does.
 
     Who comes by the server's own port takes a seat here; others have one. Bokeh would refuse what
     is no good token, too, but only after its 101, and with a traceback in the log.
@@ -73,14 +72,14 @@ def _judge(limits: Limits, tokens: TokenIssuer, text: str, address: str | None) 
     try:
         token = tokens.read(text)
         if get_token_payload(text)["session_expiry"] <= time.time():
-            return 403, "The session token has expired: reload the page."
+            return HandoffError("The session token has expired.", 403)
         limits.open(token, Asker(address=address))
     except TokenError as error:
-        return 403, str(error)
+        return HandoffError(str(error), 403)
     except SessionEndedError as error:
-        return 410, str(error)
+        return HandoffError(str(error), 410)
     except LimitError as error:
-        return 503, str(error)
+        return HandoffError(str(error), 503, public=str(error))
     return None
 
 
@@ -88,7 +87,7 @@ class _SessionSocket(WSHandler):
     """Bokeh's own handler of a WebSocket, for those who may have one, with a limit to messages."""
 
     def initialize(  # type: ignore[override]
-        self, judge: Callable[..., Refusal | None], path: str, **bokehs: Any
+        self, judge: Callable[..., HandoffError | None], path: str, **bokehs: Any
     ) -> None:
         super().initialize(**bokehs)  # type: ignore[no-untyped-call,unused-ignore]
         self._judge = judge
@@ -99,9 +98,11 @@ class _SessionSocket(WSHandler):
         offered = self.request.headers.get("Sec-WebSocket-Protocol", "").rpartition(",")[2]
         refusal = self._judge(offered.strip(), self.request.remote_ip)
         if refusal is not None:
-            status, reason = refusal
-            self.set_status(status)
-            self.finish(reason)
+            logger.warning(
+                "Refused a WebSocket of %s from %s: %s", self._path, self.request.remote_ip, refusal
+            )
+            self.set_status(refusal.status)
+            self.finish(refusal.public)
             return
         await super().prepare()  # type: ignore[no-untyped-call,unused-ignore]
 

@@ -27,6 +27,7 @@ from .errors import (
     ScriptError,
     SessionEndedError,
     TokenError,
+    kind_of,
 )
 from .limits import Limits
 from .registry import ByPath, Registry, load
@@ -167,7 +168,7 @@ class HostedApplication(Application):
             try:
                 hook(doc, token_of(doc).visit)
             except (Exception, SystemExit) as error:
-                name = getattr(hook, "__qualname__", repr(hook))
+                name = getattr(hook, "__qualname__", kind_of(hook))
                 culprit = f"The hook {name} of {self._path}"
                 raise ApplicationFailedError(self._path, culprit, error) from error
 
