@@ -109,12 +109,12 @@ def test_the_page_says_that_a_callback_failed(live: Live, tab: Tab) -> None:
     """A notice beside the plot gives the reference; the plot goes on."""
     site = live("gunicorn-sync", APP, clean=False)
     tab.open(f"{site.url}/?user=ann")
-    notice = tab.page.locator(".flask-bokeh > .flask-bokeh-failed[role=alert]")
+    notice = tab.page.locator(".flask-bokeh > .flask-bokeh-note[role=alert]")
     references = set()
     for _ in range(2):
         tab.page.get_by_text("fail", exact=True).click()
         tab.page.wait_for_function(
-            "known => { const box = document.querySelector('.flask-bokeh-failed');"
+            "known => { const box = document.querySelector('.flask-bokeh-note');"
             "return box && !known.includes(box.textContent) }",
             arg=list(references),
         )
@@ -132,7 +132,7 @@ def test_debug_mode_shows_the_error(live: Live, tab: Tab) -> None:
     site = live("werkzeug", APP, args=["--debug", "--no-reload"], clean=False)
     tab.open(f"{site.url}/?user=ann")
     tab.page.get_by_text("fail", exact=True).click()
-    notice = tab.page.locator(".flask-bokeh-failed")
+    notice = tab.page.locator(".flask-bokeh-note")
     notice.wait_for()
     assert "in click" in notice.inner_text()
     assert "ValueError: INSERT INTO salaries VALUES ('OURS-ALONE')" in notice.inner_text()

@@ -19,8 +19,8 @@ window.FlaskBokeh ??= (() => {
     for (const doc of Bokeh.documents) {
       if (followed.has(doc)) continue;
       followed.add(doc);
-      doc.on_event("connection_lost", (_, event) => lost(doc, event));
       doc.on_message("flask_bokeh.failed", (failure) => failed(doc, failure));
+      doc.on_event("connection_lost", (_, event) => lost(doc, event));
     }
   }
 
@@ -60,6 +60,24 @@ window.FlaskBokeh ??= (() => {
     return new Promise((resolve) => setTimeout(resolve, milliseconds));
   }
 
+  // A callback has failed on the server; the plot lives on, so its visitor reads this above it.
+  function failed(doc, { reference, detail }) {
+    const root = doc.roots().find((one) => Bokeh.index.get(one)?.el);
+    if (!root) return;
+    const around = Bokeh.index.get(root).el.parentElement;
+    const place = around.closest(".flask-bokeh") ?? around;
+    const told = document.createElement("div");
+    told.setAttribute("role", "alert");
+    told.className = "flask-bokeh-note";
+    told.style.cssText =
+      "padding: 12px 16px; border: 1px solid #d9a3a3; border-left: 4px solid #b42318;" +
+      "border-radius: 4px; background: #fdf3f2; color: #4a1410;" +
+      "font: 14px/1.5 system-ui, sans-serif; white-space: pre-wrap; overflow-wrap: anywhere;";
+    told.append(detail ?? `Something went wrong here. The reference is ${reference}.`);
+    place.querySelector(":scope > .flask-bokeh-note")?.remove();
+    place.prepend(told);
+  }
+
   async function refused(token) {
     const { element } = shown.get(token);
     const answer = await ask(token);
@@ -94,36 +112,19 @@ window.FlaskBokeh ??= (() => {
     say(element, text);
   }
 
-  // A callback has failed on the server; the plot lives on, so its visitor reads this beside it.
-  function failed(doc, { reference, detail }) {
-    const root = doc.roots().find((one) => Bokeh.index.get(one)?.el);
-    if (!root) return;
-    const { el } = Bokeh.index.get(root);
-    const place = el.closest(".flask-bokeh") ?? el.parentElement ?? document.body;
-    const text = detail ?? `Something went wrong here. The reference is ${reference}.`;
-    const notice = box("flask-bokeh-failed", text);
-    place.querySelector(":scope > .flask-bokeh-failed")?.remove();
-    place.prepend(notice);
-  }
-
   function say(element, text) {
     const link = document.createElement("a");
     link.href = location.href;
     link.textContent = "Reload the page.";
-    const ended = box("flask-bokeh-ended", `${text} `, link);
-    (element.closest(".flask-bokeh") ?? element).replaceChildren(ended);
-  }
-
-  function box(name, ...content) {
     const box = document.createElement("div");
     box.setAttribute("role", "alert");
-    box.className = name;
+    box.className = "flask-bokeh-ended";
     box.style.cssText =
       "padding: 12px 16px; border: 1px solid #d9a3a3; border-left: 4px solid #b42318;" +
       "border-radius: 4px; background: #fdf3f2; color: #4a1410;" +
-      "font: 14px/1.5 system-ui, sans-serif; white-space: pre-wrap; overflow-wrap: anywhere;";
-    box.append(...content);
-    return box;
+      "font: 14px/1.5 system-ui, sans-serif;";
+    box.append(`${text} `, link);
+    (element.closest(".flask-bokeh") ?? element).replaceChildren(box);
   }
 
   return { show };
