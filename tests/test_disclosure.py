@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import urllib.error
 from typing import Any
 
 import pytest
 from flask import Flask
 
-from flask_bokeh import FlaskBokeh
+from flask_bokeh import ArgumentsError, FlaskBokeh, HandoffError, RegistrationError
 from flask_bokeh.bokeh_logs import LineFormatter, describe, handling_a_message, printable
+from flask_bokeh.errors import PUBLIC
 
 from .conftest import Live, LiveServer, Tab, eventually
 from .sockets import Socket, connect
@@ -241,3 +243,65 @@ def test_format_a_line(message: str, arguments: tuple[Any, ...], line: str) -> N
 def test_shorten_a_text() -> None:
     """A text that is too long says how long it was."""
     assert printable("x" * 300, 10) == "xxxxxxxxxx... (300 in all)"
+
+
+class Secret:
+    def __repr__(self) -> str:
+        return "Secret('hunter2')"
+
+
+def test_errors_name_kinds(app: Flask, bokeh: FlaskBokeh) -> None:
+    """Errors about what the site gave say of which type it is, and not what is in it."""
+    bokeh.add_application("/x", lambda doc: None)
+    bokeh.guard("/x")(Secret)
+    bokeh.init_app(app)
+    arguments: list[dict[str, Any]] = [
+        {"arguments": {"a": Secret()}},
+        {"arguments": {"a": ["hunter2"]}},
+        {"data": {"a": ("hunter2",)}},
+        {"data": {"a": Secret()}},
+        {"data": {"a": float("nan"), "b": "hunter2"}},
+    ]
+    with app.test_request_context():
+        for keywords in arguments:
+            with pytest.raises(ArgumentsError, match="'a'") as caught:
+                bokeh.server_document("/x", **keywords)
+            assert "hunter2" not in str(caught.value)
+        bokeh.user_loader(Secret)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="returned a value of type Secret") as failed:
+            bokeh.server_document("/x")
+        assert "hunter2" not in str(failed.value)
+        bokeh.user_loader(lambda: None)
+        with pytest.raises(TypeError, match="returned a value of type Secret"):
+            bokeh.server_document("/x")
+    with pytest.raises(RegistrationError, match="is a value of type dict"):
+        FlaskBokeh().add_application("/y", {"password": "hunter2"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("status", sorted(PUBLIC))
+def test_what_clients_are_told(status: int) -> None:
+    """The sentence for a status names no setting, number or file."""
+    error = HandoffError("The descriptor 7 is one of the last; see BOKEH_MAX_SESSIONS.", status)
+    assert error.public == PUBLIC[status]
+    assert not re.search(r"\d|BOKEH|_|/", error.public.replace("WebSocket", ""))
+
+
+def test_refusals_tell_no_settings(app: Flask, bokeh: FlaskBokeh) -> None:
+    """Answers of the blueprint name a setting in debug mode only."""
+    bokeh.add_application("/x", lambda doc: None, page=True)
+    bokeh.init_app(app)
+    client = app.test_client()
+    foreign = {"Origin": "https://evil.test", "Sec-Fetch-Site": "cross-site"}
+    for path, status, headers in [
+        ("/bokeh/x/autoload.js?bokeh-autoload-element=e", 403, foreign),
+        (f"/bokeh/x?a={'x' * 3000}", 414, {}),
+        ("/bokeh/x/ws", 403, {"Bokeh-Session-Token": "x"}),
+    ]:
+        app.debug = False
+        answer = client.get(path, headers=headers)
+        assert answer.status_code == status
+        assert "BOKEH_" not in answer.text
+        assert "signature" not in answer.text
+        app.debug = True
+        told = client.get(path, headers=headers).text
+        assert "BOKEH_" in told or "signature" in told

@@ -15,7 +15,7 @@ from flask import Flask, render_template_string, request
 from flask.testing import FlaskClient
 from jinja2 import TemplateSyntaxError
 
-from flask_bokeh import ApplicationFailedError, FlaskBokeh
+from flask_bokeh import ApplicationFailedError, EmbedError, FlaskBokeh
 
 from .conftest import ROOT, Live, Tab, tokens_in
 from .test_views import upgrade
@@ -87,11 +87,15 @@ LOGGED: dict[str, Callable[[FlaskClient], None]] = {
         "/", environ_overrides={"SERVER_SOFTWARE": "another server"}
     ),
 }
-RAISED: dict[str, tuple[type[Exception], Callable[[FlaskBokeh], None]]] = {
+RAISED: dict[str, tuple[type[Exception], Callable[[FlaskBokeh], Any]]] = {
     "Models must be owned by only a single document": (ApplicationFailedError, share),
     "Working outside of request context": (
         ApplicationFailedError,
         lambda bokeh: rejects(bokeh, lambda doc: request.args),
+    ),
+    "Flask's cookie session, which is what": (
+        EmbedError,
+        lambda _: render_template_string("{% bokeh session %}"),
     ),
     "_pending_writes should be non-None": (RuntimeError, edit_late),
 }
