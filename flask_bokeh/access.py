@@ -21,7 +21,7 @@ from itsdangerous import BadSignature, Signer
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
-from .errors import EmbedError, FlaskBokehError
+from .errors import EmbedError, FlaskBokehError, kind_of
 from .registrations import Registrations
 from .site import SENT
 from .visits import Asker, Visit
@@ -68,8 +68,8 @@ class Access:
         user = current_app.ensure_sync(loader)()
         if user is not None and not isinstance(user, str):
             raise TypeError(
-                f"The user_loader {_name(loader)} returned {user!r}; expected a string or None. "
-                "For a number, return str(number)."
+                f"The user_loader {_name(loader)} returned {kind_of(user)}; expected a string or "
+                "None. For a number, return str(number)."
             )
         return user or None
 
@@ -85,8 +85,8 @@ class Access:
                 raise GuardResponse(guard, visit.path, answer)
             if not isinstance(answer, bool):
                 raise TypeError(
-                    f"The guard {_name(guard)} returned {answer!r}; expected True, False or a "
-                    "Response."
+                    f"The guard {_name(guard)} returned {kind_of(answer)}; expected True, "
+                    "False or a Response."
                 )
             if not answer:
                 abort(403)
@@ -234,4 +234,4 @@ def _wants_visit(guard: Guard) -> bool:
 
 
 def _name(function: Callable[..., Any]) -> str:
-    return getattr(function, "__qualname__", repr(function))
+    return getattr(function, "__qualname__", kind_of(function))

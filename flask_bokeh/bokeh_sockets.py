@@ -8,25 +8,37 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
+import sys
 import time
-import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from bokeh.protocol.message import Message
+from bokeh.protocol.messages.patch_doc import patch_doc
 from bokeh.server.tornado import BokehTornado
+from bokeh.server.util import check_allowlist
 from bokeh.server.views.ws import WSHandler
 from bokeh.util.token import get_token_payload
-from tornado.web import ErrorHandler
+from tornado.web import ErrorHandler, HTTPError
+from tornado.websocket import WebSocketClosedError
 
-from .errors import LimitError, SessionEndedError, TokenError
+from .bokeh_logs import describe, handling_a_message, location, printable, raised_in
+from .bokeh_patches import BrowserPatch
+from .errors import HandoffError, LimitError, SessionEndedError, TokenError
 from .limits import Limits
 from .tokens import TokenIssuer
-from .visits import Asker
+from .visits import Asker, read_payload
 
 __all__ = ("open_sockets_only",)
 
+logger = logging.getLogger("flask_bokeh")
+
+_FAILED = "flask_bokeh.failed"
+"""What page.js calls the message that a callback has failed."""
 _FRAME = 256
 """Bytes that a frame of a message takes at least, as Bokeh keeps it."""
 
@@ -43,20 +55,16 @@ def open_sockets_only(tornado: BokehTornado, limits: Limits, tokens: TokenIssuer
     for rule in tornado.wildcard_router.rules:
         if isinstance(rule.target, type) and issubclass(rule.target, WSHandler):
             path = paths[id(rule.target_kwargs["application_context"])]
-            keywords = {**rule.target_kwargs, "judge": judge}
+            keywords = {**rule.target_kwargs, "judge": judge, "path": path}
             rules.append((re.escape(path.rstrip("/")) + "/ws", _SessionSocket, keywords))
     rules.append((".*", ErrorHandler, {"status_code": 404}))
     tornado.add_handlers(".*", rules)
-    log = logging.getLogger("bokeh.server.views.ws")
-    log.addFilter(_tells_news)
-    log.addFilter(_tell_little)
 
 
-Refusal = tuple[int, str]
-
-
-def _judge(limits: Limits, tokens: TokenIssuer, text: str, address: str | None) -> Refusal | None:
-    """Status and reason if a token, from an address, opens no session; None if it does.
+def _judge(
+    limits: Limits, tokens: TokenIssuer, text: str, address: str | None
+) -> HandoffError | None:
+    """The reason if a token, from an address, opens no session; None if it does.
 
     Who comes by the server's own port takes a seat here; others have one. Bokeh would refuse what
     is no good token, too, but only after its 101, and with a traceback in the log.
@@ -64,32 +72,37 @@ def _judge(limits: Limits, tokens: TokenIssuer, text: str, address: str | None) 
     try:
         token = tokens.read(text)
         if get_token_payload(text)["session_expiry"] <= time.time():
-            return 403, "The session token has expired: reload the page."
+            return HandoffError("The session token has expired.", 403)
         limits.open(token, Asker(address=address))
     except TokenError as error:
-        return 403, str(error)
+        return HandoffError(str(error), 403)
     except SessionEndedError as error:
-        return 410, str(error)
+        return HandoffError(str(error), 410)
     except LimitError as error:
-        return 503, str(error)
+        return HandoffError(str(error), 503, public=str(error))
     return None
 
 
 class _SessionSocket(WSHandler):
     """Bokeh's own handler of a WebSocket, for those who may have one, with a limit to messages."""
 
-    def initialize(self, judge: Callable[..., Refusal | None], **bokehs: Any) -> None:  # type: ignore[override]
+    def initialize(  # type: ignore[override]
+        self, judge: Callable[..., HandoffError | None], path: str, **bokehs: Any
+    ) -> None:
         super().initialize(**bokehs)  # type: ignore[no-untyped-call,unused-ignore]
         self._judge = judge
+        self._path = path
         self._size = 0
 
     async def prepare(self) -> None:
         offered = self.request.headers.get("Sec-WebSocket-Protocol", "").rpartition(",")[2]
         refusal = self._judge(offered.strip(), self.request.remote_ip)
         if refusal is not None:
-            status, reason = refusal
-            self.set_status(status)
-            self.finish(reason)
+            logger.warning(
+                "Refused a WebSocket of %s from %s: %s", self._path, self.request.remote_ip, refusal
+            )
+            self.set_status(refusal.status)
+            self.finish(refusal.public)
             return
         await super().prepare()  # type: ignore[no-untyped-call,unused-ignore]
 
@@ -102,10 +115,13 @@ class _SessionSocket(WSHandler):
     async def _async_open(self, token: str) -> None:
         try:
             await super()._async_open(token)
-        except RuntimeError:
-            if not getattr(self.application, "_stopping", False):  # Bokeh 3.10 has it
-                raise
-            self.close(1001)  # GOING AWAY
+        except Exception as error:  # noqa: BLE001  # Tornado would log it with the token
+            stopping = getattr(self.application, "_stopping", False)  # Bokeh 3.10 has it
+            if stopping and isinstance(error, RuntimeError):
+                self.close(1001)  # GOING AWAY
+                return
+            logger.error("A session of %s was not opened:\n%s", self._whose, describe(error))
+            self.close(10000, "The session could not be opened.")
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         # A frame that closes has no room for more (RFC 6455, section 5.5), and Tornado raises.
@@ -125,27 +141,98 @@ class _SessionSocket(WSHandler):
             self._size = 0
         return message
 
+    # From here on are the methods of Bokeh's that log what a browser sent and answer with the text
+    # of an exception, each without that.
 
-def _tells_news(record: logging.LogRecord) -> bool:
-    """Keep out a warning of Bokeh's for each visitor who leaves a page that streams."""
-    return record.msg != "Failed sending message as connection was closed"
+    async def on_message(self, message: str | bytes) -> None:
+        try:
+            with handling_a_message():
+                complete = await self._receive(message)
+            if complete is not None:
+                answer = await self._handle(complete)
+                if isinstance(answer, Message):
+                    await self.send_message(answer)
+        except Exception:  # noqa: BLE001  # Tornado would only log it
+            size = f" of a frame ({len(message):,} long)"
+            self._give_up(10000, f"The server could not make sense{size}.")
 
+    async def _handle(self, message: Message[Any]) -> Message[Any] | None:
+        assert self.handler is not None
+        assert self.connection is not None
+        handle = self.handler._handlers.get(message.msgtype)
+        if handle is None:
+            self._protocol_error("")
+            return None
+        given = BrowserPatch(message) if message.msgtype == "PATCH-DOC" else message
+        try:
+            with handling_a_message():
+                answer: Message[Any] | None = await handle(given, self.connection)
+            return answer
+        except Exception as error:  # noqa: BLE001  # the application's, mostly
+            failure = error
+        # Outside of the block: Bokeh puts the traceback of what is handled into its answer.
+        text, notice = self._report(message, failure)
+        if message.msgtype == "PATCH-DOC":  # else nothing has been shown yet
+            event: Any = {"kind": "MessageSent", "msg_type": _FAILED, "msg_data": notice}
+            await self.send_message(patch_doc(patch_doc.create_header(), {}, {"events": [event]}))
+        return self.connection.error(message, text)
 
-def _tell_little(record: logging.LogRecord) -> bool:
-    """Bokeh logs what it does not understand, whole: as many megabytes as the client likes."""
-    if isinstance(record.args, tuple):
-        record.args = tuple(_short(value) for value in record.args)
-    if record.exc_info:
-        lines = "".join(traceback.format_exception(*record.exc_info))
-        record.exc_text = lines if len(lines) <= 10_000 else f"{lines[:5000]}...{lines[-1000:]}"
-    return True
+    def _report(self, message: Message[Any], error: Exception) -> tuple[str, dict[str, Any]]:
+        """Log a failure. Return the text for the browser's console, and what the page shows."""
+        reference = secrets.token_hex(4)
+        logger.error(
+            "%s of %s failed [reference %s]\n%s",
+            "A callback" if raised_in(error) else f"A message {message.msgtype}",
+            self._whose,
+            reference,
+            describe(error, message.content),
+        )
+        application: Any = self.application_context.application
+        detail = describe(error) if application.debug() else None
+        text = detail or f"The server has failed at this; the error is logged as {reference}."
+        return text, {"reference": reference, "detail": detail}
 
+    async def send_message(self, message: Message[Any]) -> None:
+        with suppress(WebSocketClosedError):  # each visitor who leaves a page that streams
+            await message.send(self)
 
-def _short(value: object) -> object:
-    whole = value if isinstance(value, str) else repr(value)
-    return value if len(whole) <= 200 else _Verbatim(f"{whole[:200]}... ({len(whole):,} in all)")
+    def check_origin(self, origin: str) -> bool:
+        if check_allowlist(
+            urlsplit(origin).netloc.lower(), list(self.application.websocket_origins)
+        ):
+            return True
+        logger.warning(
+            "Refused a WebSocket of %s on Bokeh's own port: the Origin %s is not allowed "
+            "(see BOKEH_ALLOW_WS_ORIGIN).",
+            self._path,
+            printable(repr(origin), 200),
+        )
+        return False
 
+    def log_exception(self, *exception: Any) -> None:
+        if isinstance(exception[1], HTTPError):
+            super().log_exception(*exception)
+            return
+        logger.error("A WebSocket of %s failed:\n%s", self._whose, describe(exception[1]))
 
-class _Verbatim(str):
-    __slots__ = ()
-    __repr__ = str.__str__
+    def _internal_error(self, message: str) -> None:
+        self._give_up(10000, "The server could not handle a message.")
+
+    def _protocol_error(self, message: str) -> None:
+        self._give_up(10001, "A message could not be read.")
+
+    def _give_up(self, code: int, reason: str) -> None:
+        """Close, and log the kind of exception that is being handled, and where it was raised."""
+        error = sys.exc_info()[1]
+        kind = "Unexpected" if error is None else location(error)
+        logger.error("Closed a WebSocket of %s. %s %s", self._whose, reason, kind)
+        self.close(code, reason)
+
+    @property
+    def _whose(self) -> str:
+        """The application and its visitor, for the log."""
+        user = None
+        if self._token:  # it has been judged
+            user = read_payload("", "", get_token_payload(self._token)).visit.user
+        who = "nobody in particular" if user is None else f"user {printable(repr(user), 100)}"
+        return f"{self._path} ({who}, from {self.request.remote_ip})"

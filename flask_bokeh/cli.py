@@ -15,6 +15,7 @@ from flask import Flask, current_app
 from flask.cli import AppGroup
 from tornado.ioloop import IOLoop
 
+from .bokeh_logs import LineFormatter
 from .bridge.servers import ADAPTERS
 from .errors import FlaskBokehError
 from .host import Host
@@ -121,7 +122,9 @@ def run(host: str, port: int, threads: int, cert: str | None, key: str | None) -
     if cert:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(cert, key)
-    logging.basicConfig(format="[%(asctime)s] %(levelname)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(LineFormatter("[%(asctime)s] %(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler])
     for name in ("flask_bokeh", "tornado.access"):
         logging.getLogger(name).setLevel(logging.INFO)
     application: Flask = current_app._get_current_object()  # type: ignore[attr-defined]

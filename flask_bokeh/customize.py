@@ -22,6 +22,7 @@ from bokeh.application.handlers.document_lifecycle import DocumentLifecycleHandl
 from bokeh.core.templates import FILE
 from bokeh.models.widgets import Div
 
+from .bokeh_patches import make_columns_private
 from .custom_models import check_compiled
 from .errors import (
     ApplicationFailedError,
@@ -30,6 +31,7 @@ from .errors import (
     ScriptError,
     SessionEndedError,
     TokenError,
+    kind_of,
 )
 from .limits import Limits
 from .registry import ByPath, Registration, Registry, load
@@ -58,6 +60,7 @@ def host(
             limits,
             context=site.context,
             report=site.report,
+            debug=site.debug,
         )
         for item in applications
     }
@@ -94,10 +97,12 @@ class HostedApplication(Application):
         *,
         context: Callable[[], AbstractContextManager[Any]],
         report: Callable[[ApplicationFailedError], str],
+        debug: Callable[[], bool],
     ) -> None:
         """
         :param context: makes a Flask application context.
         :param report: logs a failure and returns the HTML of the box that tells of it.
+        :param debug: whether visitors may see errors.
         """
         kinds = map(type, application.handlers)
         if not any(issubclass(kind, DocumentLifecycleHandler) for kind in kinds):
@@ -109,6 +114,7 @@ class HostedApplication(Application):
         self._limits = limits
         self._context = context
         self._report = report
+        self.debug = debug
         self._expected: set[str] = set()
         self._failures: dict[str, ApplicationFailedError] = {}
 
@@ -120,6 +126,7 @@ class HostedApplication(Application):
                 self._fill(doc)
                 self._customize(doc)
                 check_compiled(doc)
+            make_columns_private(doc.models)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # reported by _fail
             self._fail(doc, error)
 
@@ -181,7 +188,7 @@ class HostedApplication(Application):
             try:
                 hook(doc, token_of(doc).visit)
             except (Exception, SystemExit) as error:
-                name = getattr(hook, "__qualname__", repr(hook))
+                name = getattr(hook, "__qualname__", kind_of(hook))
                 culprit = f"The hook {name} of {self._path}"
                 raise ApplicationFailedError(self._path, culprit, error) from error
 

@@ -1,4 +1,4 @@
-"""Every exception that flask_bokeh raises, and nothing else.
+"""Every exception that flask_bokeh raises, and what goes into their texts.
 
 One root, :class:`FlaskBokehError`. Each leaf also inherits the builtin that a caller would
 expect (a bad setting is a ``ValueError``, a wait that ran out is a ``TimeoutError``) and
@@ -158,9 +158,31 @@ class EmbedError(FlaskBokehError, RuntimeError):
 class HandoffError(FlaskBokehError, RuntimeError):
     """The client's socket can't be taken from this WSGI server.
 
+    The message is for the log.
+
     :ivar status: the HTTP status that tells the client.
+    :ivar public: a sentence for the client, which says nothing of the server's inside.
     """
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str, status: int, public: str | None = None) -> None:
         self.status = status
+        self.public = public or PUBLIC[status]
         super().__init__(message)
+
+
+PUBLIC = {
+    400: "This request can't open a WebSocket.",
+    403: "This plot can't be opened here.",
+    410: "This plot has ended.",
+    431: "The headers of the request are too large.",
+    501: "Plots can't be shown here.",
+    503: "This site is busy. Please try again in a moment.",
+}
+"""What clients are told, by status."""
+
+
+def kind_of(value: object) -> str:
+    """Return what a value is, for an error: never its contents, which may be secret."""
+    if value is None or isinstance(value, bool | int | float):
+        return repr(value)
+    return f"a value of type {value.__class__.__name__}"  # that of a proxy's object, too

@@ -18,6 +18,7 @@ from .registry import Source, check_path
 from .sessions import PulledSession
 from .state import BokehState
 from .templating import (
+    no_session,
     pulled_in_request,
     render_resources,
     render_session,
@@ -157,7 +158,7 @@ class FlaskBokeh:
     ) -> Iterator[PulledSession]:
         """Create a session and edit it: ``with bokeh.pull_session("/sliders") as session``.
 
-        When the block ends, the edits are on the server. ``{% bokeh session %}`` shows it.
+        When the block ends, the edits are on the server. ``{% bokeh %}`` shows it.
         In a request; not on the server's own loop.
 
         :param arguments: strings for the application, as :attr:`Visit.arguments`.
@@ -250,7 +251,7 @@ class FlaskBokeh:
         :raises EmbedError: if the page shows it already, or the model is no root of it.
         """
         if not isinstance(session, PulledSession):
-            raise EmbedError(f"{session!r} is not a session from pull_session or with_session.")
+            raise EmbedError(f"server_session got {no_session(session)}")
         state = _state()
         return render_session(
             state.settings,
@@ -300,14 +301,12 @@ class FlaskBokeh:
             if len(pulled) != 1:
                 raise EmbedError(
                     f"{{% bokeh %}} shows the session that was pulled in this request, but "
-                    f"{len(pulled) or 'none'} were. Name one: {{% bokeh session %}} or "
-                    f'{{% bokeh "/path" %}}.'
+                    f"{len(pulled) or 'none'} were. Name one: {{% bokeh bokeh_session %}} "
+                    f'or {{% bokeh "/path" %}}.'
                 )
             what = pulled[0]
         if not isinstance(what, PulledSession):
-            raise EmbedError(
-                f"{{% bokeh %}} got {what!r}; expected an application's path or a pulled session."
-            )
+            raise EmbedError(f"{{% bokeh %}} got {no_session(what)}")
         if unknown := keywords.keys() - {"model"}:
             raise EmbedError(
                 f"{{% bokeh %}} takes model=... with a pulled session, not "

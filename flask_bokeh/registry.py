@@ -16,7 +16,7 @@ from bokeh.application import Application
 from bokeh.application.handlers import FunctionHandler
 from bokeh.command.util import build_single_handler_application
 
-from .errors import ApplicationLoadError, RegistrationError, UnknownApplicationError
+from .errors import ApplicationLoadError, RegistrationError, UnknownApplicationError, kind_of
 from .repeats import ADVICE, defined_again, same_source
 
 __all__ = ("ByPath", "Registration", "Registry", "Source", "check_path", "load")
@@ -71,8 +71,8 @@ class Registry:
             )
         if not isinstance(source, str | Path | Application) and not callable(source):
             raise RegistrationError(
-                f"The Bokeh application at {path!r} is {source!r}; expected a function, the path "
-                "of a script, directory or notebook, or a bokeh Application."
+                f"The Bokeh application at {path!r} is {kind_of(source)}; expected a function, "
+                "the path of a script, directory or notebook, or a bokeh Application."
             )
         if not isinstance(source, str | Path | Application):
             if inspect.iscoroutinefunction(source):
@@ -144,7 +144,7 @@ class ByPath:
 
     def _add(self, path: str | None, function: F) -> F:
         if not callable(function) or not any(_fits(function, form) for form in self._forms):
-            name = getattr(function, "__qualname__", repr(function))
+            name = getattr(function, "__qualname__", kind_of(function))
             forms = " or ".join(self._forms)
             raise RegistrationError(f"{self._kind} takes a function {forms}, not {name}.")
         name = self._name(path)

@@ -37,3 +37,5 @@ class Site:
     """The headers of the request that an application may see."""
     report: Callable[[ApplicationFailedError], str]
     """Logs a failure and returns the HTML of its box."""
+    debug: Callable[[], bool] = lambda: False
+    """Whether errors are shown to visitors, who are developers then."""

@@ -15,15 +15,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app, got_request_exception, request
-from jinja2 import nodes
+from flask.sessions import SessionMixin
+from jinja2 import Undefined, nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 from markupsafe import Markup
 
 from . import embed
+from .bokeh_logs import Lines, printable
 from .bridge.servers import hands_out, why_not
 from .config import Settings
-from .errors import ApplicationFailedError, EmbedError, ScriptError, ServerStoppedError
+from .errors import (
+    ApplicationFailedError,
+    EmbedError,
+    ScriptError,
+    ServerStoppedError,
+    kind_of,
+)
 from .sessions import PulledSession
 from .site import SENT
 from .state import BokehState
@@ -36,6 +44,7 @@ __all__ = (
     "BokehTags",
     "error_box",
     "holds_token",
+    "no_session",
     "page_markup",
     "pulled_in_request",
     "render_resources",
@@ -130,6 +139,19 @@ def render_session(
     )
 
 
+def no_session(what: object) -> str:
+    """Say what was given in the place of a session, but nothing that it holds."""
+    if isinstance(what, SessionMixin):
+        return (
+            "Flask's cookie session, which is what `session` is in a template. A pulled session "
+            "needs another name: pass it to the template as `bokeh_session`, and write "
+            "{% bokeh bokeh_session %}, or {% bokeh %} for the one that was pulled in this request."
+        )
+    if isinstance(what, Undefined):
+        return "a variable that is not defined. Pass the pulled session to the template."
+    return f"{kind_of(what)}; expected an application's path or a pulled session."
+
+
 def server_url(state: BokehState) -> str | None:
     """Where browsers find the server, if that is not Flask's own port."""
     if state.settings.transport == "same-origin":
@@ -177,9 +199,9 @@ def error_box(app: Flask, failure: ApplicationFailedError) -> str:
     detail = "".join(traceback.format_exception(cause))
     if isinstance(cause, ScriptError):
         detail = cause.detail
-        logger.error("%s [reference %s]\n%s", failure, reference, detail)
+        logger.error("%s [reference %s]\n%s", printable(failure), reference, Lines(detail))
     else:
-        logger.error("%s [reference %s]", failure, reference, exc_info=cause)
+        logger.error("%s [reference %s]", printable(failure), reference, exc_info=cause)
     got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=cause)
     with app.app_context():
         return _render(
@@ -269,8 +291,9 @@ def _places(pulled: PulledSession, model: Model) -> list[tuple[Model, embed.Plac
     roots = pulled.document.roots
     if model not in roots:
         raise EmbedError(
-            f"{model!r} is not a root of the session of {pulled.path}, and only roots can be "
-            f"shown by themselves: {', '.join(map(repr, roots)) or 'it has none'}."
+            f"The model is {kind_of(model)}: it is not a root of the session of {pulled.path}, and "
+            f"only roots can be shown by themselves: "
+            f"{', '.join(map(repr, roots)) or 'it has none'}."
         )
     return [
         (root, embed.Place(embed.new_element_id(), str(root.id), root is model)) for root in roots

@@ -31,7 +31,7 @@ from bokeh.util.token import (
     get_token_payload,
 )
 
-from .errors import ArgumentsError, TokenError
+from .errors import ArgumentsError, TokenError, kind_of
 from .visits import ARGUMENTS, OURS, Asker, Token, Visit, read_payload
 
 __all__ = ("TokenIssuer", "derive_key", "token_keys")
@@ -183,8 +183,8 @@ class TokenIssuer:
         for name, value in arguments.items():
             if not isinstance(name, str) or not isinstance(value, str | int | float):
                 raise ArgumentsError(
-                    f"arguments for {path!r} has {name!r}: {value!r}; expected strings or "
-                    "numbers. Pass other JSON values as data."
+                    f"arguments for {path!r} has {name!r}, {kind_of(value)}; expected strings "
+                    "or numbers. Pass other JSON values as data."
                 )
         return {name: str(value) for name, value in arguments.items()}
 
@@ -202,8 +202,8 @@ class TokenIssuer:
                 ) from error
             if copy != {name: value}:
                 raise ArgumentsError(
-                    f"data for {path!r} changes on its way through JSON (tuples, or keys that are "
-                    f"not strings): it would arrive as {copy!r}."
+                    f"data for {path!r} has {name!r}, which changes on its way through JSON: "
+                    "tuples would arrive as lists, and keys that are no strings as strings."
                 )
             values |= copy
         return values

@@ -49,6 +49,7 @@ def wire(
         check=access.check,
         headers=visible_headers,
         report=partial(error_box, app),
+        debug=lambda: app.debug,
     )
     state = BokehState(settings, site, registered)
     state.applications  # noqa: B018  # complains now about BOKEH_APPLICATIONS

@@ -22,12 +22,14 @@ ORIGIN, WIRING = "flask_bokeh/bridge/origin.py", "flask_bokeh/wiring.py"
 PAGE_JS = "templates/flask_bokeh/page.js"
 SECURITY = "tests/test_security.py"
 SOCKETS, HANDOFF = "flask_bokeh/bokeh_sockets.py", "flask_bokeh/bridge/handoff.py"
+LOGS, PATCHES = "flask_bokeh/bokeh_logs.py", "flask_bokeh/bokeh_patches.py"
 SERVERS, AFFINITY = "flask_bokeh/bridge/servers.py", "flask_bokeh/bridge/affinity.py"
 FILES = [
     SECURITY,
     *(f"tests/test_{name}.py" for name in ("access", "attack", "csp", "exhaustion", "fuzz")),
     *(f"tests/test_{name}.py" for name in ("handoff", "live", "servers", "streams", "templating")),
     *(f"tests/test_{name}.py" for name in ("tokens", "views", "workers")),
+    *(f"tests/test_{name}.py" for name in ("disclosure", "private_data")),
 ]
 
 # What is taken away, where, the code, what is there instead, the tests.
@@ -74,7 +76,13 @@ MUTATIONS = [
     ("paths that are no patterns", SOCKETS, "re.escape(path.rstrip(\"/\"))", "path.rstrip(\"/\")", "the_port_inside"),
     ("limits on the inner port", SOCKETS, "        limits.open(token, Asker(address=address))\n", "", "own_port"),
     ("the size of a whole message", SOCKETS, 'self._size > self.application.settings["websocket_max_message_size"]', "False", "many_frames"),
-    ("the size of a log line", SOCKETS, "    log.addFilter(_tell_little)\n", "", "not_logged_whole"),
+    ("what a log line holds", SOCKETS, "    async def on_message(self, message", "    async def _on_message(self, message", "not_logged_whole"),
+    ("the text of an exception", SOCKETS, "text = detail or", "text = describe(error) or", "callback_that_raises"),
+    ("the values of a message", LOGS, "hidden = None if not content else _values(content)", "hidden = None", "typed_is_not_logged"),
+    ("a copy of a column", PATCHES, "column = _copy(self[name])", "column = self[name]", "of_one_visitor"),
+    ("a copy of an item", PATCHES, "copies[index[0]] = item.copy()", "copies[index[0]] = item", "of_one_visitor"),
+    ("a look between two events", PATCHES, 'make_columns_private([event.get("model")])', "pass", "callback_shares"),
+    ("what clients are told", VIEWS, "text = str(error) if current_app.debug else error.public", "text = str(error)", "is_judged"),
     ("the sockets of a session", HANDOFF, "streams[:-MAX_SOCKETS]", "[]", "sockets_of_a_session"),
     ("the descriptors that are left", SERVERS, "if not leaves_some(number):", "if False:", "descriptors_are_left"),
     ("control characters in a head", HANDOFF, "or _FORBIDDEN.search(value)", "", "head or forbidden or line"),

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import websocket
 
 if TYPE_CHECKING:
@@ -30,9 +31,62 @@ class Socket:
             timeout=20,
             sslopt={"context": site.context} if site.context else None,
         )
+        self._buffers: dict[str, bytes] = {}
         self.ack: dict[str, Any] = json.loads(self._socket.recv())
         self._socket.recv()
         self._socket.recv()
+
+    def models(self) -> dict[str, dict[str, Any]]:
+        """The models that have a name, in the server's document, as JSON."""
+        found: dict[str, dict[str, Any]] = {}
+        waiting: list[Any] = [json.loads(self._document())]
+        while waiting:
+            one = waiting.pop()
+            if isinstance(one, dict):
+                if "id" in one and "name" in (attributes := one.get("attributes", {})):
+                    found[attributes["name"]] = one
+                waiting += one.values()
+            elif isinstance(one, list):
+                waiting += one
+        return found
+
+    def ids(self) -> dict[str, str]:
+        """The ids of the models that have a name."""
+        return {name: str(model["id"]) for name, model in self.models().items()}
+
+    def data(self, name: str) -> dict[str, list[Any]]:
+        """The columns of a source with a name."""
+        columns = self.models()[name]["attributes"]["data"]["entries"]
+        return {key: self._column(value) for key, value in columns}
+
+    def _column(self, value: Any) -> list[Any]:
+        if isinstance(value, list):
+            return value
+        if "entries" in value:
+            return list(value["entries"])
+        assert value["type"] == "ndarray", value
+        if isinstance(array := value["array"], list):
+            return array
+        if "entries" in array:
+            return list(array["entries"])
+        buffer = self._buffers[array["data"]["id"]]
+        return list(np.frombuffer(buffer, value["dtype"]).reshape(value["shape"]).tolist())
+
+    def send(self, *parts: Any) -> None:
+        """Send the parts of a message."""
+        for part in parts:
+            self._socket.send(json.dumps(part))
+
+    def change(self, *events: dict[str, Any]) -> dict[str, Any]:
+        """Send changes in one message; the content of the answer to it, and what came before."""
+        self.send({"msgid": "2", "msgtype": "PATCH-DOC"}, {}, {"events": events})
+        before: list[Any] = []
+        while True:
+            header, text = self.receive()
+            content = json.loads(text)
+            if header["msgtype"] in ("OK", "ERROR"):
+                return {**content, "type": header["msgtype"], "before": before}
+            before.append(content)
 
     def titles(self) -> list[str]:
         """The titles of the plots in the server's document."""
@@ -80,20 +134,34 @@ class Socket:
 
     def _document(self) -> str:
         """The server's document, as JSON."""
-        for part in ({"msgid": "1", "msgtype": "PULL-DOC-REQ"}, {}, {}):
-            self._socket.send(json.dumps(part))
-        while (header := json.loads(self._socket.recv()))["msgtype"] != "PULL-DOC-REPLY":
-            for _ in range(2 + 2 * header.get("num_buffers", 0)):
-                self._socket.recv()
+        self.send({"msgid": "1", "msgtype": "PULL-DOC-REQ"}, {}, {})
+        while True:
+            header, content = self.receive()
+            assert header["msgtype"] != "ERROR", content
+            if header["msgtype"] == "PULL-DOC-REPLY":
+                return content
+
+    def receive(self) -> tuple[dict[str, Any], str]:
+        """Header and content of the next message; its buffers are kept."""
+        header = json.loads(self._socket.recv())
         self._socket.recv()
-        return str(self._socket.recv())
+        content = str(self._socket.recv())
+        self._buffers = {}
+        for _ in range(header.get("num_buffers", 0)):
+            name = json.loads(self._socket.recv())["id"]
+            self._buffers[name] = bytes(self._socket.recv())  # type: ignore[arg-type,unused-ignore]
+        return header, content
 
     def close_code(self) -> int:
         """Read until the other side closes, and return its code."""
+        return self.close_reason()[0]
+
+    def close_reason(self) -> tuple[int, str]:
+        """The same, with its reason."""
         while True:
             opcode, data = self._socket.recv_data()
             if opcode == websocket.ABNF.OPCODE_CLOSE:
-                return int(struct.unpack("!H", data[:2])[0])
+                return int(struct.unpack("!H", data[:2])[0]), data[2:].decode()
 
     def close(self) -> None:
         self._socket.close(timeout=2)

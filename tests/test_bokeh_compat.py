@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import logging
+import re
 from contextvars import ContextVar
 
 import bokeh
@@ -15,13 +15,13 @@ from bokeh.io import doc as bokeh_doc
 from bokeh.models import Slider
 from bokeh.server.connection import ServerConnection
 from bokeh.server.contexts import ApplicationContext
+from bokeh.server.protocol_handler import ProtocolHandler
 from bokeh.server.server import BaseServer, Server
 from bokeh.server.session import ServerSession
 from bokeh.server.tornado import BokehTornado
 from bokeh.server.views import ws
 
 from flask_bokeh.bokeh_compat import _Curdocs, part_curdocs
-from flask_bokeh.bokeh_sockets import _tells_news
 
 
 def test_the_servers_tornado_application() -> None:
@@ -75,16 +75,41 @@ def test_the_clients_wait() -> None:
     assert isinstance(ClientSession.token, property)
 
 
-def test_the_warning_we_keep_out() -> None:
-    """The warning is Bokeh's still, and only that one is kept out."""
-    assert "Failed sending message as connection was closed" in inspect.getsource(ws)
-    logger = logging.getLogger("bokeh.server.views.ws")
-    for message, kept in [
-        ("Failed sending message as connection was closed", False),
-        ("Something else", True),
-    ]:
-        record = logger.makeRecord(logger.name, logging.WARNING, "", 0, message, (), None)
-        assert _tells_news(record) is kept
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("on_message", 1),
+        ("_receive", 1),
+        ("_handle", 1),
+        ("send_message", 1),
+        ("_internal_error", 1),
+        ("_protocol_error", 1),
+        ("_async_open", 1),
+        ("check_origin", 1),
+    ],
+)
+def test_methods_of_a_websocket(name: str, parameters: int) -> None:
+    """Each method that we replace, so that it logs and answers without contents, is Bokeh's."""
+    assert len(inspect.signature(getattr(ws.WSHandler, name)).parameters) == 1 + parameters
+
+
+def test_what_a_websocket_logs() -> None:
+    """Bokeh's handler of a WebSocket logs what a client sent in these methods, and no others."""
+    logging = {
+        name
+        for name, method in vars(ws.WSHandler).items()
+        if inspect.isfunction(method)
+        and re.search(r"log\.(error|warning)", inspect.getsource(method))
+    }
+    replaced = {"check_origin", "on_message", "send_message", "_internal_error", "_protocol_error"}
+    assert logging - replaced == {"open", "_async_open"}  # for tokens, which have been judged
+
+
+def test_the_handlers_of_messages() -> None:
+    """Messages of these types are given to a function of a message and a connection."""
+    handlers = ProtocolHandler()._handlers
+    assert set(handlers) == {"PULL-DOC-REQ", "PUSH-DOC", "PATCH-DOC", "SERVER-INFO-REQ"}
+    assert all(len(inspect.signature(one).parameters) == 2 for one in handlers.values())
 
 
 def test_change_callbacks_of_a_document() -> None:

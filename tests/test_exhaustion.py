@@ -52,6 +52,7 @@ def test_some_descriptors_are_left(live: Live) -> None:
         while len(opened) < 80 and (not opened or opened[-1].status == 101):
             opened.append(stack.enter_context(visitor.upgrade(visitor.token())))
         assert opened[-1].status == 503
+        assert opened[-1].sock.recv(1000) == b"This site is busy. Please try again in a moment.\n"
         assert 10 < len(opened) < 40
         assert visitor.get("/plain").text == "plain"
         assert stats(visitor)["descriptors"] < before["descriptors"] + 40

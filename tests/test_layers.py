@@ -24,6 +24,7 @@ LAYERS = [
     ["embed", "bokeh_compat", "bridge.handoff", "bridge.servers", "bridge.owner"],
     ["bokeh_sockets", "bokeh_sessions"],
     ["bridge.streams", "bridge.taking", "bridge.affinity", "tokens", "limits", "site"],
+    ["bokeh_logs", "bokeh_patches"],
     ["ended", "registrations"],
     [
         *["bridge.bodies", "config", "custom_models", "lifetime", "listening", "loop", "registry"],

@@ -17,7 +17,7 @@ from flask.testing import FlaskClient
 from flask_login import current_user
 from jinja2 import TemplateSyntaxError
 
-from flask_bokeh import ApplicationFailedError, FlaskBokeh
+from flask_bokeh import ApplicationFailedError, EmbedError, FlaskBokeh
 
 from .conftest import ROOT, Live, Tab, eventually, tokens_in
 from .test_views import upgrade
@@ -104,13 +104,17 @@ LOGGED: dict[str, Callable[[FlaskClient], None]] = {
 LATER: dict[str, Callable[[FlaskBokeh, Document], Any]] = {
     "Working outside of application context": lambda bokeh, doc: current_app.name,
 }
-RAISED: dict[str, tuple[type[Exception], Callable[[FlaskBokeh], None]]] = {
+RAISED: dict[str, tuple[type[Exception], Callable[[FlaskBokeh], Any]]] = {
     "Models must be owned by only a single document": (ApplicationFailedError, share),
     "Working outside of request context": (
         ApplicationFailedError,
         lambda bokeh: rejects(bokeh, lambda doc: request.args),
     ),
     "'NoneType' object has no attribute": (ApplicationFailedError, ask_flask_login),
+    "Flask's cookie session, which is what": (
+        EmbedError,
+        lambda _: render_template_string("{% bokeh session %}"),
+    ),
     "_pending_writes should be non-None": (RuntimeError, edit_late),
 }
 SHOWN = {

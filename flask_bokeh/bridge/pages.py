@@ -95,9 +95,10 @@ class Pages:
             origin is None or not origin_is_allowed(self._state.settings, origin)
         ):
             # A browser hides the answer from the page, and from who looks for the reason there.
-            reason = "This site's plots can't be embedded there; see BOKEH_ALLOW_WS_ORIGIN."
-            logger.warning("Refused %r a script of %s: %s", origin, registration.path, reason)
-            abort(403, reason)
+            reason = "This site's plots can't be embedded there"
+            detail = f"{reason}; see BOKEH_ALLOW_WS_ORIGIN."
+            logger.warning("Refused %r a script of %s: %s", origin, registration.path, detail)
+            abort(403, detail if current_app.debug else f"{reason}.")
         element_id = request.args.get("bokeh-autoload-element", "")
         if not _ELEMENT_ID.fullmatch(element_id):
             abort(400, "bokeh-autoload-element must be the id of an element.")
@@ -182,7 +183,8 @@ class Pages:
         try:
             return self._state.new_token(registration.path, arguments=arguments, asker=asker)
         except ArgumentsError as error:
-            abort(414, str(error))
+            logger.warning("Refused a page of %s: %s", registration.path, error)
+            abort(414, str(error) if current_app.debug else "The URL has too many arguments.")
 
 
 def _send(folder: str | None, filename: str, *, public: bool = True) -> Response:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from contextlib import closing
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 
 from ..errors import (
@@ -107,7 +107,8 @@ class _Views:
     def _no_websocket() -> HandoffError:
         # Not 426, which wants a header Upgrade: WSGI forbids it (PEP 3333), waitress refuses it.
         if "Sec-WebSocket-Key" not in request.headers:
-            return HandoffError("A WebSocket is opened here.", 400)
+            text = "A WebSocket is opened here."
+            return HandoffError(text, 400, public=text)
         error = HandoffError(
             "A browser asks for a WebSocket, and a proxy in front leaves out its header Upgrade: "
             "compare its configuration with what 'flask bokeh nginx' prints.",
@@ -136,7 +137,7 @@ class _Views:
             return self._state.server().limits.open(token, asker, only_ask=only_ask)
         except LimitError as error:
             logger.warning("%s is %s.", error.setting, error.limit)
-            raise HandoffError(str(error), 503) from error
+            raise HandoffError(str(error), 503, public=str(error)) from error
         except SessionEndedError as error:
             raise HandoffError(str(error), 410) from error
 
@@ -213,6 +214,7 @@ def _pass_on(client: TakenClient, passage: Passage, upgrade: Upgrade, path: str)
 
 
 def _refusal(error: HandoffError) -> Response:
-    response = Response(f"{error}\n", error.status, mimetype="text/plain")
+    text = str(error) if current_app.debug else error.public
+    response = Response(f"{text}\n", error.status, mimetype="text/plain")
     response.headers["Cache-Control"] = "no-store"
     return response

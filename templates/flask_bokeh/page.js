@@ -19,6 +19,7 @@ window.FlaskBokeh ??= (() => {
     for (const doc of Bokeh.documents) {
       if (followed.has(doc)) continue;
       followed.add(doc);
+      doc.on_message("flask_bokeh.failed", (failure) => failed(doc, failure));
       doc.on_event("connection_lost", (_, event) => lost(doc, event));
     }
   }
@@ -57,6 +58,24 @@ window.FlaskBokeh ??= (() => {
 
   function sleep(milliseconds) {
     return new Promise((resolve) => setTimeout(resolve, milliseconds));
+  }
+
+  // A callback has failed on the server; the plot lives on, so its visitor reads this above it.
+  function failed(doc, { reference, detail }) {
+    const root = doc.roots().find((one) => Bokeh.index.get(one)?.el);
+    if (!root) return;
+    const around = Bokeh.index.get(root).el.parentElement;
+    const place = around.closest(".flask-bokeh") ?? around;
+    const told = document.createElement("div");
+    told.setAttribute("role", "alert");
+    told.className = "flask-bokeh-note";
+    told.style.cssText =
+      "padding: 12px 16px; border: 1px solid #d9a3a3; border-left: 4px solid #b42318;" +
+      "border-radius: 4px; background: #fdf3f2; color: #4a1410;" +
+      "font: 14px/1.5 system-ui, sans-serif; white-space: pre-wrap; overflow-wrap: anywhere;";
+    told.append(detail ?? `Something went wrong here. The reference is ${reference}.`);
+    place.querySelector(":scope > .flask-bokeh-note")?.remove();
+    place.prepend(told);
   }
 
   async function refused(token) {
