@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from bokeh.core.templates import AUTOLOAD_JS, get_env
+from bokeh.core.templates import AUTOLOAD_JS
 from bokeh.embed.bundle import (
     URL,
     Bundle,
@@ -32,6 +32,7 @@ from bokeh.util.serialization import make_globally_unique_css_safe_id
 from jinja2.utils import htmlsafe_json_dumps
 
 from .config import Settings
+from .page_templates import escaping, marked
 from .versions import content_version
 
 if TYPE_CHECKING:
@@ -179,14 +180,12 @@ class _WithNonce:
     """A template of Bokeh's or an application's, with our script in place of Bokeh's own."""
 
     def __init__(self, template: Any, script: str, nonce: str) -> None:
-        if isinstance(template, str):  # as Bokeh does it
-            template = get_env().from_string("{% extends base %}\n" + template)
-        self._template = template
+        self._template = escaping(template)
         attribute = f' nonce="{escape(nonce)}"' if nonce else ""
         self._more = {"plot_script": f"<script{attribute}>{script}</script>", "csp_nonce": nonce}
 
     def render(self, context: dict[str, Any]) -> str:
-        return str(self._template.render(context | self._more))
+        return str(self._template.render(marked(context | self._more)))
 
 
 def new_element_id() -> str:

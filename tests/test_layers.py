@@ -27,7 +27,7 @@ LAYERS = [
     ["ended"],
     ["bridge.bodies", "lifetime", "listening", "registry", "visits", "loop", "watchdog", "config"],
     ["setting_checks", "bridge.origin", "bridge.upgrade"],
-    ["errors", "native", "server_options", "versions", "bridge.__init__"],
+    ["errors", "native", "server_options", "versions", "page_templates", "bridge.__init__"],
 ]
 FLASK = {
     "__init__",
