@@ -17,7 +17,7 @@ from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from bokeh.core.templates import AUTOLOAD_JS, get_env
+from bokeh.core.templates import AUTOLOAD_JS
 from bokeh.embed.bundle import (
     URL,
     Bundle,
@@ -36,6 +36,7 @@ from jinja2.utils import htmlsafe_json_dumps
 
 from .config import Settings
 from .custom_models import bundle_what_compiles
+from .page_templates import escaping, marked
 from .versions import content_version
 
 if TYPE_CHECKING:
@@ -183,14 +184,12 @@ class _WithNonce:
     """A template of Bokeh's or an application's, with our script in place of Bokeh's own."""
 
     def __init__(self, template: Any, script: str, nonce: str) -> None:
-        if isinstance(template, str):  # as Bokeh does it
-            template = get_env().from_string("{% extends base %}\n" + template)
-        self._template = template
+        self._template = escaping(template)
         attribute = f' nonce="{escape(nonce)}"' if nonce else ""
         self._more = {"plot_script": f"<script{attribute}>{script}</script>", "csp_nonce": nonce}
 
     def render(self, context: dict[str, Any]) -> str:
-        return str(self._template.render(context | self._more))
+        return str(self._template.render(marked(context | self._more)))
 
 
 def new_element_id() -> str:

@@ -28,7 +28,7 @@ FILES = [
     SECURITY,
     *(f"tests/test_{name}.py" for name in ("access", "attack", "csp", "exhaustion", "fuzz")),
     *(f"tests/test_{name}.py" for name in ("handoff", "live", "servers", "streams", "templating")),
-    *(f"tests/test_{name}.py" for name in ("tokens", "views", "workers")),
+    *(f"tests/test_{name}.py" for name in ("tokens", "views", "workers", "page_templates")),
     *(f"tests/test_{name}.py" for name in ("disclosure", "private_data")),
 ]
 
@@ -53,6 +53,8 @@ MUTATIONS = [
     ("the guard of metadata", PAGES, "        self._check(registration)\n        metadata", "        metadata", "guarded_page"),
     ("the guard of files", PAGES, "        self._check(registration)\n        folder", "        folder", "test_paths"),
     ("no shared cache for guarded files", PAGES, "public=not self._state.guards.for_path(registration.path)", "public=True", "files_have_its_guard"),
+    ("what a template escapes", "flask_bokeh/page_templates.py", "environment.overlay(autoescape=True)", "environment.overlay(autoescape=False)", "of_a_directory"),
+    ("the title of a page", "flask_bokeh/page_templates.py", 'escape(context["title"])', 'context["title"]', "escapes_nothing"),
     ("the true hash of a file", PAGES, "version == content_version(path)", "True", "cached_for_ever or file_that_changes"),
     ("a session that a client chooses", PAGES, "if any(name in request.args for name in _CHOICES)", "if False", "token_in_the_address"),
     ("a cookie's signature", ACCESS, "signer.unsign(value).decode()", "value.split('.')[0]", "forged_cookie"),

@@ -31,7 +31,10 @@ LAYERS = [
         *["visits", "watchdog"],
     ],
     ["setting_checks", "bridge.origin", "bridge.upgrade"],
-    ["errors", "native", "repeats", "server_options", "versions", "bridge.__init__"],
+    [
+        *["errors", "native", "page_templates", "repeats", "server_options", "versions"],
+        "bridge.__init__",
+    ],
 ]
 FLASK = {
     "__init__",
