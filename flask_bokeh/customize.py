@@ -24,6 +24,7 @@ from bokeh.models.widgets import Div
 
 from .bokeh_patches import make_columns_private
 from .custom_models import check_compiled
+from .directories import check_directory, check_requests
 from .errors import (
     ApplicationFailedError,
     ApplicationLoadError,
@@ -52,10 +53,11 @@ def host(
     applications: Registry, hooks: ByPath, limits: Limits, site: Site
 ) -> dict[str, HostedApplication]:
     """What the server hosts, by path."""
+    modules: dict[str, Path] = {}
     return {
         item.path: HostedApplication(
             item.path,
-            _load(item, site.root),
+            _load(item, site.root, modules),
             hooks.for_path(item.path),
             limits,
             context=site.context,
@@ -66,13 +68,21 @@ def host(
     }
 
 
-def _load(item: Registration, root: Path) -> Application:
-    """Load an application; one that can't be loaded fails by itself, whenever it is shown."""
+def _load(item: Registration, root: Path, modules: dict[str, Path]) -> Application:
+    """Load an application; one that can't be loaded fails by itself, whenever it is shown.
+
+    :param modules: as for :func:`check_directory`.
+    """
     try:
-        return load(item, root)
+        if isinstance(item.source, str | Path):
+            check_directory(item.path, root / Path(item.source).expanduser(), modules)
+        application = load(item, root)
+        check_requests(item.path, application)
     except ApplicationLoadError as error:
         logger.error("%s", error)
         reason, cause = error.reason, error.__cause__
+    else:
+        return application
 
     def fail(doc: Document) -> None:
         raise ApplicationLoadError(item.path, reason) from cause

@@ -6,9 +6,11 @@ import logging
 import os
 import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
-__all__ = ("look_after", "looked_after", "stop_all_at_exit")
+__all__ = ("logged", "look_after", "looked_after", "stop_all_at_exit")
 
 logger = logging.getLogger("flask_bokeh")
 
@@ -52,12 +54,19 @@ def stop_all_at_exit() -> None:
         threading._register_atexit(_stop_all)  # type: ignore[attr-defined]
 
 
+@contextmanager
+def logged(step: str) -> Iterator[None]:
+    """Log what a step of an end raises, and go on: the other steps have to be taken, too."""
+    try:
+        yield
+    except Exception:
+        logger.exception("%s failed.", step)
+
+
 def _stop_all() -> None:
     for one in looked_after():
-        try:
+        with logged("Stopping a Bokeh server as Python exits"):
             one.stop()
-        except Exception:
-            logger.exception("A Bokeh server could not be stopped as Python exits.")
 
 
 def _forked() -> None:

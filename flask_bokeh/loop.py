@@ -8,6 +8,7 @@ thread to the loop. Work crosses as a coroutine and comes back as a
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
@@ -21,6 +22,8 @@ from .errors import LoopThreadError, ServerStartError, ServerStoppedError, WaitT
 from .native import NativeThread, WarmExecutor, new_event_loop, new_future, threads_stand_still
 
 __all__ = ("ServerLoop", "cancel_tasks", "settle", "thread_runs_a_loop")
+
+logger = logging.getLogger("flask_bokeh")
 
 T = TypeVar("T")
 
@@ -187,7 +190,12 @@ class ServerLoop:
         loop = new_event_loop()
         loop.set_default_executor(executor)
         try:
-            loop.run_until_complete(self._main(ready))
+            main = loop.create_task(self._main(ready))
+            while not main.done():
+                try:
+                    loop.run_until_complete(main)
+                except SystemExit as error:  # asyncio lets it through, out of any task
+                    logger.error("A callback called sys.exit(%r); plots go on.", error.code)
             loop.run_until_complete(cancel_tasks())
             loop.run_until_complete(loop.shutdown_asyncgens())
         except BaseException as error:

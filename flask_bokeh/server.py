@@ -36,6 +36,7 @@ from .bridge.upgrade import Upgrade
 from .config import Settings
 from .ending import Ending
 from .errors import ServerStartError, ServerStoppedError, WaitTimeoutError
+from .lifetime import logged
 from .limits import Limits
 from .loop import ServerLoop, settle
 from .tokens import TokenIssuer
@@ -219,24 +220,35 @@ class InProcessServer:
                 logger.warning("The Bokeh server's thread is blocked by an application.")
 
     async def stop_async(self) -> None:
-        """The same, on the loop, for a loop that the caller owns."""
+        """The same, on the loop, for a loop that the caller owns.
+
+        Each step is taken, whatever those before it raise.
+        """
         server, self._server = self._server, None
         upgrades, self._upgrades = self._upgrades, None
         if server is None or upgrades is None:
             return
-        if self._owner is not None:
-            self._owner.close()
-        if self._watchdog is not None:
-            self._watchdog.stop()
         timeout = self._settings.stop_timeout * 0.8
-        upgrades.close_sockets(1001)  # GOING AWAY
-        server.unlisten()
-        await settle(self._until_disconnected(server), timeout / 2)
-        if not await settle(stop_server(server), timeout / 2):
-            logger.warning(
-                "Sessions and hooks did not end within %g s (BOKEH_STOP_TIMEOUT).", timeout
-            )
-        await settle(upgrades.close_all_connections(), 0.1)
+        with logged("Closing the way for other workers"):
+            if self._owner is not None:
+                self._owner.close()
+        with logged("Stopping the watchdog"):
+            if self._watchdog is not None:
+                self._watchdog.stop()
+        with logged("Closing the WebSockets"):
+            upgrades.close_sockets(1001)  # GOING AWAY
+        with logged("Closing the port"):
+            server.unlisten()
+        with logged("Waiting for the WebSockets to close"):
+            await settle(self._until_disconnected(server), timeout / 2)
+        with logged("Stopping the Bokeh server"):
+            if not await settle(stop_server(server), timeout / 2):
+                logger.warning(
+                    "Sessions and hooks did not end within %g s (BOKEH_STOP_TIMEOUT).", timeout
+                )
+        with logged("Closing the connections"):
+            await settle(upgrades.close_all_connections(), 0.1)
+        server.end_threads()
         await server.until_threads_end()
 
     def _abandon(self, _: Future[None]) -> None:

@@ -170,6 +170,8 @@ class BokehState:
 
     def stop(self) -> None:
         """Stop the server of this process, if it runs. Not from the loop's thread. Idempotent."""
+        if (running := self._running()) is not None:
+            running.loop.forbid_loop_thread("stopping the Bokeh server")
         server = self._taken()
         if server is not None:
             server.stop()

@@ -21,7 +21,7 @@ LAYERS = [
     ["sessions"],
     ["server", "customize"],
     ["ending"],
-    ["embed", "bokeh_compat", "bridge.handoff", "bridge.servers", "bridge.owner"],
+    ["embed", "bokeh_compat", "directories", "bridge.handoff", "bridge.servers", "bridge.owner"],
     ["bokeh_sockets", "bokeh_sessions"],
     ["bridge.streams", "bridge.taking", "bridge.affinity", "tokens", "limits", "site"],
     ["bokeh_logs", "bokeh_patches"],

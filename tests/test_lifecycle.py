@@ -22,7 +22,8 @@ from bokeh.document import Document
 from bokeh.server.tornado import BokehTornado
 from flask import Flask
 
-from flask_bokeh import FlaskBokeh, ServerStartError
+from flask_bokeh import FlaskBokeh, LoopThreadError, ServerStartError, server
+from flask_bokeh.bokeh_compat import HostedServer
 from flask_bokeh.visits import Asker
 
 from .conftest import (
@@ -114,6 +115,89 @@ def test_a_stop_is_bounded(app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCapt
         bokeh.stop()
     assert time.monotonic() - before < 2
     assert "Sessions and hooks did not end within" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "step", ["stop_server", "Owner.close", "Watchdog.stop", "UpgradeServer.close_sockets"]
+)
+def test_a_stop_that_raises(
+    app: Flask,
+    bokeh: FlaskBokeh,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+) -> None:
+    """The error is logged, and all other steps are taken: no thread or descriptor stays."""
+    name, _, method = step.partition(".")
+    original = getattr(server, name)
+
+    async def fails(stopping: HostedServer) -> None:
+        await original(stopping)
+        raise LookupError(step)
+
+    def also_fails(*args: object) -> None:
+        getattr(original, f"_original_{method}")(*args)
+        raise LookupError(step)
+
+    if method:
+        monkeypatch.setattr(original, f"_original_{method}", getattr(original, method), False)
+        monkeypatch.setattr(original, method, also_fails)
+    else:
+        monkeypatch.setattr(server, name, fails)
+    bokeh.add_application("/x", lambda doc: None)
+    before = descriptors()
+    with tempfile.TemporaryDirectory() as folder, app.test_request_context():
+        app.config["BOKEH_SOCKET_DIR"] = folder
+        bokeh.init_app(app)
+        with bokeh.pull_session("/x"):
+            pass
+        assert len(list(Path(folder).glob("*/*"))) == 1
+        bokeh.stop()
+        assert list(Path(folder).glob("*/*")) == []
+    assert f"LookupError: {step}" in caplog.text
+    assert descriptors() <= before
+    assert {thread.name for thread in threading.enumerate()} == {"MainThread"}
+
+
+def test_a_stop_on_the_loop(app: Flask, bokeh: FlaskBokeh) -> None:
+    """It is refused, and the server goes on."""
+    bokeh.add_application("/x", lambda doc: None)
+    bokeh.init_app(app)
+    with app.test_request_context():
+        bokeh.start()
+        state = app.extensions["bokeh"]
+
+        async def stop() -> None:
+            state.stop()
+
+        with pytest.raises(LoopThreadError):
+            state.server().loop.call(stop, what="a test", timeout=10)
+        with bokeh.pull_session("/x"):
+            pass
+
+
+def test_a_callback_that_exits(
+    app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture
+) -> None:
+    """sys.exit() in a callback ends nothing but the callback."""
+    done = threading.Event()
+
+    @bokeh.application("/x")
+    def x(doc: Document) -> None:
+        def leave() -> None:
+            done.set()
+            sys.exit(3)
+
+        doc.add_next_tick_callback(leave)
+
+    bokeh.init_app(app)
+    with app.test_request_context():
+        for _ in range(2):
+            done.clear()
+            with bokeh.pull_session("/x"):
+                pass
+            assert done.wait(20)
+    eventually(lambda: "A callback called sys.exit(3); plots go on." in caplog.text, "the log")
 
 
 def test_a_start_that_takes_long(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
