@@ -26,7 +26,7 @@ LAYERS = [
     ["bridge.streams", "bridge.taking", "bridge.affinity", "tokens", "limits", "site"],
     ["ended", "registrations"],
     ["lifetime", "listening", "registry", "visits", "loop", "watchdog", "config"],
-    ["setting_checks", "bridge.origin", "bridge.upgrade"],
+    ["setting_checks", "arguments", "bridge.origin", "bridge.upgrade"],
     ["errors", "native", "repeats", "server_options", "bridge.__init__"],
 ]
 FLASK = {
