@@ -33,7 +33,8 @@ class Settings:
     """More applications: a path, and a file, directory, function or Application for each."""
 
     url_prefix: str = "/bokeh"
-    """Where the plots' static files and WebSockets live in the site."""
+    """Where the plots' static files and WebSockets live in the site, on each of its hosts. A site
+    with URLs of its own there needs another."""
 
     transport: Literal["same-origin", "port"] = "same-origin"
     """How a browser reaches the Bokeh server: on Flask's own port, or on a port of its own."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flask import Flask, current_app
 from markupsafe import Markup
 
+from .arguments import all_values
 from .errors import EmbedError, NotInitializedError, RegistrationError
 from .registrations import Registrations
 from .registry import Source, check_path
@@ -161,7 +162,8 @@ class FlaskBokeh:
         When the block ends, the edits are on the server. ``{% bokeh %}`` shows it.
         In a request; not on the server's own loop.
 
-        :param arguments: strings for the application, as :attr:`Visit.arguments`.
+        :param arguments: strings for the application, as :attr:`Visit.arguments`: one or a list
+            for each name, or a ``MultiDict`` such as ``request.args``. None is left out.
         :param data: JSON values for the application, as :attr:`Visit.data`.
         :param user: who visits, as the application sees it; by default, who is asking. Only who
             is asking can open the session.
@@ -293,9 +295,9 @@ class FlaskBokeh:
     def _tag(self, what: object = None, **keywords: Any) -> Markup:
         """``{% bokeh %}``."""
         if isinstance(what, str):
-            arguments = dict(keywords.pop("arguments", None) or {})
-            data = keywords.pop("data", None)
-            return self.server_document(what, arguments=arguments | keywords, data=data)
+            arguments, data = keywords.pop("arguments", None), keywords.pop("data", None)
+            named = {} if arguments is None else all_values(what, arguments)
+            return self.server_document(what, arguments=named | keywords, data=data)
         if what is None:
             pulled = pulled_in_request()
             if len(pulled) != 1:

@@ -31,7 +31,8 @@ from bokeh.util.token import (
     get_token_payload,
 )
 
-from .errors import ArgumentsError, TokenError, kind_of
+from .arguments import Arguments
+from .errors import ArgumentsError, TokenError
 from .visits import ARGUMENTS, OURS, Asker, Token, Visit, read_payload
 
 __all__ = ("TokenIssuer", "derive_key", "token_keys")
@@ -78,9 +79,10 @@ class TokenIssuer:
         :param worker: the process that will hold the session, if it is pulled.
         :raises ArgumentsError: if arguments or data are not JSON, or too large.
         """
-        texts = self._arguments(path, {} if arguments is None else arguments)
+        texts = Arguments.of(path, {} if arguments is None else arguments)
         values = self._data(path, {} if data is None else data)
-        size = len(json.dumps([texts, values]).encode())
+        more = {name: some for name, some in texts.lists().items() if len(some) > 1}
+        size = len(json.dumps([texts | more, values]).encode())
         if size > self.max_arguments_size:
             raise ArgumentsError(
                 f"arguments and data for {path!r} take {size:,} bytes as JSON; "
@@ -159,7 +161,10 @@ class TokenIssuer:
         if token.bound is not None:
             ours["bound"] = token.bound
         payload = {
-            ARGUMENTS: {name: [value.encode()] for name, value in visit.arguments.items()},
+            ARGUMENTS: {
+                name: [one.encode() for one in some]
+                for name, some in visit.arguments.lists().items()
+            },
             OURS: ours,
         }
         text = generate_jwt_token(
@@ -178,19 +183,9 @@ class TokenIssuer:
         return replace(token, text=text)
 
     @staticmethod
-    def _arguments(path: str, arguments: Mapping[str, Any]) -> dict[str, str]:
-        _check_mapping("arguments", path, arguments)
-        for name, value in arguments.items():
-            if not isinstance(name, str) or not isinstance(value, str | int | float):
-                raise ArgumentsError(
-                    f"arguments for {path!r} has {name!r}, {kind_of(value)}; expected strings "
-                    "or numbers. Pass other JSON values as data."
-                )
-        return {name: str(value) for name, value in arguments.items()}
-
-    @staticmethod
     def _data(path: str, data: Mapping[str, Any]) -> dict[str, Any]:
-        _check_mapping("data", path, data)
+        if not isinstance(data, Mapping):
+            raise ArgumentsError(f"data for {path!r} is a {type(data).__name__}; expected a dict.")
         values: dict[str, Any] = {}
         for name, value in data.items():
             try:
@@ -207,11 +202,6 @@ class TokenIssuer:
                 )
             values |= copy
         return values
-
-
-def _check_mapping(what: str, path: str, given: object) -> None:
-    if not isinstance(given, Mapping):
-        raise ArgumentsError(f"{what} for {path!r} is a {type(given).__name__}; expected a dict.")
 
 
 def token_keys(own: tuple[bytes, ...], site: Sequence[str | bytes]) -> tuple[bytes, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .arguments import Arguments
 from .errors import TokenError
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ class Visit:
     user: str | None
     """Who, as the site's ``user_loader`` says; None for nobody in particular."""
 
-    arguments: Mapping[str, str] = field(default_factory=dict)
-    """The arguments of the embed or of ``pull_session``."""
+    arguments: Arguments = field(default_factory=Arguments)
+    """The arguments of the embed or of ``pull_session``: the first value of each.
+    ``arguments.getlist(name)`` has all, as in Flask's ``request.args``."""
 
     data: Mapping[str, Any] = field(default_factory=dict)
     """The JSON values given as ``data``. A browser can read them, and can't change them."""
@@ -43,6 +45,10 @@ class Visit:
 
     session_id: str
     """The session's id."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.arguments, Arguments):  # a plain dict, in a test of the site
+            object.__setattr__(self, "arguments", Arguments(self.arguments))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +145,9 @@ def read_payload(text: str, session_id: str, payload: Mapping[str, Any]) -> Toke
     ours = payload[OURS]
     visit = Visit(
         user=ours["user"],
-        arguments={name: values[0].decode() for name, values in payload[ARGUMENTS].items()},
+        arguments=Arguments(
+            {name: [one.decode() for one in some] for name, some in payload[ARGUMENTS].items()}
+        ),
         data=ours.get("data", {}),
         path=ours["path"],
         session_id=session_id,

@@ -53,7 +53,8 @@ def wire(
     )
     state = BokehState(settings, site, registered)
     state.applications  # noqa: B018  # complains now about BOKEH_APPLICATIONS
-    app.register_blueprint(make_blueprint(state, template_folder()), url_prefix=settings.url_prefix)
+    blueprint = make_blueprint(state, app, template_folder())
+    app.register_blueprint(blueprint, url_prefix=settings.url_prefix)
     app.cli.add_command(commands)
     app.after_request(partial(_finish, cookie))
     request_finished.connect(complete, app)

@@ -74,7 +74,8 @@ def test_an_old_page_is_not_renewed_for_ever() -> None:
 @pytest.mark.parametrize(
     ("arguments", "data", "message"),
     [
-        ({"a": None}, None, "expected strings or numbers"),
+        ({"a": {}}, None, "expected strings or numbers"),
+        ({"a": ["b", ["c"]]}, None, "expected strings or numbers, or a list"),
         ({1: "a"}, None, "expected strings or numbers"),
         ([1], None, "arguments for '/x' is a list; expected a dict"),
         (None, {"b": 1, "a": object()}, "has 'a', which is not JSON"),

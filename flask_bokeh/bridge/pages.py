@@ -6,11 +6,13 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from flask import Response, abort, current_app, jsonify, request, send_from_directory
 from werkzeug.security import safe_join
 
 from .. import embed
+from ..arguments import Arguments
 from ..errors import ArgumentsError
 from ..registry import Registration
 from ..state import BokehState
@@ -66,7 +68,7 @@ class Pages:
         registration = self._public(application)
         self._check_fetch(registration)
         asker = self._state.site.visitor()
-        token = self._new_token(registration, request.args.to_dict(), asker)
+        token = self._new_token(registration, request.args, asker)
         if request.method == "HEAD":  # nobody will connect
             return Response(mimetype="text/html")
         server = self._state.server()
@@ -103,8 +105,8 @@ class Pages:
         if not _ELEMENT_ID.fullmatch(element_id):
             abort(400, "bokeh-autoload-element must be the id of an element.")
         arguments = {
-            name: value
-            for name, value in request.args.items()
+            name: values
+            for name, values in request.args.lists()
             if not name.startswith("bokeh-") and name != "resources"
         }
         asker = self._state.site.visitor()
@@ -172,12 +174,12 @@ class Pages:
 
     def _check(self, registration: Registration) -> None:
         """Run the guards for what is no session."""
-        user, arguments = self._state.site.asker().user, request.args.to_dict()
+        user, arguments = self._state.site.asker().user, Arguments(dict(request.args.lists()))
         visit = Visit(user=user, arguments=arguments, path=registration.path, session_id="")
         self._state.site.check(visit)
 
     def _new_token(
-        self, registration: Registration, arguments: Mapping[str, str], asker: Asker
+        self, registration: Registration, arguments: Mapping[str, Any], asker: Asker
     ) -> Token:
         mark_token()
         try:

@@ -6,9 +6,11 @@ Everything a browser asks of a plot comes through here.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 
 from ..errors import (
@@ -25,6 +27,7 @@ from .affinity import Passage
 from .asked import asked_application, check_host, origin_is_allowed, own_origin
 from .handoff import request_head
 from .headers import mark_own
+from .hosts import follow_hosts, rule_options
 from .pages import Pages
 from .servers import take
 from .taking import TakenClient
@@ -37,11 +40,15 @@ logger = logging.getLogger("flask_bokeh")
 _PROTOCOL = "Sec-WebSocket-Protocol"
 
 
-def make_blueprint(state: BokehState, template_folder: str) -> Blueprint:
-    """The blueprint of one Flask application."""
-    blueprint = Blueprint("bokeh", __name__, template_folder=template_folder)
+def make_blueprint(state: BokehState, app: Flask, template_folder: str) -> Blueprint:
+    """The blueprint of one Flask application. Its name leaves ``bokeh`` to the site."""
+    blueprint = Blueprint("flask_bokeh", __name__, template_folder=template_folder)
     views, pages = _Views(state), Pages(state)
-    rule = blueprint.add_url_rule
+
+    def rule(rule: str, endpoint: str, view: Callable[..., Response], **options: Any) -> None:
+        for more in rule_options(app):
+            blueprint.add_url_rule(rule, endpoint, view, **options, **more)
+
     rule("/static/<path:filename>", "static", pages.static)
     rule("/static/extensions/<name>/<path:filename>", "extension_static", pages.extension_static)
     rule("/<path:application>/static/<path:filename>", "app_static", pages.application_static)
@@ -52,6 +59,7 @@ def make_blueprint(state: BokehState, template_folder: str) -> Blueprint:
         rule(f"{prefix}/autoload.js", "autoload", pages.autoload)
         rule(f"{prefix}/metadata", "metadata", pages.metadata)
         rule(prefix or "/", "page", pages.page)
+    follow_hosts(blueprint)
     blueprint.before_request(check_host)
     blueprint.after_request(mark_own)
     return blueprint
