@@ -116,6 +116,7 @@ def render_session(
         element_id,
         app_url=own_url if server_url is None else path,
         state_url=f"{own_url}/ws",
+        answers_get=request.method in ("GET", "HEAD"),
         server_url=server_url,
         places=places,
     )
