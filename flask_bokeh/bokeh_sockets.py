@@ -22,6 +22,7 @@ from tornado.web import ErrorHandler
 
 from .errors import LimitError, SessionEndedError, TokenError
 from .limits import Limits
+from .serialization import reply_to_pull
 from .tokens import TokenIssuer
 from .visits import Asker
 
@@ -124,6 +125,12 @@ class _SessionSocket(WSHandler):
         if message is not None:
             self._size = 0
         return message
+
+    async def _handle(self, message: Message[Any]) -> Any:
+        if message.msgtype == "PULL-DOC-REQ" and self.connection is not None:
+            application: Any = self.application_context.application
+            return await reply_to_pull(message, self.connection, application)
+        return await super()._handle(message)
 
 
 def _tells_news(record: logging.LogRecord) -> bool:

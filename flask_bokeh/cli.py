@@ -19,6 +19,7 @@ from .bridge.servers import ADAPTERS
 from .errors import FlaskBokehError
 from .host import Host
 from .native import highest_descriptor
+from .serialization import check_serializable
 from .state import BokehState
 
 __all__ = ("commands",)
@@ -88,6 +89,7 @@ def check() -> None:
             ):
                 took = time.perf_counter() - begun
                 roots = len(session.document.roots)
+                check_serializable(path, session.document)
                 # Models that every session shares show only in the second.
                 with state.pull(path, user=None, transport="direct", past_guards=True):
                     pass

@@ -23,6 +23,7 @@ LAYERS = [
     ["ending"],
     ["embed", "bokeh_compat", "bridge.handoff", "bridge.servers", "bridge.owner"],
     ["bokeh_sockets"],
+    ["serialization"],
     ["bridge.streams", "bridge.taking", "bridge.affinity", "tokens", "limits", "site"],
     ["ended"],
     ["lifetime", "listening", "registry", "visits", "loop", "watchdog", "config"],

@@ -34,6 +34,9 @@ window.FlaskBokeh ??= (() => {
       followed.add(doc);
       doc.on_event("connection_lost", (_, event) => lost(doc, event));
     }
+    // The box of a failure has come in the place of the first root, which may be hidden.
+    const expected = views[0].roots.some((view) => item.root_ids?.includes(view.model.id));
+    if (!expected) for (const part of place(element).children) part.hidden = false;
   }
 
   async function bokehjs() {
@@ -61,6 +64,8 @@ window.FlaskBokeh ??= (() => {
       const answer = await ask(connection.token);
       if (answer !== null && gone(answer)) {
         connection.close();
+        // Checked on BokehJS 3.9 and 3.10: it would go on saying that it reconnects.
+        doc.views_manager?.get(doc.config.notifications)?._connection_el?.remove();
         return end(plot.element);
       }
       // BokehJS tries again, for half a minute in all, or has been told not to.
