@@ -18,11 +18,15 @@ window.FlaskBokeh ??= (() => {
   // On the window, before any other listener; the event comes through Bokeh's shadow roots, too.
   addEventListener("input", (event) => (typed ||= event.isTrusted), true);
 
-  // get: whether this markup is part of the answer to a GET
-  async function show(item, path, origin, url, get) {
-    // What is put into a page later knows nothing of the page itself.
+  // get: whether the markup around this call is part of the answer to a GET
+  function came(get) {
     if (!get) gets = false;
+    // What is put into a page later knows nothing of the page itself.
     else if (document.readyState === "loading") gets ??= true;
+  }
+
+  async function show(item, path, origin, url, get) {
+    came(get);
     const id = item.elementid ?? Object.values(item.roots ?? {})[0];
     const element = document.getElementById(id) ?? document.body;
     shown.set(item.token, { element, url, pause: PAUSE, tooLarge: [] });
@@ -174,5 +178,5 @@ window.FlaskBokeh ??= (() => {
     return box;
   }
 
-  return { show };
+  return { came, show };
 })();

@@ -9,13 +9,19 @@ from decimal import Decimal
 from bokeh.document import Document
 from bokeh.layouts import column
 from bokeh.models import Button, ColumnDataSource, CustomJS, Div, FileInput, Slider, TextInput
-from flask import Flask, Response, redirect, render_template_string
+from flask import Flask, redirect, render_template_string, request
 from markupsafe import Markup
+from werkzeug.wrappers import Response as BaseResponse
 
 from flask_bokeh import FlaskBokeh, PulledSession
 
 bokeh = FlaskBokeh()
 PAGE = "<!doctype html><title>t</title><link rel=icon href='data:,'><body>{}</body>"
+
+
+@bokeh.user_loader
+def user() -> str:
+    return "ann"
 
 
 @bokeh.application("/plot")
@@ -52,7 +58,8 @@ def floods(doc: Document) -> None:
 @bokeh.application("/decimal", page=True)
 def decimal(doc: Document) -> None:
     doc.add_periodic_callback(lambda: None, 50)
-    doc.add_root(Div(text="fine"))
+    for text in ("first", "second"):
+        doc.add_root(Div(text=text))
     doc.add_root(ColumnDataSource({"n": [1], "price": [Decimal("1.5")]}, name="sales"))
 
 
@@ -99,14 +106,9 @@ def create_app() -> Flask:
     def order(bokeh_session: PulledSession) -> str:
         return page("<h1>Thank you</h1>{% bokeh %}")
 
-    @app.post("/unreachable")
-    @app.get("/unreachable")
-    def unreachable() -> str:
-        return page("<form method=post><button>Order</button></form>{% bokeh '/plot' %}")
-
     @app.post("/redirected")
-    def redirected() -> Response:
-        return redirect("/note", 303)  # type: ignore[return-value]
+    def redirected() -> BaseResponse:
+        return redirect("/order", 303)
 
     @app.get("/note")
     @bokeh.with_session("/plot")
@@ -124,7 +126,7 @@ def create_app() -> Flask:
 
     @app.route("/around", methods=["GET", "POST"])
     def around() -> str:
-        return page("<form method=post><button>Order</button></form><div id=here></div>")
+        return page("{% bokeh_resources %}<form method=post><button>Order</button></form>")
 
     @app.get("/frame")
     def frame() -> str:
@@ -152,10 +154,12 @@ def create_app() -> Flask:
         with bokeh.pull_session("/decimal", transport=transport) as session:
             return page("{% bokeh pulled %}", pulled=session)
 
+    @app.post("/close")
+    def close() -> str:
+        return str(bokeh.close_sessions(user="ann"))
+
     @app.before_request
     def count() -> None:
-        from flask import request
-
         if not request.path.startswith("/bokeh/"):
             key = f"{request.method} {request.path}"
             counts[key] = counts.get(key, 0) + 1
