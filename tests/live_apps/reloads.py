@@ -37,22 +37,14 @@ def plot(doc: Document) -> None:
 def upload(doc: Document) -> None:
     chosen = FileInput(name="file")
     shown = Div(text="nothing", name="shown")
-    chosen.on_change(
-        "value", lambda attr, old, new: shown.update(text=f"{chosen.filename}: {len(new)}")
-    )
+    chosen.on_change("value", lambda attr, old, new: shown.update(text=f"{len(new)} letters"))
     doc.add_root(column(chosen, shown))
 
 
-@bokeh.application("/floods")
-def floods(doc: Document) -> None:
-    """Each time that it is connected, the page sends too much."""
-    source = ColumnDataSource({"x": [0]}, name="source")
-    code = "source.data = {x: new Float64Array(500_000).map(Math.random)}"
-    script = CustomJS(args={"source": source}, code=code)
-    doc.js_on_event("document_ready", script)
-    doc.js_on_event("client_reconnected", script)
-    doc.add_root(Div(text="floods"))
-    doc.add_root(source)
+@bokeh.application("/source")
+def source(doc: Document) -> None:
+    doc.add_root(Div(text="data"))
+    doc.add_root(ColumnDataSource({"x": [0]}, name="source"))
 
 
 @bokeh.application("/decimal", page=True)
@@ -119,6 +111,11 @@ def create_app() -> Flask:
             "<p contenteditable>text</p>"
         )
 
+    @app.get("/dated")
+    @bokeh.with_session("/plot")
+    def dated(bokeh_session: PulledSession) -> str:
+        return page("{% bokeh %}<input id=day><script>day.value = '2026-11-25'</script>")
+
     @app.route("/fragment", methods=["GET", "POST"])
     @bokeh.with_session("/plot")
     def fragment(bokeh_session: PulledSession) -> str:
@@ -157,6 +154,17 @@ def create_app() -> Flask:
     @app.post("/close")
     def close() -> str:
         return str(bokeh.close_sessions(user="ann"))
+
+    @app.post("/cut")
+    def cut() -> str:
+        """Break every open socket, as a bad network would."""
+        server = app.extensions["bokeh"].server()
+
+        async def close() -> None:
+            server._upgrades.close_sockets(1001)
+
+        server.loop.call(close, what="the sockets to close", timeout=5)
+        return "cut"
 
     @app.before_request
     def count() -> None:
