@@ -195,10 +195,11 @@ def plain(log: str) -> str:
 # --- frames without an address --------------------------------------------------------------
 
 
-def test_a_frame_with_srcdoc(live: Live, tab: Tab) -> None:
+@pytest.mark.parametrize("path", ["/frame", "/sandbox"])
+def test_a_frame_with_srcdoc(live: Live, tab: Tab, path: str) -> None:
     """In <iframe srcdoc>, which has no host, a plot lives."""
     site = live(app=APP)
-    tab.page.goto(f"{site.url}/frame")
+    tab.page.goto(site.url + path)
     frame = tab.page.frame_locator("iframe")
     slide(frame)
     frame.get_by_text("k=2").wait_for(timeout=20_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from flask import Flask, render_template_string, request
 from flask.testing import FlaskClient
 from jinja2 import TemplateSyntaxError
 
-from flask_bokeh import ApplicationFailedError, FlaskBokeh
+from flask_bokeh import ApplicationFailedError, FlaskBokeh, SerializationFailedError
 
 from .conftest import ROOT, Live, Tab, tokens_in
 from .test_views import upgrade
@@ -78,6 +79,12 @@ def share(bokeh: FlaskBokeh) -> None:
     rejects(bokeh, lambda doc: doc.add_root(shared))
 
 
+def hold_a_decimal(bokeh: FlaskBokeh) -> None:
+    bokeh.add_application("/y", lambda doc: doc.add_root(Div(tags=[Decimal("1.5")])))
+    with bokeh.pull_session("/y", transport="client"):
+        pass
+
+
 LOGGED: dict[str, Callable[[FlaskClient], None]] = {
     "The Origin ... is not ...": lambda site: ask(site, Origin="http://localhost:8080"),
     "a proxy in front leaves out its header Upgrade": lambda site: ask(site, Upgrade=""),
@@ -93,6 +100,7 @@ RAISED: dict[str, tuple[type[Exception], Callable[[FlaskBokeh], None]]] = {
         ApplicationFailedError,
         lambda bokeh: rejects(bokeh, lambda doc: request.args),
     ),
+    "can't be sent to a browser": (SerializationFailedError, hold_a_decimal),
     "_pending_writes should be non-None": (RuntimeError, edit_late),
 }
 SHOWN = {

@@ -126,9 +126,13 @@ def create_app() -> Flask:
         return page("{% bokeh_resources %}<form method=post><button>Order</button></form>")
 
     @app.get("/frame")
+    @app.get("/sandbox")
     def frame() -> str:
         inner = Markup(page("{% bokeh '/plot' %}"))
-        return page("<iframe srcdoc='{{ inner|forceescape }}'></iframe>", inner=inner)
+        sandbox = "sandbox='allow-scripts allow-same-origin'" if "box" in request.path else ""
+        return page(
+            f"<iframe {sandbox} srcdoc='{{{{ inner|forceescape }}}}'></iframe>", inner=inner
+        )
 
     @app.get("/frame-pulled")
     @bokeh.with_session("/plot")
