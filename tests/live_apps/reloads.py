@@ -130,9 +130,8 @@ def create_app() -> Flask:
     def frame() -> str:
         inner = Markup(page("{% bokeh '/plot' %}"))
         sandbox = "sandbox='allow-scripts allow-same-origin'" if "box" in request.path else ""
-        return page(
-            f"<iframe {sandbox} srcdoc='{{{{ inner|forceescape }}}}'></iframe>", inner=inner
-        )
+        body = "<iframe {{ sandbox }} srcdoc='{{ inner|forceescape }}'></iframe>"
+        return render_template_string(PAGE.format(body), inner=inner, sandbox=Markup(sandbox))
 
     @app.get("/frame-pulled")
     @bokeh.with_session("/plot")
