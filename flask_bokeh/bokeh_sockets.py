@@ -30,6 +30,7 @@ from .bokeh_logs import describe, handling_a_message, location, printable, raise
 from .bokeh_patches import BrowserPatch
 from .errors import HandoffError, LimitError, SessionEndedError, TokenError
 from .limits import Limits
+from .serialization import reply_to_pull
 from .tokens import TokenIssuer
 from .visits import Asker, read_payload
 
@@ -163,11 +164,14 @@ class _SessionSocket(WSHandler):
         if handle is None:
             self._protocol_error("")
             return None
-        given = BrowserPatch(message) if message.msgtype == "PATCH-DOC" else message
+        application: Any = self.application_context.application
         try:
             with handling_a_message():
+                if message.msgtype == "PULL-DOC-REQ":
+                    return await reply_to_pull(message, self.connection, application)
+                given = BrowserPatch(message) if message.msgtype == "PATCH-DOC" else message
                 answer: Message[Any] | None = await handle(given, self.connection)
-            return answer
+                return answer
         except Exception as error:  # noqa: BLE001  # the application's, mostly
             failure = error
         # Outside of the block: Bokeh puts the traceback of what is handled into its answer.

@@ -20,6 +20,7 @@ from .bridge.servers import ADAPTERS
 from .errors import FlaskBokehError
 from .host import Host
 from .native import highest_descriptor
+from .serialization import check_serializable
 from .state import BokehState
 from .templating import render_resources
 
@@ -90,6 +91,7 @@ def check() -> None:
             ):
                 took = time.perf_counter() - begun
                 roots = len(session.document.roots)
+                check_serializable(path, session.document)
                 # Models that every session shares or that don't compile show only in the second.
                 render_resources(settings)
                 with state.pull(path, user=None, transport="direct", past_guards=True):

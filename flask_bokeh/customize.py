@@ -36,6 +36,7 @@ from .errors import (
 )
 from .limits import Limits
 from .registry import ByPath, Registration, Registry, load
+from .serialization import check_serializable
 from .site import Site
 from .visits import Visit, token_of
 
@@ -139,6 +140,14 @@ class HostedApplication(Application):
             make_columns_private(doc.models)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # reported by _fail
             self._fail(doc, error)
+
+    def check(self, doc: Document) -> None:
+        """:raises SerializationFailedError: if the document can't be sent to a browser."""
+        check_serializable(self._path, doc)
+
+    def show_failure(self, doc: Document, error: BaseException) -> None:
+        """Put the box of a failure in the place of a document, and report it."""
+        self._fail(doc, error)
 
     async def on_session_destroyed(self, session_context: SessionContext) -> None:
         """Bokeh calls it when a session has ended, on the IOLoop's thread."""

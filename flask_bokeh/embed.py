@@ -109,6 +109,7 @@ def show_script(
     *,
     app_url: str,
     state_url: str,
+    answers_get: bool,
     server_url: str | None = None,
     places: Sequence[tuple[Model, Place]] = (),
 ) -> str:
@@ -116,15 +117,18 @@ def show_script(
 
     :param app_url: the URL path of the application on its server, from :func:`url_path`.
     :param state_url: where the page asks what has become of its session.
+    :param answers_get: whether a browser that loads the page again repeats no more than a GET.
     :param server_url: scheme, host and port, if they are not those of the page.
     :param places: where each root goes; without it, all go into the element.
     """
     item = _render_item(token, None if places else element_id, places)
-    return _show(item, app_url, server_url, state_url)
+    return _show(item, app_url, server_url, state_url, answers_get)
 
 
-def _show(item: RenderItem, app_url: str, server_url: str | None, state_url: str) -> str:
-    values = (item.to_json(), app_url, server_url, state_url)
+def _show(
+    item: RenderItem, app_url: str, server_url: str | None, state_url: str, answers_get: bool
+) -> str:
+    values = (item.to_json(), app_url, server_url, state_url, answers_get)
     arguments = ",".join(htmlsafe_json_dumps(value, separators=(",", ":")) for value in values)
     return f"FlaskBokeh.show({arguments})"
 
@@ -168,7 +172,7 @@ def page(session: ServerSession, parts: PageParts) -> str:
     """The page of an application: its own template, or Bokeh's, around its document."""
     document = session.document
     item = RenderItem(token=parts.token, roots=document.roots, use_for_title=True)
-    script = _show(item, parts.app_url, None, parts.state_url)
+    script = _show(item, parts.app_url, None, parts.state_url, answers_get=True)
     html = html_page_for_render_items(
         (parts.resources, ""),
         {},

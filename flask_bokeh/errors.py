@@ -82,6 +82,20 @@ class ApplicationFailedError(FlaskBokehError, RuntimeError):
         super().__init__(f"{culprit} raised {type(error).__name__}: {error}")
 
 
+class SerializationFailedError(ApplicationFailedError):
+    """A document holds a value that can't be sent to a browser. The cause is ``__cause__``.
+
+    The message names the model, its property and the type of the value, and not the value.
+    """
+
+    def __init__(self, path: str, culprit: str, error: BaseException) -> None:
+        super().__init__(path, culprit, error)
+        self.args = (
+            f"The document of {path} can't be sent to a browser, because of {culprit}: {error}. "
+            "Convert the value to what JSON has, such as float, str, list or dict.",
+        )
+
+
 class ScriptError(FlaskBokehError, RuntimeError):
     """A script, directory or notebook application failed; Bokeh kept only the text of why.
 

@@ -219,8 +219,9 @@ class FlaskBokeh:
         """End the live sessions of a user in all workers of this machine, and say how many.
 
         Those that the user's pages opened, and those that were pulled for the user. Tokens of
-        before open nothing any more, so the pages reload themselves. In an application context;
-        not on the server's own loop. Flask-Login's ``logout_user`` does this by itself.
+        before open nothing any more: the plots go, and the pages reload themselves where that
+        repeats no POST and loses nothing typed. In an application context; not on the server's
+        own loop. Flask-Login's ``logout_user`` does this by itself.
 
         :raises WaitTimeoutError: if an application blocks the loop; they end when it is free.
         """

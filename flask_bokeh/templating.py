@@ -125,6 +125,7 @@ def render_session(
         element_id,
         app_url=own_url if server_url is None else path,
         state_url=f"{own_url}/ws",
+        answers_get=_answers_get(),
         server_url=server_url,
         places=places,
     )
@@ -277,7 +278,14 @@ def _page() -> _Page:
 
 def _resources(settings: Settings) -> Markup:
     assets = embed.assets(settings, root_url(settings))
-    return _render("resources.html", assets=assets, nonce=_nonce(settings))
+    return _render(
+        "resources.html", assets=assets, nonce=_nonce(settings), answers_get=_answers_get()
+    )
+
+
+def _answers_get() -> bool:
+    """Whether a browser that loads this page again repeats no more than a GET."""
+    return request.method in ("GET", "HEAD")
 
 
 def _nonce(settings: Settings) -> str:

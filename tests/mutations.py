@@ -29,7 +29,7 @@ FILES = [
     *(f"tests/test_{name}.py" for name in ("access", "attack", "csp", "exhaustion", "fuzz")),
     *(f"tests/test_{name}.py" for name in ("handoff", "live", "servers", "streams", "templating")),
     *(f"tests/test_{name}.py" for name in ("tokens", "views", "workers", "page_templates")),
-    *(f"tests/test_{name}.py" for name in ("disclosure", "private_data")),
+    *(f"tests/test_{name}.py" for name in ("disclosure", "private_data", "reloads")),
 ]
 
 # What is taken away, where, the code, what is there instead, the tests.
@@ -125,6 +125,8 @@ MUTATIONS = [
     ("users whose loader reads the session", ACCESS, " or (user is not None and user.get_id())", "", "reads_the_session"),
     ("a word about the limit", PAGE_JS, "if (answer?.status === 503) return say(element, await answer.text());", "", "limit_in"),
     ("a redirect to the login", PAGE_JS, ' || answer.type === "opaqueredirect"', "", "sends_elsewhere"),
+    ("no reload of what was posted", PAGE_JS, "if (!gets || ", "if (", "answer_to_a_post"),
+    ("no reload of what was typed", PAGE_JS, " || typed || filled()", "", "what_was_typed"),
     ("the query of the page", PAGE_JS, " + location.search", "", "with_the_query"),
     ("the nonce of a plot", "templates/flask_bokeh/embed.html", "<script{{ attributes }}>", "<script>", "strict_policy"),
     ("the nonce of BokehJS", "templates/flask_bokeh/resources.html", "<script{{ attributes }} src", "<script src", "strict_policy and server"),

@@ -23,6 +23,7 @@ LAYERS = [
     ["ending"],
     ["embed", "bokeh_compat", "directories", "bridge.handoff", "bridge.servers", "bridge.owner"],
     ["bokeh_sockets", "bokeh_sessions"],
+    ["serialization"],
     ["bridge.streams", "bridge.taking", "bridge.affinity", "tokens", "limits", "site"],
     ["bokeh_logs", "bokeh_patches"],
     ["ended", "registrations"],
@@ -30,7 +31,7 @@ LAYERS = [
         *["bridge.bodies", "config", "custom_models", "lifetime", "listening", "loop", "registry"],
         *["visits", "watchdog"],
     ],
-    ["setting_checks", "arguments", "bridge.origin", "bridge.upgrade"],
+    ["setting_checks", "arguments", "bridge.lingering", "bridge.origin", "bridge.upgrade"],
     [
         *["errors", "native", "page_templates", "repeats", "server_options", "versions"],
         "bridge.__init__",

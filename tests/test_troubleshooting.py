@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from flask.testing import FlaskClient
 from flask_login import current_user
 from jinja2 import TemplateSyntaxError
 
-from flask_bokeh import ApplicationFailedError, EmbedError, FlaskBokeh
+from flask_bokeh import ApplicationFailedError, EmbedError, FlaskBokeh, SerializationFailedError
 
 from .conftest import ROOT, Live, Tab, eventually, tokens_in
 from .test_views import upgrade
@@ -92,6 +93,12 @@ def share(bokeh: FlaskBokeh) -> None:
     rejects(bokeh, lambda doc: doc.add_root(shared))
 
 
+def hold_a_decimal(bokeh: FlaskBokeh) -> None:
+    bokeh.add_application("/y", lambda doc: doc.add_root(Div(tags=[Decimal("1.5")])))
+    with bokeh.pull_session("/y", transport="client"):
+        pass
+
+
 LOGGED: dict[str, Callable[[FlaskClient], None]] = {
     "The Origin ... is not ...": lambda site: ask(site, Origin="http://localhost:8080"),
     "a proxy in front leaves out its header Upgrade": lambda site: ask(site, Upgrade=""),
@@ -115,6 +122,7 @@ RAISED: dict[str, tuple[type[Exception], Callable[[FlaskBokeh], Any]]] = {
         EmbedError,
         lambda _: render_template_string("{% bokeh session %}"),
     ),
+    "can't be sent to a browser": (SerializationFailedError, hold_a_decimal),
     "_pending_writes should be non-None": (RuntimeError, edit_late),
 }
 SHOWN = {

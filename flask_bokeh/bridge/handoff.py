@@ -172,3 +172,4 @@ def _close(stream: HandedStream, code: int, reason: str = "") -> None:
     with suppress(StreamClosedError):
         stream.write(close_frame(code, reason))
     stream.close()
+    stream.end_lingering()

@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Any
 from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, SSLIOStream
 
+from .lingering import LingeringClose
+
 __all__ = ("HandedStream", "close_frame", "handed_stream")
 
 logger = logging.getLogger("flask_bokeh")
 
+_TOO_LARGE = (1009).to_bytes(2, "big")
 STALL_TIMEOUT = 30.0
 """Seconds in which a client that is sent something must take at least a byte of it."""
 
@@ -53,6 +56,8 @@ class HandedStream(IOStream):
         self._head = memoryview(head)
         self._waiting = 0
         self._watch: object | None = None
+        self._too_large = False
+        self._lingering: LingeringClose | None = None
         super().__init__(client)
         self.set_nodelay(True)
 
@@ -69,6 +74,7 @@ class HandedStream(IOStream):
     def write(self, data: bytes | memoryview) -> Future[None]:
         if self.is_websocket and len(data) > 1 and data[0] == 0x88:
             data = _explained(bytes(data))
+            self._too_large = data[2:4] == _TOO_LARGE
         written = super().write(data)
         if self.writing():  # the client did not take all of it at once
             self._waiting += len(data)
@@ -88,11 +94,20 @@ class HandedStream(IOStream):
         if self._watch is not None:
             IOLoop.current().remove_timeout(self._watch)
             self._watch = None
+        if self._too_large:  # the client is sending the rest of it
+            self._lingering = LingeringClose(self.socket, lambda: self.forget(self))
+            self.socket = None  # type: ignore[assignment]
+            return
         # A child process that the site has forked may have a copy, which would keep it open.
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
         super().close_fd()
         self.forget(self)
+
+    def end_lingering(self) -> None:
+        """Close the socket of a closed stream, if it is still open, without reading the rest."""
+        if self._lingering is not None:
+            self._lingering.close()
 
     def _written(self, size: int) -> None:
         self._waiting -= size

@@ -1,20 +1,37 @@
 // Shows plots, and sees to it that none stays empty or dead without a word. A browser hides
 // from a page why its WebSocket was refused, so the page asks the site. A session that is gone
-// for good makes the page reload itself, once.
+// for good makes the page reload itself, once; but a page that answers a POST, or holds what the
+// visitor has typed, only says so.
 window.FlaskBokeh ??= (() => {
   const GONE = [401, 403, 404, 410];
   const ENDED = "This plot has ended.";
+  const TOO_LARGE = "What was sent to this plot was too large, and has not arrived.";
   const ONCE = 60_000; // milliseconds between two reloads of a page
   const PAUSE = 5_000; // milliseconds, at first, between our own attempts to come back
   const shown = new Map(); // by session token
   const followed = new WeakSet(); // documents
+  // In <iframe srcdoc>, location has no host; the origin is that of the page around it.
+  const site = self.origin === "null" ? new URL(document.baseURI).origin : self.origin;
+  let gets = null; // whether the page, and all that came into it later, answers GETs; null: unknown
+  let typed = false; // whether the visitor has changed a field or a text of the page
 
-  async function show(item, path, origin, url) {
+  // On the window, before any other listener; the event comes through Bokeh's shadow roots, too.
+  addEventListener("input", (event) => (typed ||= event.isTrusted), true);
+
+  // get: whether the markup around this call is part of the answer to a GET
+  function came(get) {
+    if (!get) gets = false;
+    // What is put into a page later knows nothing of the page itself.
+    else if (document.readyState === "loading") gets ??= true;
+  }
+
+  async function show(item, path, origin, url, get) {
+    came(get);
     const id = item.elementid ?? Object.values(item.roots ?? {})[0];
     const element = document.getElementById(id) ?? document.body;
-    shown.set(item.token, { element, url, pause: PAUSE });
+    shown.set(item.token, { element, url, pause: PAUSE, tooLarge: [] });
     if (!(await bokehjs())) return say(element, "BokehJS could not be loaded.");
-    const views = await Bokeh.embed.embed_items({}, [item], path, origin);
+    const views = await Bokeh.embed.embed_items({}, [item], path, origin ?? site);
     if (views.length === 0) return refused(item.token);
     for (const doc of Bokeh.documents) {
       if (followed.has(doc)) continue;
@@ -22,6 +39,9 @@ window.FlaskBokeh ??= (() => {
       doc.on_message("flask_bokeh.failed", (failure) => failed(doc, failure));
       doc.on_event("connection_lost", (_, event) => lost(doc, event));
     }
+    // The box of a failure has come in the place of the first root, which may be hidden.
+    const expected = views[0].roots.some((view) => item.root_ids?.includes(view.model.id));
+    if (!expected) for (const part of place(element).children) part.hidden = false;
   }
 
   async function bokehjs() {
@@ -30,6 +50,8 @@ window.FlaskBokeh ??= (() => {
   }
 
   async function lost(doc, event) {
+    // BokehJS calls this while it handles the socket's CloseEvent, which alone has the code.
+    const code = window.event?.code;
     const connection = event.connection.deref();
     if (!connection) return;
     // Checked on BokehJS 3.9 and 3.10: if the connection breaks between the frames of a message,
@@ -37,6 +59,7 @@ window.FlaskBokeh ??= (() => {
     connection._receiver = new connection._receiver.constructor();
     const plot = shown.get(connection.token);
     if (!plot) return;
+    if (code === 1009 && tooLarge(plot)) return connection.close();
     if (event.attempts === 0) {
       plot.pause = PAUSE;
       return; // BokehJS tries again at once
@@ -46,6 +69,8 @@ window.FlaskBokeh ??= (() => {
       const answer = await ask(connection.token);
       if (answer !== null && gone(answer)) {
         connection.close();
+        // Checked on BokehJS 3.9 and 3.10: it would go on saying that it reconnects.
+        doc.views_manager?.get(doc.config.notifications)?._connection_el?.remove();
         return end(plot.element);
       }
       // BokehJS tries again, for half a minute in all, or has been told not to.
@@ -56,6 +81,16 @@ window.FlaskBokeh ??= (() => {
     }
   }
 
+  // BokehJS reconnects, and shows what the server has. Whether something on the page sends too
+  // much again and again, so that it must not.
+  function tooLarge(plot) {
+    const now = Date.now();
+    plot.tooLarge = [...plot.tooLarge.filter((then) => now - then < 60_000), now];
+    const again = plot.tooLarge.length > 4;
+    again ? say(plot.element, TOO_LARGE) : note(plot.element, TOO_LARGE);
+    return again;
+  }
+
   function sleep(milliseconds) {
     return new Promise((resolve) => setTimeout(resolve, milliseconds));
   }
@@ -64,18 +99,8 @@ window.FlaskBokeh ??= (() => {
   function failed(doc, { reference, detail }) {
     const root = doc.roots().find((one) => Bokeh.index.get(one)?.el);
     if (!root) return;
-    const around = Bokeh.index.get(root).el.parentElement;
-    const place = around.closest(".flask-bokeh") ?? around;
-    const told = document.createElement("div");
-    told.setAttribute("role", "alert");
-    told.className = "flask-bokeh-note";
-    told.style.cssText =
-      "padding: 12px 16px; border: 1px solid #d9a3a3; border-left: 4px solid #b42318;" +
-      "border-radius: 4px; background: #fdf3f2; color: #4a1410;" +
-      "font: 14px/1.5 system-ui, sans-serif; white-space: pre-wrap; overflow-wrap: anywhere;";
-    told.append(detail ?? `Something went wrong here. The reference is ${reference}.`);
-    place.querySelector(":scope > .flask-bokeh-note")?.remove();
-    place.prepend(told);
+    const text = detail ?? `Something went wrong here. The reference is ${reference}.`;
+    note(Bokeh.index.get(root).el.parentElement, text);
   }
 
   async function refused(token) {
@@ -90,7 +115,7 @@ window.FlaskBokeh ??= (() => {
   // As the WebSocket asked, which takes the query of the page along.
   function ask(token) {
     const options = { headers: { "Bokeh-Session-Token": token }, cache: "no-store" };
-    const url = shown.get(token).url + location.search;
+    const url = new URL(shown.get(token).url + location.search, site);
     return fetch(url, { ...options, redirect: "manual" }).catch(() => null);
   }
 
@@ -100,32 +125,67 @@ window.FlaskBokeh ??= (() => {
 
   function end(element, text = ENDED) {
     if (!element.isConnected) return; // the page has removed it
+    if (!mayReload()) return say(element, text);
+    say(element, `${text} The page reloads itself.`);
+    location.reload();
+  }
+
+  // A reload repeats the request of the page, and takes away what its fields hold.
+  function mayReload() {
+    if (!gets || !location.host || typed || filled()) return false;
     try {
       const key = `flask_bokeh ${location.href}`;
       const last = Number(sessionStorage.getItem(key) ?? 0);
-      if (Date.now() - last > ONCE) {
-        sessionStorage.setItem(key, Date.now());
-        say(element, `${text} The page reloads itself.`);
-        return location.reload();
-      }
-    } catch {} // a page without storage does not reload itself
-    say(element, text);
+      if (Date.now() - last <= ONCE) return false;
+      sessionStorage.setItem(key, Date.now());
+      return true;
+    } catch {
+      return false; // a page without storage does not reload itself
+    }
+  }
+
+  // Whether the visitor, who has touched the page, may have typed before this script came.
+  function filled() {
+    if (navigator.userActivation?.hasBeenActive === false) return false;
+    const others = "[type=range], [type=color], [type=checkbox], [type=radio]";
+    const texts = document.querySelectorAll(`input:not(${others}), textarea`);
+    return [...texts].some((one) => one.value !== one.defaultValue);
   }
 
   function say(element, text) {
     const link = document.createElement("a");
-    link.href = location.href;
-    link.textContent = "Reload the page.";
+    link.href = location.href.split("#")[0]; // with a fragment, the browser would stay here
+    link.textContent = gets ? "Reload the page." : "Open this page again.";
+    // A frame without an address of its own comes with the page around it.
+    place(element).replaceChildren(box(`${text} `, location.host ? link : "Reload the page."));
+  }
+
+  function note(element, text) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = "OK";
+    const told = box(`${text} `, button);
+    told.classList.add("flask-bokeh-note");
+    button.onclick = () => told.remove();
+    place(element).querySelector(":scope > .flask-bokeh-note")?.remove();
+    place(element).prepend(told);
+  }
+
+  function place(element) {
+    return element.closest(".flask-bokeh") ?? element;
+  }
+
+  function box(...content) {
     const box = document.createElement("div");
     box.setAttribute("role", "alert");
     box.className = "flask-bokeh-ended";
     box.style.cssText =
       "padding: 12px 16px; border: 1px solid #d9a3a3; border-left: 4px solid #b42318;" +
       "border-radius: 4px; background: #fdf3f2; color: #4a1410;" +
-      "font: 14px/1.5 system-ui, sans-serif;";
-    box.append(`${text} `, link);
-    (element.closest(".flask-bokeh") ?? element).replaceChildren(box);
+      "font: 14px/1.5 system-ui, sans-serif; white-space: pre-wrap; overflow-wrap: anywhere;";
+    box.append(...content);
+    return box;
   }
 
-  return { show };
+  return { came, show };
 })();
