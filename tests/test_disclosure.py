@@ -254,10 +254,12 @@ def test_errors_name_kinds(app: Flask, bokeh: FlaskBokeh) -> None:
     """Errors about what the site gave say of which type it is, and not what is in it."""
     bokeh.add_application("/x", lambda doc: None)
     bokeh.guard("/x")(Secret)
+    users: list[Any] = [None]
+    bokeh.user_loader(lambda: users[0])
     bokeh.init_app(app)
     arguments: list[dict[str, Any]] = [
         {"arguments": {"a": Secret()}},
-        {"arguments": {"a": ["hunter2"]}},
+        {"arguments": {"a": ["hunter2", Secret()]}},
         {"data": {"a": ("hunter2",)}},
         {"data": {"a": Secret()}},
         {"data": {"a": float("nan"), "b": "hunter2"}},
@@ -267,12 +269,12 @@ def test_errors_name_kinds(app: Flask, bokeh: FlaskBokeh) -> None:
             with pytest.raises(ArgumentsError, match="'a'") as caught:
                 bokeh.server_document("/x", **keywords)
             assert "hunter2" not in str(caught.value)
-        bokeh.user_loader(Secret)  # type: ignore[arg-type]
+        users[0] = Secret()
         with pytest.raises(TypeError, match="returned a value of type Secret") as failed:
             bokeh.server_document("/x")
         assert "hunter2" not in str(failed.value)
-        bokeh.user_loader(lambda: None)
-        with pytest.raises(TypeError, match="returned a value of type Secret"):
+        users[0] = None
+        with pytest.raises(TypeError, match="guard Secret returned a value of type Secret"):
             bokeh.server_document("/x")
     with pytest.raises(RegistrationError, match="is a value of type dict"):
         FlaskBokeh().add_application("/y", {"password": "hunter2"})  # type: ignore[arg-type]
