@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from flask_bokeh.bridge import streams
+from flask_bokeh.bridge import lingering, streams
 from flask_bokeh.bridge.streams import close_frame, handed_stream
 
 from .conftest import Live, eventually
@@ -104,3 +104,35 @@ def test_a_client_that_stops_reading_is_given_up(
     assert asyncio.run(slow(reads=False))
     assert "it took nothing for 0.2 s" in caplog.text
     assert not asyncio.run(slow(reads=True))
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_client_that_sends_too_much_gets_the_code(
+    monkeypatch: pytest.MonkeyPatch, reads: bool
+) -> None:
+    """What it still sends is read, for a while, so that it gets the close frame and no reset."""
+    if not reads:
+        monkeypatch.setattr(lingering, "TIMEOUT", 0.1)
+
+    async def close_while_it_sends() -> bytes:
+        forgotten = asyncio.Event()
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            client = socket.create_connection(listening.getsockname(), timeout=20)
+            theirs, _ = listening.accept()
+        stream = handed_stream(theirs, b"", max_waiting=1000, forget=lambda _: forgotten.set())
+        with client:
+            client.sendall(b"x" * 100_000)
+            await stream.write(close_frame(1009))
+            stream.close()
+            if reads:
+                await asyncio.to_thread(client.sendall, b"x" * 20_000_000)
+                received = await asyncio.to_thread(client.recv, 200)
+                assert await asyncio.to_thread(client.recv, 200) == b""
+                client.close()
+            else:  # it keeps the socket, and so does a child process maybe
+                received = b""
+            await asyncio.wait_for(forgotten.wait(), 20)
+            return received
+
+    received = asyncio.run(close_while_it_sends())
+    assert received[2:4] == ((1009).to_bytes(2, "big") if reads else b"")
