@@ -24,7 +24,7 @@ from bokeh.models.widgets import Div
 
 from .bokeh_patches import make_columns_private
 from .custom_models import check_compiled
-from .directories import check_directory, check_requests
+from .directories import check_directory, check_package, check_requests
 from .errors import (
     ApplicationFailedError,
     ApplicationLoadError,
@@ -197,6 +197,8 @@ class HostedApplication(Application):
         return self._failures.pop(session_id, None)
 
     def _fill(self, doc: Document) -> None:
+        for handler in self.handlers:
+            check_package(handler)
         self._application.initialize_document(doc)
         for handler in self.handlers:
             if handler.failed:  # scripts, directories and notebooks keep the text only

@@ -15,11 +15,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bokeh.application import Application
+from bokeh.application.handlers.handler import Handler
 from bokeh.application.handlers.request_handler import RequestHandler
 
-from .errors import ApplicationLoadError
+from .errors import ApplicationLoadError, ScriptError
 
-__all__ = ("check_directory", "check_requests")
+__all__ = ("check_directory", "check_package", "check_requests")
 
 logger = logging.getLogger("flask_bokeh")
 
@@ -81,6 +82,18 @@ def check_requests(path: str, application: Application) -> None:
                 "here. Remove it: the visit says what it would have read from the request "
                 "(visit.user from the user_loader; visit.arguments and visit.data from the page).",
             )
+
+
+def check_package(handler: Handler) -> None:
+    """Bokeh runs a directory's ``__init__.py`` when the server has loaded, and tells no error.
+
+    It keeps it in a private attribute, as above.
+
+    :raises ScriptError: if it has failed.
+    """
+    runner = getattr(handler, "_package_runner", None)
+    if runner is not None and runner.failed:
+        raise ScriptError(str(runner.error), str(runner.error_detail))
 
 
 def _imported(directory: Path) -> Iterator[tuple[str, Path]]:

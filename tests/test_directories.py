@@ -130,3 +130,18 @@ def test_other_hooks(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
     with app.test_request_context(), bokeh.pull_session("/x"):
         pass
     check_requests("/y", Application(RequestHandler()))
+
+
+@pytest.mark.parametrize("code", ["import no_such_library", "def ("])
+def test_a_package_that_fails(app: Flask, bokeh: FlaskBokeh, tmp_path: Path, code: str) -> None:
+    """The error of a directory's __init__.py is the application's."""
+    (tmp_path / "main.py").write_text("")
+    (tmp_path / "__init__.py").write_text(code)
+    bokeh.add_application("/x", tmp_path)
+    bokeh.add_application("/good", lambda doc: None)
+    bokeh.init_app(app)
+    with app.test_request_context():
+        with pytest.raises(ApplicationFailedError, match="/x"), bokeh.pull_session("/x"):
+            pass
+        with bokeh.pull_session("/good"):
+            pass

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import websocket
+from flask import Flask
 
-from flask_bokeh import HandoffError
+from flask_bokeh import FlaskBokeh, HandoffError
 from flask_bokeh.bridge import servers
 from flask_bokeh.bridge.servers import take
 
@@ -104,3 +105,31 @@ def test_a_server_that_middleware_hides() -> None:
     """An environ without the server's keys: the error names the key."""
     with pytest.raises(HandoffError, match=r"gunicorn hands out .*'gunicorn\.socket'"):
         take({"SERVER_SOFTWARE": "gunicorn/27.0.1"})
+
+
+def test_a_server_that_stops_meanwhile(app: Flask, bokeh: FlaskBokeh) -> None:
+    """The client is put back and told, and its place is free again."""
+    bokeh.user_loader(lambda: "ann")
+    bokeh.add_application("/x", lambda doc: None)
+    bokeh.init_app(app)
+    state = app.extensions["bokeh"]
+    running = state.server()
+    running.stop()  # past the state, which still has it
+    with app.test_request_context():
+        token = state.new_token("/x").text
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Origin": "http://localhost"}
+    headers |= {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}
+    headers |= {"Sec-WebSocket-Protocol": f"bokeh, {token}"}
+    client, server = socket.socketpair()
+    before = set(os.listdir("/proc/self/fd"))
+    for _ in range(2):
+        answer = app.test_client().get(
+            "/bokeh/x/ws", headers=headers, environ_overrides={"werkzeug.socket": server}
+        )
+        assert answer.status_code == 503
+        assert set(os.listdir("/proc/self/fd")) == before
+        assert running.limits._seats == {}
+    server.sendall(b"HTTP/1.1 503")
+    assert client.recv(20) == b"HTTP/1.1 503"
+    client.close()
+    server.close()
