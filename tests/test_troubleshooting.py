@@ -53,6 +53,7 @@ def under_shop(environ, start_response, inner=app.wsgi_app):
 @pytest.fixture
 def site(app: Flask, bokeh: FlaskBokeh) -> FlaskClient:
     bokeh.add_application("/x", lambda doc: doc.add_root(Div(text="x")))
+    bokeh.add_application("/page", lambda doc: doc.add_root(Div(text="x")), page=True)
     bokeh.user_loader(lambda: request.headers.get("User"))
     bokeh.init_app(app)
     app.add_url_rule("/", view_func=lambda: render_template_string("{% bokeh '/x' %}"))
@@ -104,6 +105,9 @@ LOGGED: dict[str, Callable[[FlaskClient], None]] = {
     "a proxy in front leaves out its header Upgrade": lambda site: ask(site, Upgrade=""),
     "The session token has a wrong signature": lambda site: ask(site, more="x"),
     "The session token is of another user or browser": lambda site: ask(site, User="ann"),
+    "to a frame of another site": lambda site: site.get(
+        "/bokeh/page", headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "iframe"}
+    ),
     "does not hand out its clients' sockets": lambda site: site.get(
         "/", environ_overrides={"SERVER_SOFTWARE": "another server"}
     ),
