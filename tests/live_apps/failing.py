@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 
 from bokeh.document import Document
 from bokeh.layouts import column
@@ -31,10 +32,18 @@ def failing(doc: Document) -> None:
     def write(attr: str, old: str, new: str) -> None:
         slider.value = new  # type: ignore[assignment]
 
+    def log_in_later(attr: str, old: str, new: str) -> None:
+        doc.add_next_tick_callback(partial(look_up, new))
+
+    def look_up(password: str) -> None:
+        raise PermissionError("nobody waits for this")
+
+    later = PasswordInput(name="later")
+    later.on_change("value", log_in_later)
     button.on_click(click)
     password.on_change("value", log_in)
     note.on_change("value", write)
-    doc.add_root(column(button, password, note, slider))
+    doc.add_root(column(button, password, later, note, slider))
 
 
 @bokeh.user_loader
