@@ -18,7 +18,7 @@ LAYERS = [
     ["bridge.pages"],
     ["templating", "host", "access", "bridge.asked"],
     ["state"],
-    ["sessions"],
+    ["sessions", "closing"],
     ["server", "customize"],
     ["ending"],
     ["embed", "bokeh_compat", "bridge.handoff", "bridge.servers", "bridge.owner"],
@@ -26,7 +26,7 @@ LAYERS = [
     ["bridge.streams", "bridge.taking", "bridge.affinity", "tokens", "limits", "site"],
     ["ended"],
     ["lifetime", "listening", "registry", "visits", "loop", "watchdog", "config"],
-    ["setting_checks", "bridge.origin", "bridge.upgrade"],
+    ["setting_checks", "bridge.folder", "bridge.origin", "bridge.upgrade"],
     ["errors", "native", "server_options", "bridge.__init__"],
 ]
 FLASK = {
