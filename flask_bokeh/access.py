@@ -13,7 +13,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property, partial
 from hashlib import sha256
-from threading import Thread
 from typing import Any
 
 from flask import Flask, Response, abort, after_this_request, current_app, request
@@ -107,12 +106,13 @@ class Access:
         then = app.extensions["bokeh"].end_tokens(str(name))
 
         def end(response: Response) -> Response:
-            # Once the browser knows: its pages try to come back as soon as their sessions end. In
-            # a thread, because nobody waits, and some servers end a response on their own loop.
+            # Once the browser knows: its pages try to come back as soon as their sessions end. On
+            # another thread, because it may wait for other workers, nobody waits for it, and some
+            # servers end a response on their own loop.
             @response.call_on_close
             def start() -> None:
-                work = partial(_end_sessions, app, str(name), then)
-                Thread(target=work, name="flask_bokeh logout").start()
+                closer = app.extensions["bokeh"].closer
+                closer.in_background(partial(_end_sessions, app, str(name), then))
 
             return response
 
@@ -212,8 +212,9 @@ def _address() -> str | None:
 def _end_sessions(app: Flask, user: str, then: float) -> None:
     try:
         app.extensions["bokeh"].close_sessions(user, then)
-    except FlaskBokehError as error:
-        logger.warning("Sessions may outlive a logout: %s", error)
+    except Exception as error:  # nobody else would see it
+        known = isinstance(error, FlaskBokehError)
+        logger.warning("Sessions may outlive a logout: %s", error, exc_info=not known)
 
 
 def _flask_login_user() -> str | None:

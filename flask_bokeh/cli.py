@@ -80,8 +80,10 @@ def check() -> None:
         tell(False, str(error))
         raise SystemExit(1) from error
     tell(True, f"the Bokeh server runs on {server.url or 'a unix socket'}")
-    if keyed:
-        tell(state.folder is not None, f"workers meet in {state.folder} (BOKEH_SOCKET_DIR)")
+    if (meeting := state.meeting) is not None:
+        folder = meeting.find()
+        good = f"workers meet in {folder} (BOKEH_SOCKET_DIR)"
+        tell(folder is not None and not meeting.problem, meeting.problem or good)
     for registration in sorted(state.applications, key=lambda one: one.path):
         path, begun = registration.path, time.perf_counter()
         try:

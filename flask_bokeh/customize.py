@@ -138,6 +138,7 @@ class HostedApplication(Application):
                 self._customize(doc)
                 check_compiled(doc)
             make_columns_private(doc.models)
+            self._check_lives(doc)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # reported by _fail
             self._fail(doc, error)
 
@@ -179,6 +180,11 @@ class HostedApplication(Application):
         if token.pulled and token.visit.session_id not in self._expected:
             raise SessionEndedError("This pulled session has ended. Reload the page.")
         self._limits.created(token, doc.session_context)
+
+    def _check_lives(self, doc: Document) -> None:
+        """Show nothing to somebody who has logged out while the document was filled."""
+        if self._limits.has_ended(token_of(doc).visit.session_id):
+            raise SessionEndedError("This session has been ended.")
 
     @contextmanager
     def expecting(self, session_id: str) -> Iterator[None]:

@@ -7,7 +7,7 @@ carries the data a handler wants as attributes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class FlaskBokehError(Exception):
@@ -126,6 +126,17 @@ class WaitTimeoutError(FlaskBokehError, TimeoutError):
         self.what = what
         self.seconds = seconds
         super().__init__(f"Waited {seconds:g} s for {what}.{' ' + hint if hint else ''}")
+
+
+class SessionsNotEndedError(FlaskBokehError, RuntimeError):
+    """Some sessions that should have ended may live on. Their tokens are refused all the same.
+
+    :ivar reasons: what went wrong, for each worker.
+    """
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__(f"Some sessions of a user may not have ended: {'; '.join(reasons)}.")
 
 
 class LoopThreadError(FlaskBokehError, RuntimeError):

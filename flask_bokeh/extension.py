@@ -224,6 +224,7 @@ class FlaskBokeh:
         own loop. Flask-Login's ``logout_user`` does this by itself.
 
         :raises WaitTimeoutError: if an application blocks the loop; they end when it is free.
+        :raises SessionsNotEndedError: if some may live on, for instance in a worker that is frozen.
         """
         return _state().close_sessions(user)
 

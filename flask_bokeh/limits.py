@@ -50,12 +50,20 @@ class Limits:
     """Who has how many sessions."""
 
     def __init__(
-        self, settings: Settings, ended: Ended, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        ended: Ended,
+        clock: Callable[[], float] = time.monotonic,
+        digests: Callable[[str], Collection[str]] = lambda user: (),
     ) -> None:
-        """:param clock: seconds, for tests."""
+        """
+        :param clock: seconds, for tests.
+        :param digests: what the tokens that a user asks for are bound to.
+        """
         self._settings = settings
         self._ended = ended
         self._clock = clock
+        self._digests = digests
         self._seats: dict[str, Seat] = {}
         self._rate = _Rate(settings.max_session_rate, clock)
         # Views and the loop meet on it, which gevent's own locks do not stand; held for no time.
@@ -120,11 +128,12 @@ class Limits:
             return seat is not None and seat.ended
 
     def holds(self, seat: Seat) -> bool:
-        """Whether this seat is still taken."""
+        """Whether this seat is still taken, and its session may come yet if it has not."""
         with self._lock:
-            return self._seats.get(seat.session_id) is seat
+            late = seat.context is None and self._clock() - seat.since > WAIT
+            return self._seats.get(seat.session_id) is seat and not late
 
-    def end(self, user: str, digests: Collection[str], then: float) -> tuple[list[Seat], int]:
+    def end(self, digests: Collection[str], then: float) -> tuple[list[Seat], int]:
         """Mark the sessions of a user as ended; return their seats, and how many that is news to.
 
         Those that do not exist yet never will show anything.
@@ -132,16 +141,28 @@ class Limits:
         :param digests: what the tokens that the user asked for are bound to.
         :param then: sessions of pages that were made later are left alone.
         """
+        return self._end(
+            lambda seat: seat.issued <= then and not self._of(seat).isdisjoint(digests)
+        )
+
+    def end_missed(self) -> tuple[list[Seat], int]:
+        """The same for what others have ended without our being told."""
+        return self._end(lambda seat: self._ended.ends_all(self._of(seat), seat.issued))
+
+    def _end(self, whether: Callable[[Seat], bool]) -> tuple[list[Seat], int]:
         with self._lock:
-            seats = [
-                seat
-                for seat in self._seats.values()
-                if (seat.user == user or seat.bound in digests) and seat.issued <= then
-            ]
+            seats = list(self._seats.values())
+        seats = [seat for seat in seats if whether(seat)]
+        with self._lock:
             news = sum(not seat.ended for seat in seats)
             for seat in seats:
                 seat.ended = True
-            return seats, news
+        return seats, news
+
+    def _of(self, seat: Seat) -> set[str]:
+        """Whose end is this session's: who has asked for it, and who it was pulled for."""
+        of = set() if seat.user is None else set(self._digests(seat.user))
+        return of if seat.bound is None else of | {seat.bound}
 
     def _known(self, token: Token) -> bool:
         seat = self._seats.get(token.visit.session_id)

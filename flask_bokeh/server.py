@@ -14,7 +14,6 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bokeh.application import Application
@@ -30,7 +29,7 @@ from .bokeh_compat import (
     stop_server,
 )
 from .bridge.handoff import UpgradeServer
-from .bridge.owner import Owner
+from .bridge.owner import Folder, Owner
 from .bridge.taking import TakenClient
 from .bridge.upgrade import Upgrade
 from .config import Settings
@@ -60,7 +59,7 @@ class InProcessServer:
         settings: Settings,
         limits: Limits,
         tokens: TokenIssuer,
-        folder: Path | None,
+        folder: Folder | None,
     ) -> None:
         self.loop = loop
         self.limits = limits
@@ -85,11 +84,11 @@ class InProcessServer:
         limits: Limits,
         tokens: TokenIssuer,
         io_loop: IOLoop | None = None,
-        folder: Path | None = None,
+        folder: Folder | None = None,
     ) -> InProcessServer:
         """Start the server, and return when it is ready.
 
-        :param folder: where to meet the site's other workers, from ``private_folder``.
+        :param folder: finds where to meet the site's other workers.
         :param io_loop: a loop that the caller runs; without it, a thread is started. Called
             on the thread of that loop, this does not need it to run yet.
         :raises ServerStartError: with the cause, within ``BOKEH_START_TIMEOUT`` seconds.
@@ -280,29 +279,22 @@ class InProcessServer:
         if self._folder is not None:
             self._meet(self._folder, self._upgrades)
 
-    def _meet(self, folder: Path, upgrades: UpgradeServer) -> None:
-        """Let the site's other workers pass sockets on to this one."""
+    def _meet(self, folder: Folder, upgrades: UpgradeServer) -> None:
+        """Let the site's other workers pass sockets on to this one, and tell of logouts."""
 
         def holds(path: str, session_id: str) -> bool:
             lives = self.find_session(path, session_id) is not None
             return lives and not self.limits.has_ended(session_id)
 
-        async def close(user: str, digests: list[str], then: float) -> int:
-            seats, count = self.limits.end(user, digests, then)
-            await self.ending.end(seats)
-            return count
-
-        owner = Owner(folder, self.worker, holds, upgrades.adopt, close)
-        try:
-            owner.open(self.loop.asyncio_loop)
-        except OSError as error:
-            logger.warning(
-                "Other workers can't pass sockets on to this one: %s: %s (see BOKEH_SOCKET_DIR)",
-                folder,
-                error,
-            )
-        else:
-            self._owner = owner
+        self._owner = Owner(
+            folder,
+            self.worker,
+            holds=holds,
+            adopt=upgrades.adopt,
+            close=self.ending.end_user,
+            found_again=self.ending.end_missed,
+        )
+        self._owner.open(self.loop.asyncio_loop)
 
     def _running(self) -> HostedServer:
         if self._server is None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +19,9 @@ from pathlib import Path
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
-from .bridge.affinity import Passage, close_elsewhere, knock, private_folder
+from .bridge.affinity import Passage, knock
+from .bridge.folder import WorkersFolder
+from .closing import SessionCloser
 from .config import Settings
 from .customize import host
 from .ended import Ended
@@ -59,15 +60,18 @@ class BokehState:
     """Those of the extension, which other Flask applications may share."""
     ended: Ended = field(init=False, repr=False)
     """Whose tokens open nothing any more."""
+    closer: SessionCloser = field(init=False, repr=False)
+    """Ends sessions in all workers."""
     _server: InProcessServer | None = field(default=None, repr=False)
     _owner: int = field(default=0, repr=False)
     _issuer: TokenIssuer | None = field(default=None, repr=False)
-    _folder: Path | EllipsisType | None = field(default=..., repr=False)
+    _meeting: WorkersFolder | EllipsisType | None = field(default=..., repr=False)
     _frozen: Registrations | None = field(default=None, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
         self.ended = Ended(lambda: self.folder, self.settings.token_max_age)
+        self.closer = SessionCloser(self)
         look_after(self)
 
     @property
@@ -109,15 +113,19 @@ class BokehState:
         return self._issuer
 
     @property
-    def folder(self) -> Path | None:
-        """Where this site's workers meet, to pass sockets on; None where they can't."""
-        if isinstance(self._folder, EllipsisType):
+    def meeting(self) -> WorkersFolder | None:
+        """Finds where this site's workers meet; None if others can't know the key."""
+        if isinstance(self._meeting, EllipsisType):
             known = self.settings.secret_key or self.site.secrets()
-            # A random key is no other worker's.
-            self._folder = (
-                private_folder(self.tokens.key, self.settings.socket_dir) if known else None
+            self._meeting = (
+                WorkersFolder(self.tokens.key, self.settings.socket_dir) if known else None
             )
-        return self._folder
+        return self._meeting
+
+    @property
+    def folder(self) -> Path | None:
+        """Where this site's workers meet now; None where they can't."""
+        return None if self.meeting is None else self.meeting.find()
 
     def passage(self, token: Token) -> Passage | None:
         """The way to the worker that holds the session; None if this process serves it.
@@ -127,7 +135,7 @@ class BokehState:
         """
         if token.worker is None:
             return None
-        server, visit = self._running(), token.visit
+        server, visit = self.running(), token.visit
         try:
             if server is None or server.worker != token.worker:
                 return knock(self.folder, token.worker, visit.path, visit.session_id)
@@ -143,7 +151,7 @@ class BokehState:
 
         :raises ServerStartError: with the cause, within ``BOKEH_START_TIMEOUT`` seconds.
         """
-        return self._running() or self.start()
+        return self.running() or self.start()
 
     def start(self, io_loop: IOLoop | None = None) -> InProcessServer:
         """Start the server now.
@@ -154,10 +162,15 @@ class BokehState:
         tokens = self.tokens
         with self._locked():
             if self._server is None or self._owner != os.getpid():
-                limits = Limits(self.settings, self.ended)
+                limits = Limits(self.settings, self.ended, digests=self.digests)
                 hosted = host(self.settled(), self.registrations.hooks, limits, self.site)
                 server = InProcessServer.start(
-                    hosted, self.settings, limits, tokens, io_loop, self.folder
+                    hosted,
+                    self.settings,
+                    limits,
+                    tokens,
+                    io_loop,
+                    None if self.meeting is None else self.meeting.find,
                 )
                 self._server, self._owner = server, os.getpid()
                 stop_all_at_exit()
@@ -170,21 +183,24 @@ class BokehState:
 
     def stop(self) -> None:
         """Stop the server of this process, if it runs. Not from the loop's thread. Idempotent."""
-        if (running := self._running()) is not None:
+        if (running := self.running()) is not None:
             running.loop.forbid_loop_thread("stopping the Bokeh server")
         server = self._taken()
         if server is not None:
             server.stop()
+        self.closer.end_threads(1.0)
 
     async def stop_async(self) -> None:
         """The same on the server's loop, for a loop that the caller owns."""
         server = self._taken()
         if server is not None:
             await server.stop_async()
+        self.closer.end_threads(0.0)  # those that wait for this loop must not be waited for
 
     def forked(self) -> None:
         """In the child, where a lock that another thread held would stay locked for ever."""
         self._lock = threading.Lock()
+        self.closer.forked()
         if self._server is not None and self._owner == os.getppid():
             self._server.forked()
 
@@ -239,37 +255,16 @@ class BokehState:
         return token
 
     def end_tokens(self, user: str) -> float:
-        """Refuse the tokens of a user from now on, in all workers; say what now is.
-
-        In seconds since the epoch.
-        """
-        now = time.time()
-        self.ended.add(self.tokens.digests(Asker(user=user)), now)
-        return now
+        """Refuse the tokens of a user: see :meth:`SessionCloser.end_tokens`."""
+        return self.closer.end_tokens(user)
 
     def close_sessions(self, user: str, then: float | None = None) -> int:
-        """End the sessions of a user in all workers, and say how many. Not on the loop.
+        """End the sessions of a user in all workers: see :meth:`SessionCloser.close`."""
+        return self.closer.close(user, then)
 
-        :param then: from :meth:`end_tokens`; pages that were made later are left alone.
-        :raises WaitTimeoutError: if this process's loop is blocked; they will end all the same.
-        """
-        then = self.end_tokens(user) if then is None else then
-        digests = self.tokens.digests(Asker(user=user))
-        server = self._running()
-        closed = 0
-        if server is not None:
-            server.loop.forbid_loop_thread("ending a user's sessions")
-            seats, closed = server.limits.end(user, digests, then)
-            server.loop.wait(
-                server.loop.run(server.ending.end, seats),
-                what="a user's sessions to end",
-                timeout=self.settings.stop_timeout,
-                cancel=False,  # they end as soon as the loop is free
-            )
-        if self.folder is not None:
-            own = None if server is None else server.worker
-            closed += close_elsewhere(self.folder, own, user, digests, then)
-        return closed
+    def digests(self, user: str) -> tuple[str, ...]:
+        """What the tokens that a user asks for are bound to."""
+        return self.tokens.digests(Asker(user=user))
 
     @contextmanager
     def pull(
@@ -322,9 +317,10 @@ class BokehState:
             server, self._server = self._server, None
         return server if self._owner == os.getpid() else None
 
-    def _running(self) -> InProcessServer | None:
+    def running(self) -> InProcessServer | None:
+        """The server of this process, if it runs."""
         return self._server if self._owner == os.getpid() else None
 
     def _lives(self, token: Token) -> bool:
-        server, visit = self._running(), token.visit
+        server, visit = self.running(), token.visit
         return server is not None and server.find_session(visit.path, visit.session_id) is not None

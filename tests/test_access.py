@@ -495,9 +495,9 @@ def test_an_ended_session_does_not_come_back(clock: Clock) -> None:
     ended.add(digests, now)
     later = token()
     limits.open(later, ANN)
-    (seat, _), news = limits.end("ann", digests, now)
+    (seat, _), news = limits.end(digests, now)
     assert news == 2
-    assert limits.end("ann", digests, now)[1] == 0
+    assert limits.end(digests, now)[1] == 0
     assert seat.session_id == lives.visit.session_id
     for one in (lives, waits):
         with pytest.raises(SessionEndedError):
@@ -522,19 +522,48 @@ def test_a_logout_is_known_to_all(tmp_path: Path) -> None:
     assert later._since("ann") >= now - 1e-6
     assert later._since("bob") == 0
     here.add(["old"], now - 7200)
-    assert later._since("old") > 0
     later.add(["bob"], now)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["ann.ended", "bob.ended"]
-    assert stat.S_IMODE((tmp_path / "ann.ended").stat().st_mode) == 0o600
+    (folder,) = tmp_path.iterdir()  # that of old ones is gone
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert sorted(file.name for file in folder.iterdir()) == ["ann", "bob"]
+    assert stat.S_IMODE((folder / "ann").stat().st_mode) == 0o600
+
+
+def test_logouts_of_an_hour_ago(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One counts until the tokens of before are too old, whatever the hour of the clock."""
+    ended, start = Ended(lambda: tmp_path, 3600), time.time()
+    ended.add(["ann"], start)
+    other = Ended(lambda: tmp_path, 3600)
+    monkeypatch.setattr(time, "time", lambda: start + 3599)
+    other.add(["bob"], start + 3599)
+    assert other._since("ann") >= start - 1e-6
+
+
+def test_many_logouts(tmp_path: Path) -> None:
+    """However many there were, the next one removes a few of the old ones only; all go in time."""
+    now = time.time()
+    ended = Ended(lambda: tmp_path, 3600)
+    old = ended._marks(tmp_path, now - 8000)
+    old.mkdir()
+    for number in range(1000):
+        (old / str(number)).touch()
+    for number in range(5):
+        ended.add([f"user {number}"], now)
+    assert 0 < len(list(old.iterdir())) < 1000
+    for number in range(10):
+        ended.add([f"more {number}"], now)
+    assert not old.exists()
+    assert len(list(ended._marks(tmp_path, now).iterdir())) == 15
 
 
 def test_a_logout_without_a_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """It is known in this process; if there should be a folder, the log tells."""
     alone = Ended(lambda: None, 3600)
-    alone.add(["old"], 5.0)
+    for number in range(1000):
+        alone.add([f"old {number}"], 5.0)
     alone.add(["ann"], time.time())
     assert alone._since("ann") > 0
-    assert alone._since("old") == 0
+    assert len(alone._times) < 500
     assert caplog.text == ""
     gone = Ended(lambda: tmp_path / "gone", 3600)
     gone.add(["ann"], time.time())

@@ -28,7 +28,6 @@ from flask import Flask, has_app_context, has_request_context
 from tornado.ioloop import IOLoop
 
 from flask_bokeh import ApplicationFailedError, FlaskBokeh
-from flask_bokeh.bridge.affinity import close_elsewhere
 from flask_bokeh.customize import HostedApplication
 
 from .conftest import ROOT, Live, eventually, tokens_in
@@ -298,12 +297,6 @@ def test_cleanups_at_the_same_time(
     assert len(set(ended)) == 9
     gc.collect()  # then asyncio tells of errors that nobody saw
     assert "KeyError" not in caplog.text
-
-
-def test_a_meeting_place_that_was_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A logout does not fail over it; the log tells."""
-    assert close_elsewhere(tmp_path / "gone", None, "ann", [], 0.0) == 0
-    assert "not ended in other workers" in caplog.text
 
 
 def test_a_callers_loop_that_has_ended(app: Flask, bokeh: FlaskBokeh) -> None:

@@ -25,13 +25,12 @@ from flask import Flask
 from playwright.sync_api import TimeoutError as BrowserTimeout
 
 from flask_bokeh import FlaskBokeh, HandoffError
-from flask_bokeh.bridge.affinity import Passage, knock, private_folder
+from flask_bokeh.bridge.affinity import Passage, knock
 from flask_bokeh.bridge.upgrade import Upgrade
 
 from .conftest import Live, LiveServer, Tab, eventually
 from .sockets import Socket, connect
 
-KEY = b"a key for the tests only"
 # gunicorn's access log, with the worker's pid.
 LOG_PIDS = ["--access-logformat", "%(p)s %(r)s %(s)s"]
 
@@ -251,19 +250,6 @@ def test_the_meeting_place_is_private(live: Live, config: dict[str, str]) -> Non
     assert second != first
     site.stop()
     assert list(folder.iterdir()) == []
-
-
-def test_a_folder_that_others_may_enter(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A folder that somebody else prepared is not used."""
-    good = private_folder(KEY, str(tmp_path))
-    assert good is not None
-    good.chmod(0o755)
-    assert private_folder(KEY, str(tmp_path)) is None
-    assert "only we may enter" in caplog.text
-    good.rmdir()
-    good.symlink_to(tmp_path)
-    assert private_folder(KEY, str(tmp_path)) is None
-    assert private_folder(KEY, str(tmp_path / "nowhere")) is None
 
 
 def test_no_folder_for_a_random_key(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:

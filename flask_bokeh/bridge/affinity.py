@@ -9,7 +9,8 @@ the random name that is in its tokens. The worker with the client knocks::
 
 It also tells all of them when the sessions of a user are to end::
 
-    sender: close <JSON: user, what their tokens are bound to, time> LF      worker: <number> LF
+    sender: close <JSON: what the user's tokens are bound to, time> LF
+                                                    worker: <number> LF, or ! LF if it failed
 
 The descriptor is sent only after the owner's loop has said that it is ready, and then the
 client is the owner's: a sender that gave up on a frozen owner and served the client itself
@@ -26,19 +27,16 @@ import logging
 import os
 import re
 import socket
-import stat
 import struct
-import tempfile
 import time
 from collections.abc import Collection
 from contextlib import closing, suppress
-from hashlib import sha256
 from pathlib import Path
 
 from ..errors import HandoffError
 from .upgrade import Upgrade
 
-__all__ = ("Passage", "close_elsewhere", "knock", "private_folder", "same_user")
+__all__ = ("Passage", "close_elsewhere", "is_worker", "knock", "same_user")
 
 logger = logging.getLogger("flask_bokeh")
 
@@ -49,36 +47,6 @@ which is busy for two or three of them where many sessions begin and end on a sl
 _NAME = re.compile(r"[A-Za-z0-9_-]{8,64}")
 LENGTH = struct.Struct("!I")
 TEMPORARY = ".new"
-
-
-def private_folder(key: bytes, parent: str | None) -> Path | None:
-    """Make or find the folder in which the workers of a site meet; only we may enter it.
-
-    :param key: the key that signs the site's tokens: who has it may meet here.
-    :param parent: where to make it; else where the system keeps such things.
-    :returns: None where this can't be done safely, which is logged.
-    """
-    if not hasattr(socket, "AF_UNIX") or not hasattr(socket, "send_fds"):
-        return None
-    base = Path(parent or os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-    digest = sha256(b"flask_bokeh workers" + key).hexdigest()[:16]
-    folder = base / f"flask_bokeh-{os.geteuid()}-{digest}"
-    try:
-        with suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
-        found = folder.lstat()
-    except OSError as error:
-        logger.warning("Workers can't pass sockets on: %s (see BOKEH_SOCKET_DIR)", error)
-        return None
-    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
-    if not ours or found.st_mode & 0o077:
-        logger.warning(
-            "Workers can't pass sockets on: %s must be a folder that only we may enter "
-            "(see BOKEH_SOCKET_DIR).",
-            folder,
-        )
-        return None
-    return folder
 
 
 class Passage:
@@ -136,55 +104,66 @@ def knock(folder: Path | None, name: str, path: str, session_id: str) -> Passage
     return Passage(connection)
 
 
+def is_worker(name: str) -> bool:
+    """Whether a file of this name in the folder is a worker's socket."""
+    return _NAME.fullmatch(name) is not None
+
+
 def close_elsewhere(
-    folder: Path, own: str | None, user: str, digests: Collection[str], then: float
-) -> int:
-    """End the sessions of a user in all workers but one, and say how many.
+    folder: Path, own: str | None, digests: Collection[str], then: float
+) -> tuple[int, list[str]]:
+    """End the sessions of a user in all workers but one.
 
     From any thread but an owner's loop; takes as long as one worker may take to answer.
 
     :param own: the name of the worker that is left out.
+    :param digests: what the tokens that the user asked for are bound to.
     :param then: pages that were made later are left alone.
+    :returns: how many were ended, and what is wrong with workers that may not have ended all.
     """
-    line = f"close {json.dumps([user, list(digests), then])}\n".encode()
+    line = f"close {json.dumps([list(digests), then])}\n".encode()
     deadline = time.monotonic() + TIMEOUT
     waiting: list[tuple[str, socket.socket]] = []
     closed = 0
+    failed: list[str] = []
     try:
-        found = list(folder.iterdir())
+        found = [name for name in os.listdir(folder) if name != own and is_worker(name)]
     except OSError as error:  # somebody has removed it, and with it the way to the workers
-        logger.warning("A user's sessions were not ended in other workers: %s", error)
-        return 0
-    for path in found:
-        if path.name == own or path.suffix == TEMPORARY or not path.is_socket():
-            continue
+        return 0, [str(error)]
+    for name in found:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.settimeout(max(0.01, deadline - time.monotonic()))
-            connection.connect(str(path))
+            connection.connect(str(folder / name))
             same_user(connection)
             connection.sendall(line)
         except TimeoutError:
             connection.close()
-            _not_told(path.name)
+            failed.append(_silent(name))
+        except PermissionError as error:
+            connection.close()
+            failed.append(f"worker {name}: {error}")
         except OSError:  # that worker has ended, and its sessions with it
             connection.close()
         else:
-            waiting.append((path.name, connection))
+            waiting.append((name, connection))
     for name, connection in waiting:
-        with closing(connection), suppress(ConnectionError):
+        with closing(connection), suppress(ConnectionError):  # it has ended just now
             try:
                 connection.settimeout(max(0.01, deadline - time.monotonic()))
-                closed += int(connection.recv(16) or b"0")
+                answer = connection.recv(16)
             except TimeoutError:
-                _not_told(name)
-    return closed
+                failed.append(_silent(name))
+                continue
+            if answer.startswith(b"!"):
+                failed.append(f"worker {name} failed, and its log says why")
+            else:
+                closed += int(answer or b"0")
+    return closed, failed
 
 
-def _not_told(name: str) -> None:
-    logger.warning(
-        "Worker %s did not say within %g s that it has ended a user's sessions.", name, TIMEOUT
-    )
+def _silent(name: str) -> str:
+    return f"worker {name} did not say within {TIMEOUT:g} s that it has ended them"
 
 
 def same_user(connection: socket.socket) -> None:

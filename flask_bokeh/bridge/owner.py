@@ -15,7 +15,7 @@ from typing import Any
 
 from ..listening import Listening
 from ..native import leaves_some, original
-from .affinity import LENGTH, TEMPORARY, TIMEOUT, same_user
+from .affinity import LENGTH, TEMPORARY, TIMEOUT, is_worker, same_user
 from .upgrade import Upgrade
 
 __all__ = ("Owner",)
@@ -23,44 +23,81 @@ __all__ = ("Owner",)
 logger = logging.getLogger("flask_bokeh")
 
 _MAX_MESSAGE = 128 * 1024
+_LOOK = 2.0
+"""Seconds between two looks whether other workers still find this one."""
 
+Folder = Callable[[], Path | None]
 Adopt = Callable[[socket.socket, Upgrade], None]
 Holds = Callable[[str, str], bool]
-Close = Callable[[str, list[str], float], Awaitable[int]]
+Close = Callable[[list[str], float], Awaitable[int]]
 
 
 class Owner:
     """Receives clients for sessions of this process. On its loop's thread only."""
 
-    def __init__(self, folder: Path, name: str, holds: Holds, adopt: Adopt, close: Close) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        name: str,
+        *,
+        holds: Holds,
+        adopt: Adopt,
+        close: Close,
+        found_again: Callable[[], object],
+    ) -> None:
         """
+        :param folder: finds the folder in which the site's workers meet.
         :param holds: says whether a session, by path and id, lives here.
         :param adopt: takes a client over.
         :param close: ends the sessions of a user, and says how many.
+        :param found_again: called when other workers can find this one, maybe again.
         """
-        self._path = folder / name
+        self._folder = folder
+        self._name = name
         self._holds = holds
         self._adopt = adopt
         self._close = close
+        self._found_again = found_again
         self._tasks: set[asyncio.Task[None]] = set()
+        self._path: Path | None = None
         self._listening: Listening | None = None
+        self._next_look: asyncio.TimerHandle | None = None
+        self._told = ""
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Start to listen, and clear away what dead workers left.
+        """Start to listen, and go on when the folder was removed or could not be used."""
+        self._next_look = loop.call_later(_LOOK, self.open, loop)
+        folder = self._folder()
+        if folder is None or (self._path == folder / self._name and self._path.is_socket()):
+            return
+        try:
+            self._listen(loop, folder / self._name)
+        except OSError as error:  # for instance if its name is too long
+            if (text := f"{folder}: {error}") != self._told:
+                self._told = text
+                logger.warning(
+                    "Other workers can't reach this one, neither for logouts nor to pass sockets "
+                    "on: %s (see BOKEH_SOCKET_DIR)",
+                    text,
+                )
+            return
+        self._found_again()
 
-        :raises OSError: if the folder can't be used, for instance if its name is too long.
-        """
+    def _listen(self, loop: asyncio.AbstractEventLoop, path: Path) -> None:
         listener = original("socket", "socket")(socket.AF_UNIX, socket.SOCK_STREAM)
-        new = self._path.with_suffix(TEMPORARY)
+        new = path.with_suffix(TEMPORARY)
         try:
             listener.bind(str(new))
             listener.listen(128)
-            new.rename(self._path)  # so whoever finds it can connect
+            new.rename(path)  # so whoever finds it can connect
         except OSError:
             listener.close()
             raise
+        if self._listening is not None:
+            self._listening.close()
         self._listening = Listening(loop, listener, self._accept)
-        _clear_away(self._path.parent, keep=self._path)
+        self._path = path
+        _clear_away(path.parent, keep=path)
 
     def forked(self) -> None:
         """In a child process, which does not listen."""
@@ -69,11 +106,14 @@ class Owner:
 
     def close(self) -> None:
         """Stop to listen. Idempotent."""
+        if self._next_look is not None:
+            self._next_look.cancel()
         listening, self._listening = self._listening, None
-        if listening is None:
+        if listening is None or self._path is None:
             return
         listening.close()
-        self._path.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder is somebody else's by now
+            self._path.unlink()
         for task in self._tasks:
             task.cancel()
 
@@ -92,8 +132,7 @@ class Owner:
                     return  # only asked whether we live
                 loop = asyncio.get_running_loop()
                 if line.startswith("close "):
-                    closed = await self._close(*json.loads(line[6:]))
-                    await loop.sock_sendall(sender, f"{closed}\n".encode())
+                    await loop.sock_sendall(sender, await self._closed(line[6:]))
                     return
                 path, session_id = line.split(" ")
                 if not self._holds(path, session_id):
@@ -118,16 +157,23 @@ class Owner:
             for descriptor in descriptors:
                 os.close(descriptor)
 
+    async def _closed(self, arguments: str) -> bytes:
+        try:
+            return b"%d\n" % await self._close(*json.loads(arguments))
+        except Exception:
+            logger.exception("Sessions that another worker has asked to end may live on.")
+            return b"!\n"
+
 
 def _clear_away(folder: Path, keep: Path) -> None:
     """Remove the sockets of workers that have died: those that refuse."""
     for path in set(folder.iterdir()) - {keep}:
         with suppress(OSError):
-            if not path.is_socket():
-                continue
             if path.suffix == TEMPORARY:
                 if time.time() - path.stat().st_mtime > 60:
                     path.unlink()
+                continue
+            if not is_worker(path.name) or not path.is_socket():
                 continue
             with original("socket", "socket")(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
                 probe.setblocking(False)
