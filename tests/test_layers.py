@@ -27,7 +27,7 @@ LAYERS = [
     ["ended", "registrations"],
     ["lifetime", "listening", "registry", "visits", "loop", "watchdog", "config"],
     ["setting_checks", "arguments", "bridge.origin", "bridge.upgrade"],
-    ["errors", "native", "repeats", "server_options", "bridge.__init__"],
+    ["bokeh_version", "errors", "native", "repeats", "server_options", "bridge.__init__"],
 ]
 FLASK = {
     "__init__",
