@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
+from . import bokeh_version as bokeh_version  # first: the others need a Bokeh that they know
 from .errors import (
     ApplicationFailedError,
     ApplicationLoadError,

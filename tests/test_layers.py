@@ -40,8 +40,8 @@ LAYERS = [
         "bridge.upgrade",
     ],
     [
-        *["errors", "native", "page_templates", "repeats", "server_options", "versions"],
-        "bridge.__init__",
+        *["bokeh_version", "errors", "native", "page_templates", "repeats", "server_options"],
+        *["versions", "bridge.__init__"],
     ],
 ]
 FLASK = {

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from bokeh.document import Document
 from bokeh.models import Div
-from flask import Flask
+from flask import Flask, current_app
 from flask_login import LoginManager, UserMixin, login_user, logout_user
 
 from flask_bokeh import FlaskBokeh, SessionEndedError, SessionsNotEndedError
@@ -161,7 +161,8 @@ def two_sites(short: Path, fill: Callable[[Document], Any] = lambda doc: None) -
         app.secret_key = SECRET
         app.config["BOKEH_SOCKET_DIR"] = str(short)
         bokeh.add_application("/x", fill)
-        bokeh.user_loader(lambda: "ann")
+        app.config["USER"] = "ann"
+        bokeh.user_loader(lambda: current_app.config["USER"])
         bokeh.init_app(app)
         app.extensions["bokeh"].server()
         sites.append((app, bokeh))
@@ -195,7 +196,7 @@ def close(app: Flask, bokeh: FlaskBokeh, user: str = "ann") -> int:
 def test_a_user_of_any_length(two: list[Any], user: str) -> None:
     """Workers tell each other digests, whatever the user is called."""
     (here, ours), (there, theirs) = two
-    theirs.user_loader(lambda: user)
+    there.config["USER"] = user
     # The user is in the token, too, which is limited: nobody gets a longer one into a page.
     state = there.extensions["bokeh"]
     digests = state.digests(user)

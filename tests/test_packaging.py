@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import flask_bokeh
 from flask_bokeh.templating import template_folder
 
 from .conftest import ROOT
+from .test_layers import imports, modules
 
 TEMPLATES = {path.name for path in (ROOT / "templates" / "flask_bokeh").iterdir()}
 PAGE = """
@@ -98,11 +100,14 @@ def test_one_version() -> None:
 
 
 def test_lower_bounds_are_the_tested_ones() -> None:
-    """Dependencies have lower bounds only, and tests/lowest.txt pins exactly those."""
+    """Dependencies have lower bounds, and tests/lowest.txt pins exactly those. Bokeh alone has an
+    upper bound: the next major version is another one.
+    """
     bounds = {}
     for line in project()["project"]["dependencies"]:
-        match = re.fullmatch(r"([a-z0-9]+)>=([0-9.]+)", line)
+        match = re.fullmatch(r"([a-z0-9]+)>=([0-9.]+)(,<4)?", line)
         assert match, line
+        assert bool(match[3]) == (match[1] == "bokeh")
         bounds[match[1]] = match[2]
     pins = dict(
         line.split("==")
@@ -113,8 +118,65 @@ def test_lower_bounds_are_the_tested_ones() -> None:
     def same(one: str, other: str) -> bool:
         return (one + ".0.0").split(".")[:3] == (other + ".0.0").split(".")[:3]
 
+    more = project()["project"]["optional-dependencies"]["example"]
+    bounds |= dict(line.split(">=") for line in more if line.split(">=")[0] in pins)
+    assert bounds.keys() == pins.keys()
     for name, bound in bounds.items():
         assert same(bound, pins[name]), name
+
+
+def test_what_is_imported_is_declared() -> None:
+    """Every package that flask_bokeh imports is a dependency, and the other way round."""
+    imported = {
+        name.split(".")[0] for module in modules() for name in imports(module) if name
+    } - set(sys.stdlib_module_names)
+    found_at_run_time = {"flask_login"}
+    assert found_at_run_time < imported
+    assert imported - found_at_run_time - {"flask_bokeh"} == {
+        re.split(r"[><=]", line)[0] for line in project()["project"]["dependencies"]
+    }
+
+
+# The oldest versions without a published vulnerability, when this was written (November 2026).
+SAFE = {
+    "flask": (3, 1, 3),  # CVE-2026-27205
+    "jinja2": (3, 1, 6),  # CVE-2025-27516
+    "tornado": (6, 6, 1),  # CVE-2026-91990, CVE-2026-82397, and the fixes in 6.6.1
+    "werkzeug": (3, 1, 6),  # CVE-2026-27199
+    "gunicorn": (23, 0, 0),  # CVE-2024-6827
+}
+
+
+def test_lower_bounds_are_safe() -> None:
+    """No lower bound admits a version with a vulnerability that is known here."""
+    listed = project()["project"]
+    lines = [*listed["dependencies"], *listed["optional-dependencies"]["example"]]
+    bounds = {
+        name: tuple(map(int, bound.split(",")[0].split(".")))
+        for name, _, bound in (line.partition(">=") for line in lines)
+    }
+    for name, safe in SAFE.items():
+        assert bounds[name] >= safe[: len(bounds[name])], name
+
+
+@pytest.mark.parametrize("found", ["4.0.0", "4.0.0.dev8", "2.4.3", "3.8.2"])
+def test_a_bokeh_that_is_not_known(tmp_path: Path, found: str) -> None:
+    """The import says which Bokeh there is and what to install, whatever else has changed in it."""
+    (tmp_path / "bokeh").mkdir()
+    (tmp_path / "bokeh" / "__init__.py").write_text(f"__version__ = {found!r}\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "import flask_bokeh"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: flask_bokeh works with Bokeh 3, from 3.9 on, and found ")
+    assert f"found Bokeh {found}. " in last
+    assert last.endswith("pip install 'bokeh>=3.9,<4'")
 
 
 def test_everything_public_is_exported() -> None:
