@@ -20,18 +20,25 @@ from bokeh.server.views.ws import WSHandler
 from bokeh.util.token import get_token_payload
 from tornado.web import ErrorHandler
 
-from .errors import LimitError, SessionEndedError, TokenError
+from .bridge.streams import TOO_COSTLY
+from .errors import LimitError, MessageLimitError, SessionEndedError, TokenError
 from .limits import Limits
+from .message_limits import Content, check_text
+from .patching import BoundedPatch, MessageInspector
 from .tokens import TokenIssuer
 from .visits import Asker
 
 __all__ = ("open_sockets_only",)
 
+logger = logging.getLogger("flask_bokeh")
+
 _FRAME = 256
 """Bytes that a frame of a message takes at least, as Bokeh keeps it."""
 
 
-def open_sockets_only(tornado: BokehTornado, limits: Limits, tokens: TokenIssuer) -> None:
+def open_sockets_only(
+    tornado: BokehTornado, limits: Limits, tokens: TokenIssuer, inspector: MessageInspector
+) -> None:
     """The server has a WebSocket for each application, and nothing that asks no token: pages,
     scripts and files come from Flask, which asks the guards.
 
@@ -43,7 +50,7 @@ def open_sockets_only(tornado: BokehTornado, limits: Limits, tokens: TokenIssuer
     for rule in tornado.wildcard_router.rules:
         if isinstance(rule.target, type) and issubclass(rule.target, WSHandler):
             path = paths[id(rule.target_kwargs["application_context"])]
-            keywords = {**rule.target_kwargs, "judge": judge}
+            keywords = {**rule.target_kwargs, "judge": judge, "inspector": inspector}
             rules.append((re.escape(path.rstrip("/")) + "/ws", _SessionSocket, keywords))
     rules.append((".*", ErrorHandler, {"status_code": 404}))
     tornado.add_handlers(".*", rules)
@@ -78,10 +85,14 @@ def _judge(limits: Limits, tokens: TokenIssuer, text: str, address: str | None) 
 class _SessionSocket(WSHandler):
     """Bokeh's own handler of a WebSocket, for those who may have one, with a limit to messages."""
 
-    def initialize(self, judge: Callable[..., Refusal | None], **bokehs: Any) -> None:  # type: ignore[override]
+    def initialize(  # type: ignore[override]
+        self, judge: Callable[..., Refusal | None], inspector: MessageInspector, **bokehs: Any
+    ) -> None:
         super().initialize(**bokehs)  # type: ignore[no-untyped-call,unused-ignore]
         self._judge = judge
+        self._inspector = inspector
         self._size = 0
+        self._content = Content(frozenset())
 
     async def prepare(self) -> None:
         offered = self.request.headers.get("Sec-WebSocket-Protocol", "").rpartition(",")[2]
@@ -116,14 +127,39 @@ class _SessionSocket(WSHandler):
         """Bokeh collects as many frames as a client says that its message has; Tornado's limit is
         one for each of them.
         """
+        if self.ws_connection is None:  # it has been closed, and its client goes on
+            return None
         self._size += len(fragment) + _FRAME
         if self._size > self.application.settings["websocket_max_message_size"]:
             self.close(1009)
             return None
-        message = await super()._receive(fragment)
-        if message is not None:
-            self._size = 0
+        try:
+            if isinstance(fragment, str):
+                check_text(fragment, self._inspector.limits)
+            message = await super()._receive(fragment)
+            if message is None:
+                return None
+            size, self._size = self._size, 0
+            assert self.connection is not None
+            self._content = self._inspector.inspect(message, size, self.connection.session)
+        except (MessageLimitError, RecursionError) as error:
+            why = (
+                "lists and dicts are nested too deep"
+                if isinstance(error, RecursionError)
+                else error
+            )
+            logger.warning(
+                "Closed a WebSocket: its client sent a message that costs too much: %s.", why
+            )
+            self.close(1009, TOO_COSTLY)
+            return None
         return message
+
+    async def _handle(self, message: Message[Any]) -> Any | None:
+        given: Any = message
+        if message.msgtype == BoundedPatch.msgtype:
+            given = BoundedPatch(message, self._content, self._inspector.limits)
+        return await super()._handle(given)
 
 
 def _tells_news(record: logging.LogRecord) -> bool:

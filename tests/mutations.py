@@ -63,7 +63,7 @@ MUTATIONS = [
     ("nosniff", VIEWS, 'response.headers.setdefault("X-Content-Type-Options", "nosniff")', "", "headers_of_our_own"),
     ("Referrer-Policy", VIEWS, 'response.headers.setdefault("Referrer-Policy", "same-origin")', "", "headers_of_our_own"),
     ("frame-ancestors", PAGES, "response.content_security_policy.frame_ancestors = ancestors", "", "headers_of_our_own"),
-    ("what the inner port leaves out", "flask_bokeh/bokeh_compat.py", "    open_sockets_only(server.tornado, limits, tokens)\n", "", "the_port_inside"),
+    ("what the inner port leaves out", "flask_bokeh/bokeh_compat.py", "    open_sockets_only(server.tornado, limits, tokens, MessageInspector(allowed))\n", "", "the_port_inside"),
     ("paths that are no patterns", SOCKETS, "re.escape(path.rstrip(\"/\"))", "path.rstrip(\"/\")", "the_port_inside"),
     ("limits on the inner port", SOCKETS, "        limits.open(token, Asker(address=address))\n", "", "own_port"),
     ("the size of a whole message", SOCKETS, 'self._size > self.application.settings["websocket_max_message_size"]', "False", "many_frames"),

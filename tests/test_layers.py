@@ -23,10 +23,11 @@ LAYERS = [
     ["ending"],
     ["embed", "bokeh_compat", "bridge.handoff", "bridge.servers", "bridge.owner"],
     ["bokeh_sockets"],
+    ["patching"],
     ["bridge.streams", "bridge.taking", "bridge.affinity", "tokens", "limits", "site"],
     ["ended"],
     ["lifetime", "listening", "registry", "visits", "loop", "watchdog", "config"],
-    ["setting_checks", "bridge.origin", "bridge.upgrade"],
+    ["setting_checks", "message_limits", "bridge.origin", "bridge.upgrade"],
     ["errors", "native", "server_options", "bridge.__init__"],
 ]
 FLASK = {

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, SSLIOStream
 
-__all__ = ("HandedStream", "close_frame", "handed_stream")
+__all__ = ("TOO_COSTLY", "HandedStream", "close_frame", "handed_stream")
 
 logger = logging.getLogger("flask_bokeh")
 
+TOO_COSTLY = "the message asks for more than one message may"
+"""The reason in a close frame with 1009 that is not about the message's size."""
 STALL_TIMEOUT = 30.0
 """Seconds in which a client that is sent something must take at least a byte of it."""
 
@@ -161,7 +163,7 @@ def handed_stream(
 def _explained(frame: bytes) -> bytes:
     """A close frame of Tornado's or Bokeh's, with a legal code and a reason that helps."""
     code = int.from_bytes(frame[2:4], "big")
-    if code == 1009:
+    if code == 1009 and frame[4:] != TOO_COSTLY.encode():
         logger.warning(
             "Closed a WebSocket: its client sent a message larger than "
             "BOKEH_MAX_MESSAGE_SIZE allows."
