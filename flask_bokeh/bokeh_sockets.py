@@ -17,21 +17,24 @@ from typing import Any
 from bokeh.protocol.message import Message
 from bokeh.server.tornado import BokehTornado
 from bokeh.server.views.ws import WSHandler
-from bokeh.util.token import get_token_payload
+from bokeh.util.token import get_session_id, get_token_payload
 from tornado.web import ErrorHandler
 
 from .bridge.streams import TOO_COSTLY
 from .errors import LimitError, MessageLimitError, SessionEndedError, TokenError
 from .limits import Limits
 from .message_limits import Content, check_text
+from .native import WORK_OWNER
 from .patching import BoundedPatch, MessageInspector
 from .tokens import TokenIssuer
-from .visits import Asker
+from .visits import OURS, Asker, read_payload
 
 __all__ = ("open_sockets_only",)
 
 logger = logging.getLogger("flask_bokeh")
 
+_QUICK = 10_000
+"""Characters of a frame that take no time to parse."""
 _FRAME = 256
 """Bytes that a frame of a message takes at least, as Bokeh keeps it."""
 
@@ -93,6 +96,7 @@ class _SessionSocket(WSHandler):
         self._inspector = inspector
         self._size = 0
         self._content = Content(frozenset())
+        self._visitor = ""
 
     async def prepare(self) -> None:
         offered = self.request.headers.get("Sec-WebSocket-Protocol", "").rpartition(",")[2]
@@ -111,6 +115,11 @@ class _SessionSocket(WSHandler):
         return super().open(*args, **kwargs)
 
     async def _async_open(self, token: str) -> None:
+        payload = get_token_payload(token)
+        visitor = read_payload("", "", payload).bound if OURS in payload else None
+        self._visitor = visitor or str(get_session_id(token))
+        WORK_OWNER.set(self._visitor)  # of this task, and of those that it starts
+        await self._inspector.turns.take(self._visitor)
         try:
             await super()._async_open(token)
         except RuntimeError:
@@ -127,6 +136,9 @@ class _SessionSocket(WSHandler):
         """Bokeh collects as many frames as a client says that its message has; Tornado's limit is
         one for each of them.
         """
+        WORK_OWNER.set(self._visitor)
+        if len(fragment) > _QUICK:
+            await self._inspector.turns.take(self._visitor)
         if self.ws_connection is None:  # it has been closed, and its client goes on
             return None
         self._size += len(fragment) + _FRAME
@@ -153,6 +165,7 @@ class _SessionSocket(WSHandler):
             )
             self.close(1009, TOO_COSTLY)
             return None
+        await self._inspector.turns.take(self._visitor)
         return message
 
     async def _handle(self, message: Message[Any]) -> Any | None:

@@ -12,8 +12,11 @@ __all__ = ("ATTACKS",)
 
 
 def _change(new: Any) -> str:
-    """Set a property of a model. The value is made before the model is looked for."""
-    event = {"kind": "ModelChanged", "model": {"id": "none"}, "attr": "tags", "new": new}
+    """Set a property of a model, whose id is to be put in for MODEL.
+
+    Bokeh makes the value before it looks for the model.
+    """
+    event = {"kind": "ModelChanged", "model": {"id": "MODEL"}, "attr": "tags", "new": new}
     return json.dumps({"events": [event]})
 
 

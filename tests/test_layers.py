@@ -27,7 +27,7 @@ LAYERS = [
     ["bridge.streams", "bridge.taking", "bridge.affinity", "tokens", "limits", "site"],
     ["ended"],
     ["lifetime", "listening", "registry", "visits", "loop", "watchdog", "config"],
-    ["setting_checks", "message_limits", "bridge.origin", "bridge.upgrade"],
+    ["setting_checks", "message_limits", "turns", "bridge.origin", "bridge.upgrade"],
     ["errors", "native", "server_options", "bridge.__init__"],
 ]
 FLASK = {
