@@ -24,7 +24,7 @@ from .bridge.streams import TOO_COSTLY
 from .errors import LimitError, MessageLimitError, SessionEndedError, TokenError
 from .limits import Limits
 from .message_limits import Content, check_text
-from .native import WORK_OWNER
+from .native import WORK_OWNER, WorkOwner
 from .patching import BoundedPatch, MessageInspector
 from .tokens import TokenIssuer
 from .visits import OURS, Asker, read_payload
@@ -34,7 +34,7 @@ __all__ = ("open_sockets_only",)
 logger = logging.getLogger("flask_bokeh")
 
 _QUICK = 10_000
-"""Characters of a frame that take no time to parse."""
+"""Bytes of a frame that is quickly parsed, and of a message that is quickly applied."""
 _FRAME = 256
 """Bytes that a frame of a message takes at least, as Bokeh keeps it."""
 
@@ -118,7 +118,7 @@ class _SessionSocket(WSHandler):
         payload = get_token_payload(token)
         visitor = read_payload("", "", payload).bound if OURS in payload else None
         self._visitor = visitor or str(get_session_id(token))
-        WORK_OWNER.set(self._visitor)  # of this task, and of those that it starts
+        WORK_OWNER.set(WorkOwner(self._visitor))  # of this task, and of those that it starts
         await self._inspector.turns.take(self._visitor)
         try:
             await super()._async_open(token)
@@ -136,9 +136,6 @@ class _SessionSocket(WSHandler):
         """Bokeh collects as many frames as a client says that its message has; Tornado's limit is
         one for each of them.
         """
-        WORK_OWNER.set(self._visitor)
-        if len(fragment) > _QUICK:
-            await self._inspector.turns.take(self._visitor)
         if self.ws_connection is None:  # it has been closed, and its client goes on
             return None
         self._size += len(fragment) + _FRAME
@@ -146,6 +143,8 @@ class _SessionSocket(WSHandler):
             self.close(1009)
             return None
         try:
+            if len(fragment) > _QUICK:
+                await self._inspector.turns.take(self._visitor, len(fragment))
             if isinstance(fragment, str):
                 check_text(fragment, self._inspector.limits)
             message = await super()._receive(fragment)
@@ -155,16 +154,11 @@ class _SessionSocket(WSHandler):
             assert self.connection is not None
             self._content = self._inspector.inspect(message, size, self.connection.session)
         except (MessageLimitError, RecursionError) as error:
-            why = (
-                "lists and dicts are nested too deep"
-                if isinstance(error, RecursionError)
-                else error
-            )
-            logger.warning(
-                "Closed a WebSocket: its client sent a message that costs too much: %s.", why
-            )
+            why = "it is nested too deep" if isinstance(error, RecursionError) else error
+            logger.warning("Closed a WebSocket whose client sent too costly a message: %s.", why)
             self.close(1009, TOO_COSTLY)
             return None
+        WORK_OWNER.set(WorkOwner(self._visitor, size > _QUICK or bool(self._content.new_models)))
         await self._inspector.turns.take(self._visitor)
         return message
 

@@ -27,6 +27,8 @@ _MAX_HASHED = 1000
 a way that lets a client choose thousands that take quadratic time."""
 _SPARE_BYTES = 2**20
 """Bytes that a message may have decoded in addition to its size on the wire."""
+_MAX_INLINE = 2**16
+"""Characters of compressed data in a message's text. BokehJS sends none, but binary frames."""
 _CHUNK = 2**16
 
 _ITEM_SIZES = {
@@ -157,7 +159,7 @@ class _Walk:
         self._buffers = buffers
         self._bytes_left = max_bytes
         self._sizes: dict[int, int] = {}
-        self._hashed = 0
+        self._hashed = self._inline = 0
         self._limits = limits
         self._checks = {
             "typed_array": self._typed_array,
@@ -197,6 +199,9 @@ class _Walk:
             return known
         data = rep.get("data")
         if isinstance(data, str):
+            self._inline += len(data)
+            if self._inline > _MAX_INLINE:
+                raise _too_large()
             count = self._inflated(data)
         else:
             name = data.get("id") if isinstance(data, dict) else None

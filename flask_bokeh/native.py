@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 try:
@@ -29,6 +30,7 @@ __all__ = (
     "WORK_OWNER",
     "NativeThread",
     "WarmExecutor",
+    "WorkOwner",
     "gevent_patched",
     "highest_descriptor",
     "leaves_some",
@@ -40,8 +42,17 @@ __all__ = (
 )
 
 
-WORK_OWNER: ContextVar[str | None] = ContextVar("flask_bokeh.work_owner", default=None)
-"""The visitor for whom the running task works: a :class:`WarmExecutor` gives each a share."""
+@dataclass(frozen=True, slots=True)
+class WorkOwner:
+    """For whom a task works."""
+
+    visitor: str
+    heavy: bool = False
+    """Whether it computes for long, so that two at a time would only keep others waiting."""
+
+
+WORK_OWNER: ContextVar[WorkOwner | None] = ContextVar("flask_bokeh.work_owner", default=None)
+"""The owner of the running task: a :class:`WarmExecutor` gives each a share of its threads."""
 
 
 def highest_descriptor() -> int | None:
@@ -178,8 +189,8 @@ class WarmExecutor(ThreadPoolExecutor):
         self.share = max(2, size // 3)
         """Threads that the work of one visitor may have at a time; the rest of it waits."""
         self._lock = original("_thread", "allocate_lock")()
-        self._running: dict[str, int] = {}
-        self._waiting: dict[str, deque[Any]] = {}
+        self._running: dict[WorkOwner, int] = {}
+        self._waiting: dict[WorkOwner, deque[Any]] = {}
         self._tasks: Any = original("queue", "SimpleQueue")()
         self._workers = [NativeThread(self._work, f"flask_bokeh-{n}") for n in range(size)]
         for worker in self._workers:
@@ -192,7 +203,7 @@ class WarmExecutor(ThreadPoolExecutor):
         with self._lock:
             if owner is not None:
                 running = self._running.get(owner, 0)
-                if running >= self.share:
+                if running >= (1 if owner.heavy else self.share):
                     self._waiting.setdefault(owner, deque()).append(task)
                     return future
                 self._running[owner] = running + 1
@@ -202,7 +213,6 @@ class WarmExecutor(ThreadPoolExecutor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Tell the threads to end when they have done what waits. Waits for none of them."""
         with self._lock:
-            self.share = len(self._workers)  # all that waits comes before the end
             for task in (task for tasks in self._waiting.values() for task in tasks):
                 self._tasks.put((None, *task[1:]))
             self._waiting.clear()
@@ -227,7 +237,7 @@ class WarmExecutor(ThreadPoolExecutor):
             if owner is not None:
                 self._next(owner)
 
-    def _next(self, owner: str) -> None:
+    def _next(self, owner: WorkOwner) -> None:
         """Pass the thread on to what waits for the same visitor."""
         with self._lock:
             waiting = self._waiting.get(owner)

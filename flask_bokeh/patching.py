@@ -29,7 +29,7 @@ class MessageInspector:
 
     def __init__(self, limits: MessageLimits) -> None:
         self.limits = limits
-        self.turns = Turns()
+        self.turns = Turns(max_waiting=limits.size)
         """Of those who send something."""
         self._added: WeakKeyDictionary[ServerSession, set[str]] = WeakKeyDictionary()
 

@@ -38,7 +38,7 @@ from .ending import Ending
 from .errors import ServerStartError, ServerStoppedError, WaitTimeoutError
 from .limits import Limits
 from .loop import ServerLoop, settle
-from .native import WORK_OWNER
+from .native import WORK_OWNER, WorkOwner
 from .tokens import TokenIssuer
 from .visits import Token
 from .watchdog import Watchdog
@@ -153,7 +153,7 @@ class InProcessServer:
         :param headers: what the application sees as the headers of the request.
         """
         path = token.visit.path
-        WORK_OWNER.set(token.bound or token.visit.session_id)
+        WORK_OWNER.set(WorkOwner(token.bound or token.visit.session_id))
         try:
             start_line = RequestStartLine("GET", path, "HTTP/1.1")
             request = HTTPServerRequest(start_line=start_line, headers=HTTPHeaders(dict(headers)))
