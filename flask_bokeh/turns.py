@@ -47,7 +47,8 @@ class Turns:
         else:
             self._waiting[visitor] = deque()
         if visitor != self._last:
-            self._last, self._shared_until = visitor, loop.time() + _BUSY
+            self._shared_until = loop.time() + _BUSY if self._last else 0.0
+            self._last = visitor
         loop.call_soon(self._used, visitor, loop.time())
 
     def _used(self, visitor: str, since: float) -> None:

@@ -22,11 +22,13 @@ PAGE_JS = "templates/flask_bokeh/page.js"
 SECURITY = "tests/test_security.py"
 SOCKETS, HANDOFF = "flask_bokeh/bokeh_sockets.py", "flask_bokeh/bridge/handoff.py"
 SERVERS, AFFINITY = "flask_bokeh/bridge/servers.py", "flask_bokeh/bridge/affinity.py"
+MESSAGES = "flask_bokeh/message_limits.py"
 FILES = [
     SECURITY,
     *(f"tests/test_{name}.py" for name in ("access", "attack", "csp", "exhaustion", "fuzz")),
     *(f"tests/test_{name}.py" for name in ("handoff", "live", "servers", "streams", "templating")),
     *(f"tests/test_{name}.py" for name in ("tokens", "views", "workers")),
+    *(f"tests/test_{name}.py" for name in ("costly_messages", "fairness", "message_limits")),
 ]
 
 # What is taken away, where, the code, what is there instead, the tests.
@@ -67,6 +69,26 @@ MUTATIONS = [
     ("paths that are no patterns", SOCKETS, "re.escape(path.rstrip(\"/\"))", "path.rstrip(\"/\")", "the_port_inside"),
     ("limits on the inner port", SOCKETS, "        limits.open(token, Asker(address=address))\n", "", "own_port"),
     ("the size of a whole message", SOCKETS, 'self._size > self.application.settings["websocket_max_message_size"]', "False", "many_frames"),
+    ("the values of a message", SOCKETS, "                check_text(fragment, self._inspector.limits)\n", "                pass\n", "costly_messages"),
+    ("what a message asks for", "flask_bokeh/patching.py", "content = inspect_content(message.msgtype, message.content, buffers, size, self.limits)", "content = Content(frozenset())", "costly_messages"),
+    ("the size of what is compressed", MESSAGES, "if total > self._bytes_left:", "if False:", "a_bomb"),
+    ("the length of what is compressed", MESSAGES, "if self._inline > _MAX_INLINE:", "if False:", "costly or a_bomb"),
+    ("copies of a buffer", MESSAGES, "if self._bytes_left < 0:", "if False:", "again_and_again"),
+    ("the types of arrays", MESSAGES, "or dtype not in _ITEM_SIZES", "", "data_types"),
+    ("the shape of arrays", MESSAGES, "math.prod(shape) != count or", "", "shapes"),
+    ("the shape of empty arrays", MESSAGES, "math.prod(n or 1 for n in shape) > max(count, 1000)", "False", "shapes"),
+    ("numbers that are hashed", MESSAGES, "if self._hashed > _MAX_HASHED:", "if False:", "hashed"),
+    ("the depth of a message", MESSAGES, "if depth > _MAX_DEPTH:", "if False:", "deep"),
+    ("the events of a message", MESSAGES, "if len(events) > limits.events:", "if False:", "events"),
+    ("the form of events", MESSAGES, ' and "type" not in event', "", "events"),
+    ("the models of a message", MESSAGES, "if len(self.models) > self._limits.new_models:", "if False:", "models"),
+    ("the models of many messages", "flask_bokeh/patching.py", "            self._count_added(content.new_models, session)", "            pass", "many_small"),
+    ("one look at all models", "flask_bokeh/patching.py", "with doc.models.freeze():", "if True:", "looked_at_once"),
+    ("long strings in columns", MESSAGES, "if count > 20 and", "if False and", "long_strings"),
+    ("streams that widen a column", "flask_bokeh/patching.py", "if 4 * width * len(column) >", "if False and 4 * width * len(column) >", "widen"),
+    ("a client that was refused", SOCKETS, "if self.ws_connection is None:", "if False:", "not_heard"),
+    ("a visitor's share of the threads", "flask_bokeh/native.py", "if running >= (1 if owner.heavy else self.share):", "if False:", "share_of"),
+    ("a visitor's turns", "flask_bokeh/turns.py", "if since < self._shared_until:", "if False:", "turns_of"),
     ("the size of a log line", SOCKETS, "    log.addFilter(_tell_little)\n", "", "not_logged_whole"),
     ("the sockets of a session", HANDOFF, "streams[:-MAX_SOCKETS]", "[]", "sockets_of_a_session"),
     ("the descriptors that are left", SERVERS, "if not leaves_some(number):", "if False:", "descriptors_are_left"),
