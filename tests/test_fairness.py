@@ -113,11 +113,10 @@ def test_large_messages_that_wait() -> None:
 
     async def main() -> None:
         turns = Turns(1000)
-        await turns.take("a", 800)
-        waiting = asyncio.ensure_future(turns.take("a", 5000))
-        await asyncio.sleep(0)
-        with pytest.raises(MessageLimitError):
-            await turns.take("a", 1)
-        await waiting
+        sizes = (800, 5000, 1, 0)
+        takes = [turns.take("a", size) for size in sizes]
+        first, alone, second, small = await asyncio.gather(*takes, return_exceptions=True)
+        assert isinstance(second, MessageLimitError)
+        assert first is alone is small is None
 
     asyncio.run(main())

@@ -6,6 +6,7 @@ import array
 import base64
 import gzip
 import json
+import random
 import tracemalloc
 from typing import Any
 
@@ -70,6 +71,13 @@ def test_a_bomb_in_a_buffer() -> None:
     assert "decoded" in refused({"type": "typed_array", "array": inline(BOMB), "dtype": "int8"})
     assert "decoded" in refused(ndarray(inline(BOMB), "uint8", [50_000_000]))
     inspect(inline(gzip.compress(bytes(100_000))))
+
+
+def test_the_length_of_what_is_compressed() -> None:
+    """BokehJS compresses nothing, so little of it is even looked at."""
+    noise = gzip.compress(random.Random(1).randbytes(100_000))
+    assert "decoded" in refused(inline(noise), size=200_000)
+    inspect(inline(noise[:40_000]), size=200_000)
 
 
 def test_a_buffer_that_is_used_again_and_again() -> None:
