@@ -75,7 +75,7 @@ MUTATIONS = [
     ("copies of a buffer", MESSAGES, "if self._bytes_left < 0:", "if False:", "again_and_again"),
     ("the types of arrays", MESSAGES, "or dtype not in _ITEM_SIZES", "", "data_types"),
     ("the shape of arrays", MESSAGES, "math.prod(shape) != count or", "", "shapes"),
-    ("the shape of empty arrays", MESSAGES, "math.prod(n or 1 for n in shape) > max(count, 1000)", "False", "shapes"),
+    ("the shape of empty arrays", MESSAGES, "math.prod(n or 1 for n in shape) > max(count, 1000)", "False", "empty_arrays"),
     ("numbers that are hashed", MESSAGES, "if self._hashed > _MAX_HASHED:", "if False:", "hashed"),
     ("the depth of a message", MESSAGES, "if depth > _MAX_DEPTH:", "if False:", "deep"),
     ("the events of a message", MESSAGES, "if len(events) > limits.events:", "if False:", "events"),

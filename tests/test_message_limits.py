@@ -107,6 +107,13 @@ def test_shapes(shape: Any) -> None:
     assert "shape" in refused(ndarray([1, 2], "object", shape))
 
 
+def test_empty_arrays() -> None:
+    """An empty array with long axes would become as many lists."""
+    for shape in ([10**9, 0], [900, 900, 0]):
+        assert "shape" in refused(ndarray([], "object", shape))
+    inspect(ndarray([], "object", [20, 0]))
+
+
 def test_what_arrays_are_made_of() -> None:
     """Arrays are made of bytes or of a list, not of other arrays."""
     inner = ndarray([1], "object", [1])
@@ -188,6 +195,7 @@ def test_events_and_models() -> None:
         {"events": {"type": "array", "entries": []}},
         {"events": [{"type": "map", "entries": [["kind", "RootAdded"]]}]},
         {"events": [{"kind": {"type": "array"}}]},
+        {"events": [{"kind": "RootAdded", "type": "map", "entries": []}]},
         {"events": ["x"]},
         {"events": [], "references": [{"id": "1"}]},
         [],
