@@ -208,10 +208,11 @@ def _match(pattern: re.Pattern[str], text: str) -> str:
 class Session:
     """An open WebSocket to a session, after Bokeh's ACK."""
 
-    def __init__(self, app_address: str, token: str) -> None:
+    def __init__(self, app_address: str, token: str, cookie: str | None = None) -> None:
         self._socket = websocket.create_connection(
             f"ws://{app_address}/ws",
             subprotocols=["bokeh", token],
+            cookie=cookie,
             origin=f"http://{app_address.partition('/')[0]}",
             timeout=TIMEOUT,
         )
@@ -246,6 +247,11 @@ class Session:
                 return dict(content)
             if header["msgtype"] == "ERROR":
                 raise RuntimeError(content["text"])
+
+    def send(self, content: str, kind: str = "PATCH-DOC") -> None:
+        """Send a message whose content may be anything."""
+        for part in (json.dumps({"msgid": "0", "msgtype": kind}), "{}", content):
+            self._socket.send(part)
 
     def close(self) -> None:
         self._socket.close(timeout=5)

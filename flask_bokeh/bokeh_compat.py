@@ -27,7 +27,9 @@ from .bokeh_sessions import NEVER, SessionCleaner, cheap_collections, check_inte
 from .bokeh_sockets import open_sockets_only
 from .config import Settings
 from .limits import Limits
+from .message_limits import MessageLimits
 from .native import WarmExecutor
+from .patching import MessageInspector
 from .tokens import TokenIssuer
 
 __all__ = (
@@ -116,7 +118,13 @@ def make_server(
         _close_unbound(error)
         raise
     server.use_own_threads()
-    open_sockets_only(server.tornado, limits, tokens)
+    allowed = MessageLimits(
+        size=settings.max_message_size,
+        values=settings.max_message_values,
+        events=settings.max_message_events,
+        new_models=settings.max_new_models,
+    )
+    open_sockets_only(server.tornado, limits, tokens, MessageInspector(allowed))
     server.start()
     server.cleaner = SessionCleaner(server.tornado, lifetime, interval)
     server.cleaner.start()

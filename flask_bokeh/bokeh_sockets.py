@@ -22,17 +22,21 @@ from bokeh.protocol.messages.patch_doc import patch_doc
 from bokeh.server.tornado import BokehTornado
 from bokeh.server.util import check_allowlist
 from bokeh.server.views.ws import WSHandler
-from bokeh.util.token import get_token_payload
+from bokeh.util.token import get_session_id, get_token_payload
 from tornado.web import ErrorHandler, HTTPError
 from tornado.websocket import WebSocketClosedError
 
 from .bokeh_logs import describe, handling_a_message, location, printable, raised_in
 from .bokeh_patches import BrowserPatch
-from .errors import HandoffError, LimitError, SessionEndedError, TokenError
+from .bridge.streams import TOO_COSTLY
+from .errors import HandoffError, LimitError, MessageLimitError, SessionEndedError, TokenError
 from .limits import Limits
+from .message_limits import Content, check_text
+from .native import WORK_OWNER, WorkOwner
+from .patching import BoundedPatch, MessageInspector
 from .serialization import reply_to_pull
 from .tokens import TokenIssuer
-from .visits import Asker, read_payload
+from .visits import OURS, Asker, read_payload
 
 __all__ = ("open_sockets_only",)
 
@@ -40,11 +44,15 @@ logger = logging.getLogger("flask_bokeh")
 
 _FAILED = "flask_bokeh.failed"
 """What page.js calls the message that a callback has failed."""
+_QUICK = 10_000
+"""Bytes of a frame that is quickly parsed, and of a message that is quickly applied."""
 _FRAME = 256
 """Bytes that a frame of a message takes at least, as Bokeh keeps it."""
 
 
-def open_sockets_only(tornado: BokehTornado, limits: Limits, tokens: TokenIssuer) -> None:
+def open_sockets_only(
+    tornado: BokehTornado, limits: Limits, tokens: TokenIssuer, inspector: MessageInspector
+) -> None:
     """The server has a WebSocket for each application, and nothing that asks no token: pages,
     scripts and files come from Flask, which asks the guards.
 
@@ -56,7 +64,7 @@ def open_sockets_only(tornado: BokehTornado, limits: Limits, tokens: TokenIssuer
     for rule in tornado.wildcard_router.rules:
         if isinstance(rule.target, type) and issubclass(rule.target, WSHandler):
             path = paths[id(rule.target_kwargs["application_context"])]
-            keywords = {**rule.target_kwargs, "judge": judge, "path": path}
+            keywords = {**rule.target_kwargs, "judge": judge, "path": path, "inspector": inspector}
             rules.append((re.escape(path.rstrip("/")) + "/ws", _SessionSocket, keywords))
     rules.append((".*", ErrorHandler, {"status_code": 404}))
     tornado.add_handlers(".*", rules)
@@ -88,12 +96,19 @@ class _SessionSocket(WSHandler):
     """Bokeh's own handler of a WebSocket, for those who may have one, with a limit to messages."""
 
     def initialize(  # type: ignore[override]
-        self, judge: Callable[..., HandoffError | None], path: str, **bokehs: Any
+        self,
+        judge: Callable[..., HandoffError | None],
+        path: str,
+        inspector: MessageInspector,
+        **bokehs: Any,
     ) -> None:
         super().initialize(**bokehs)  # type: ignore[no-untyped-call,unused-ignore]
         self._judge = judge
         self._path = path
+        self._inspector = inspector
         self._size = 0
+        self._content = Content(frozenset())
+        self._visitor = ""
 
     async def prepare(self) -> None:
         offered = self.request.headers.get("Sec-WebSocket-Protocol", "").rpartition(",")[2]
@@ -114,6 +129,11 @@ class _SessionSocket(WSHandler):
         return super().open(*args, **kwargs)
 
     async def _async_open(self, token: str) -> None:
+        payload = get_token_payload(token)
+        visitor = read_payload("", "", payload).bound if OURS in payload else None
+        self._visitor = visitor or str(get_session_id(token))
+        WORK_OWNER.set(WorkOwner(self._visitor))  # of this task, and of those that it starts
+        await self._inspector.turns.take(self._visitor)
         try:
             await super()._async_open(token)
         except Exception as error:  # noqa: BLE001  # Tornado would log it with the token
@@ -133,14 +153,36 @@ class _SessionSocket(WSHandler):
         """Bokeh collects as many frames as a client says that its message has; Tornado's limit is
         one for each of them.
         """
+        if self.ws_connection is None:  # it has been closed, and its client goes on
+            return None
         self._size += len(fragment) + _FRAME
         if self._size > self.application.settings["websocket_max_message_size"]:
             self.close(1009)
             return None
-        message = await super()._receive(fragment)
-        if message is not None:
-            self._size = 0
+        try:
+            if len(fragment) > _QUICK:
+                await self._inspector.turns.take(self._visitor, len(fragment))
+            if isinstance(fragment, str):
+                check_text(fragment, self._inspector.limits)
+            message = await super()._receive(fragment)
+            if message is None:
+                return None
+            size, self._size = self._size, 0
+            assert self.connection is not None
+            self._content = self._inspector.inspect(message, size, self.connection.session)
+        except (MessageLimitError, RecursionError) as error:
+            why = "it is nested too deep" if isinstance(error, RecursionError) else error
+            self._refuse_costly(why)
+            return None
+        WORK_OWNER.set(WorkOwner(self._visitor, size > _QUICK or bool(self._content.new_models)))
+        await self._inspector.turns.take(self._visitor)
         return message
+
+    def _refuse_costly(self, why: object) -> None:
+        logger.warning(
+            "Closed a WebSocket of %s: its client sent too costly a message: %s.", self._whose, why
+        )
+        self.close(1009, TOO_COSTLY)
 
     # From here on are the methods of Bokeh's that log what a browser sent and answer with the text
     # of an exception, each without that.
@@ -169,9 +211,15 @@ class _SessionSocket(WSHandler):
             with handling_a_message():
                 if message.msgtype == "PULL-DOC-REQ":
                     return await reply_to_pull(message, self.connection, application)
-                given = BrowserPatch(message) if message.msgtype == "PATCH-DOC" else message
+                given: Any = message
+                if message.msgtype == BoundedPatch.msgtype:
+                    patch = BrowserPatch(message)
+                    given = BoundedPatch(patch, self._content, self._inspector.limits)
                 answer: Message[Any] | None = await handle(given, self.connection)
                 return answer
+        except MessageLimitError as error:
+            self._refuse_costly(error)
+            return None
         except Exception as error:  # noqa: BLE001  # the application's, mostly
             failure = error
         # Outside of the block: Bokeh puts the traceback of what is handled into its answer.

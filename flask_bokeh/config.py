@@ -82,6 +82,17 @@ class Settings:
     max_message_size: int = 20 * 1024 * 1024
     """Bytes that one WebSocket message may have."""
 
+    max_message_values: int = 250_000
+    """Entries of lists and dicts that one WebSocket message may have; those of binary arrays, which
+    BokehJS sends for typed arrays, do not count."""
+
+    max_message_events: int = 100
+    """Changes that one WebSocket message may make. BokehJS sends one, or one for each property that
+    is set at the same time."""
+
+    max_new_models: int = 100
+    """Models that a browser may have added to its document."""
+
     max_sessions: int | None = 1000
     """Sessions that one process may hold; None for any number. So with the next three."""
 

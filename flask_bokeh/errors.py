@@ -168,6 +168,13 @@ class LimitError(FlaskBokehError, RuntimeError):
         super().__init__(message)
 
 
+class MessageLimitError(FlaskBokehError, ValueError):
+    """A WebSocket message would cost more than it may. It is closed with 1009.
+
+    The text is for the log: it names limits, and nothing of the message's content.
+    """
+
+
 class SessionEndedError(FlaskBokehError, RuntimeError):
     """The session has been ended, by ``close_sessions`` or a logout."""
 

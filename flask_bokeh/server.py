@@ -38,6 +38,7 @@ from .errors import ServerStartError, ServerStoppedError, WaitTimeoutError
 from .lifetime import logged
 from .limits import Limits
 from .loop import ServerLoop, settle
+from .native import WORK_OWNER, WorkOwner
 from .tokens import TokenIssuer
 from .visits import Token
 from .watchdog import Watchdog
@@ -152,6 +153,7 @@ class InProcessServer:
         :param headers: what the application sees as the headers of the request.
         """
         path = token.visit.path
+        WORK_OWNER.set(WorkOwner(token.bound or token.visit.session_id))
         try:
             start_line = RequestStartLine("GET", path, "HTTP/1.1")
             request = HTTPServerRequest(start_line=start_line, headers=HTTPHeaders(dict(headers)))

@@ -41,6 +41,12 @@ def _bytes_count(value: Any) -> int:
     return value
 
 
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError("expected a whole number greater than 0")
+    return value
+
+
 def _secrets(value: Any) -> tuple[bytes, ...]:
     values = value if isinstance(value, list | tuple) else [value]
     keys = [one.encode() if isinstance(one, str) else one for one in values]
@@ -121,6 +127,9 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "socket_dir": _optional_text,
     "unused_session_lifetime": _seconds,
     "max_message_size": _bytes_count,
+    "max_message_values": _count,
+    "max_message_events": _count,
+    "max_new_models": _count,
     "max_sessions": _limit,
     "max_sessions_per_user": _limit,
     "max_sessions_per_address": _limit,

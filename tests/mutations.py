@@ -24,12 +24,14 @@ SECURITY = "tests/test_security.py"
 SOCKETS, HANDOFF = "flask_bokeh/bokeh_sockets.py", "flask_bokeh/bridge/handoff.py"
 LOGS, PATCHES = "flask_bokeh/bokeh_logs.py", "flask_bokeh/bokeh_patches.py"
 SERVERS, AFFINITY = "flask_bokeh/bridge/servers.py", "flask_bokeh/bridge/affinity.py"
+MESSAGES = "flask_bokeh/message_limits.py"
 FILES = [
     SECURITY,
     *(f"tests/test_{name}.py" for name in ("access", "attack", "csp", "exhaustion", "fuzz")),
     *(f"tests/test_{name}.py" for name in ("handoff", "live", "servers", "streams", "templating")),
     *(f"tests/test_{name}.py" for name in ("tokens", "views", "workers", "page_templates")),
     *(f"tests/test_{name}.py" for name in ("disclosure", "logouts", "private_data", "reloads")),
+    *(f"tests/test_{name}.py" for name in ("costly_messages", "fairness", "message_limits")),
 ]
 
 # What is taken away, where, the code, what is there instead, the tests.
@@ -74,7 +76,7 @@ MUTATIONS = [
     ("a site that denies frames", HEADERS, 'response.headers.get("X-Frame-Options", "").strip().lower() == "deny"', "False", "own_policy"),
     ("other sites' frames", PAGES, "if shown in _FRAMES and not self._state.settings.allow_ws_origin:", "if False:", "fetched_for"),
     ("pages fetched ahead", PAGES, 'if any("prefetch" in headers.get(name, "") for name in _PURPOSES):', "if False:", "fetched_for"),
-    ("what the inner port leaves out", "flask_bokeh/bokeh_compat.py", "    open_sockets_only(server.tornado, limits, tokens)\n", "", "the_port_inside"),
+    ("what the inner port leaves out", "flask_bokeh/bokeh_compat.py", "    open_sockets_only(server.tornado, limits, tokens, MessageInspector(allowed))\n", "", "the_port_inside"),
     ("paths that are no patterns", SOCKETS, "re.escape(path.rstrip(\"/\"))", "path.rstrip(\"/\")", "the_port_inside"),
     ("limits on the inner port", SOCKETS, "        limits.open(token, Asker(address=address))\n", "", "own_port"),
     ("the size of a whole message", SOCKETS, 'self._size > self.application.settings["websocket_max_message_size"]', "False", "many_frames"),
@@ -85,6 +87,25 @@ MUTATIONS = [
     ("a copy of an item", PATCHES, "copies[index[0]] = item.copy()", "copies[index[0]] = item", "of_one_visitor"),
     ("a look between two events", PATCHES, 'make_columns_private([event.get("model")])', "pass", "callback_shares"),
     ("what clients are told", VIEWS, "text = str(error) if current_app.debug else error.public", "text = str(error)", "is_judged"),
+    ("the number of values of a message", SOCKETS, "                check_text(fragment, self._inspector.limits)\n", "                pass\n", "costly_messages"),
+    ("what a message asks for", "flask_bokeh/patching.py", "content = inspect_content(message.msgtype, message.content, buffers, size, self.limits)", "content = Content(frozenset())", "costly_messages"),
+    ("the length of what is compressed", MESSAGES, "if self._inline > _MAX_INLINE:", "if False:", "length_of_what"),
+    ("copies of a buffer", MESSAGES, "if self._bytes_left < 0:", "if False:", "again_and_again"),
+    ("the types of arrays", MESSAGES, "or dtype not in _ITEM_SIZES", "", "data_types"),
+    ("the shape of arrays", MESSAGES, "math.prod(shape) != count or", "", "shapes"),
+    ("the shape of empty arrays", MESSAGES, "math.prod(n or 1 for n in shape) > max(count, 1000)", "False", "empty_arrays"),
+    ("numbers that are hashed", MESSAGES, "if self._hashed > _MAX_HASHED:", "if False:", "hashed"),
+    ("the depth of a message", MESSAGES, "if depth > _MAX_DEPTH:", "if False:", "deep"),
+    ("the events of a message", MESSAGES, "if len(events) > limits.events:", "if False:", "events"),
+    ("the form of events", MESSAGES, ' and "type" not in event', "", "events"),
+    ("the models of a message", MESSAGES, "if len(self.models) > self._limits.new_models:", "if False:", "models"),
+    ("the models of many messages", "flask_bokeh/patching.py", "            self._count_added(content.new_models, session)", "            pass", "many_small"),
+    ("one look at all models", "flask_bokeh/patching.py", "with doc.models.freeze():", "if True:", "looked_at_once"),
+    ("long strings in columns", MESSAGES, "if count > 20 and", "if False and", "long_strings"),
+    ("streams that widen a column", "flask_bokeh/patching.py", "if 4 * width * len(column) >", "if False and 4 * width * len(column) >", "widen"),
+    ("a client that was refused", SOCKETS, "if self.ws_connection is None:", "if False:", "not_heard"),
+    ("a visitor's share of the threads", "flask_bokeh/native.py", "if running >= (1 if owner.heavy else self.share):", "if False:", "share_of"),
+    ("a visitor's turns", "flask_bokeh/turns.py", "if since < self._shared_until:", "if False:", "turns_of"),
     ("the sockets of a session", HANDOFF, "streams[:-MAX_SOCKETS]", "[]", "sockets_of_a_session"),
     ("the descriptors that are left", SERVERS, "if not leaves_some(number):", "if False:", "descriptors_are_left"),
     ("control characters in a head", HANDOFF, "or _FORBIDDEN.search(value)", "", "head or forbidden or line"),

@@ -94,19 +94,35 @@ class Socket:
 
     def send_big(self, size: int) -> str:
         """Send a message of so many bytes; the type of the answer."""
-        (name,) = re.findall(r'"name":"Slider","id":"([^"]+)"', self._document())
         event = {
             "kind": "ModelChanged",
-            "model": {"id": name},
+            "model": {"id": self.model("Slider")},
             "attr": "title",
             "new": "x" * size,
         }
-        for part in ({"msgid": "2", "msgtype": "PATCH-DOC"}, {}, {"events": [event]}):
-            self._socket.send(json.dumps(part))
-        answer = str(json.loads(self._socket.recv())["msgtype"])
+        self.send_message(json.dumps({"events": [event]}))
+        return self.answer()
+
+    def model(self, name: str) -> str:
+        """The id of the document's only model of a class."""
+        (found,) = re.findall(rf'"name":"{name}","id":"([^"]+)"', self._document())
+        return str(found)
+
+    def send_message(self, content: str, kind: str = "PATCH-DOC", *buffers: bytes) -> None:
+        """Send a message whose content may be anything."""
+        header = {"msgid": "2", "msgtype": kind, "num_buffers": len(buffers)}
+        for part in (json.dumps(header), "{}", content):
+            self._socket.send(part)
+        for number, buffer in enumerate(buffers):
+            self._socket.send(json.dumps({"id": str(number)}))
+            self._socket.send_binary(buffer)
+
+    def answer(self) -> str:
+        """The type of the next message, which has no buffers."""
+        kind = str(json.loads(self._socket.recv())["msgtype"])
         for _ in range(2):
             self._socket.recv()
-        return answer
+        return kind
 
     def announce_big(self, size: int) -> tuple[int, str]:
         """Begin a message of so many bytes; code and reason with which it is refused."""

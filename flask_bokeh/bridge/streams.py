@@ -19,11 +19,13 @@ from tornado.iostream import IOStream, SSLIOStream
 
 from .lingering import LingeringClose
 
-__all__ = ("HandedStream", "close_frame", "handed_stream")
+__all__ = ("TOO_COSTLY", "HandedStream", "close_frame", "handed_stream")
 
 logger = logging.getLogger("flask_bokeh")
 
 _TOO_LARGE = (1009).to_bytes(2, "big")
+TOO_COSTLY = "the message asks for more than one message may"
+"""The reason in a close frame with 1009 that is not about the message's size."""
 STALL_TIMEOUT = 30.0
 """Seconds in which a client that is sent something must take at least a byte of it."""
 
@@ -176,7 +178,7 @@ def handed_stream(
 def _explained(frame: bytes) -> bytes:
     """A close frame of Tornado's or Bokeh's, with a legal code and a reason that helps."""
     code = int.from_bytes(frame[2:4], "big")
-    if code == 1009:
+    if code == 1009 and frame[4:] != TOO_COSTLY.encode():
         logger.warning(
             "Closed a WebSocket: its client sent a message larger than "
             "BOKEH_MAX_MESSAGE_SIZE allows."

@@ -1,0 +1,102 @@
+"""Small messages that would cost much, sent to live servers, and large ones that are honest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from .attacks import ATTACKS
+from .conftest import Live, LiveServer
+from .sockets import Socket, connect
+
+
+@contextmanager
+def session(site: LiveServer) -> Iterator[Socket]:
+    with connect(site, "/tiny", site.token("/tiny/direct")) as client:
+        yield client
+
+
+def peak(site: LiveServer) -> float:
+    """The most memory that the server's process has ever had, in MB."""
+    status = Path(f"/proc/{site.stats()['pid']}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
+
+
+@pytest.mark.parametrize("kind", ["gunicorn-gthread", "flask-bokeh-run"])
+def test_costly_messages(live: Live, kind: str) -> None:
+    """Each kind is refused with 1009, takes no memory, and the next visitor is served."""
+    site = live(kind, clean=False)
+    with session(site) as client:
+        assert client.send_big(1_000_000) == "OK"
+    before = peak(site)
+    for name, make in ATTACKS.items():
+        with session(site) as client:
+            client.send_message(make())
+            reason = "the message asks for more than one message may"
+            assert client.close_reason() == (1009, reason), name
+    with session(site) as client:
+        assert client.send_big(1000) == "OK"
+    assert peak(site) - before < 64
+    site.until_logged("sent too costly a message")
+    assert "Traceback" not in site.log
+    assert len(site.log) < 20_000
+
+
+def test_many_small_messages(live: Live) -> None:
+    """What one message may not bring, many may not either; what is removed makes room."""
+    site = live(clean=False, config={"BOKEH_MAX_NEW_MODELS": 5})
+
+    def root(number: int) -> str:
+        model = {"type": "object", "name": "Div", "id": f"root{number}"}
+        return json.dumps({"events": [{"kind": "RootAdded", "model": model}]})
+
+    def removed(number: int) -> str:
+        return json.dumps({"events": [{"kind": "RootRemoved", "model": {"id": f"root{number}"}}]})
+
+    with session(site) as client:
+        for number in range(20):
+            client.send_message(root(number))
+            assert client.answer() == "OK"
+            client.send_message(removed(number))
+            assert client.answer() == "OK"
+        for number in range(20, 25):
+            client.send_message(root(number))
+            assert client.answer() == "OK"
+        client.send_message(root(25))
+        assert client.close_code() == 1009
+    site.until_logged("BOKEH_MAX_NEW_MODELS (5)")
+
+
+def test_a_refused_client_is_not_heard(live: Live) -> None:
+    """What a client sends behind a message that was refused is not read."""
+    site = live(clean=False)
+    with session(site) as client:
+        title = {"kind": "TitleChanged", "title": "late"}
+        client.send_message(ATTACKS["dtype bomb"]())
+        client.send_message(json.dumps({"events": [title]}))
+        assert client.close_code() == 1009
+    assert "Traceback" not in site.log
+
+
+def test_honest_messages(live: Live) -> None:
+    """A hundred thousand points as lists or as arrays, and a file of 15 MB, are let in."""
+    site = live()
+    with session(site) as client:
+        slider = client.model("Slider")
+
+        def change(attr: str, new: object, *buffers: bytes) -> str:
+            event = {"kind": "ModelChanged", "model": {"id": slider}, "attr": attr, "new": new}
+            client.send_message(json.dumps({"events": [event]}), "PATCH-DOC", *buffers)
+            return client.answer()
+
+        points = [list(range(100_000)), [n * 0.1 for n in range(100_000)]]
+        assert change("tags", points) == "OK"
+        array = {"dtype": "float64", "shape": [100_000], "order": "little", "type": "ndarray"}
+        data = {"type": "bytes", "data": {"id": "0"}}
+        assert change("tags", [{**array, "array": data}], bytes(800_000)) == "OK"
+        assert change("title", "x" * 20_000_000) == "OK"

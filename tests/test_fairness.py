@@ -1,0 +1,122 @@
+"""One visitor's work leaves threads and time on the loop to others."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextvars import copy_context
+
+import pytest
+
+from flask_bokeh.errors import MessageLimitError
+from flask_bokeh.native import WORK_OWNER, WarmExecutor, WorkOwner
+from flask_bokeh.turns import Turns
+
+
+@pytest.fixture
+def executor() -> Iterator[WarmExecutor]:
+    executor = WarmExecutor(3)
+    yield executor
+    executor.shutdown()
+    executor.join(10)
+
+
+def submit(executor: WarmExecutor, owner: WorkOwner | None, event: threading.Event) -> Future[bool]:
+    def within() -> Future[bool]:
+        WORK_OWNER.set(owner)
+        return executor.submit(event.wait, 20)
+
+    return copy_context().run(within)
+
+
+@pytest.mark.parametrize(("heavy", "share"), [(False, 2), (True, 1)])
+def test_a_share_of_the_threads(executor: WarmExecutor, heavy: bool, share: int) -> None:
+    """One visitor has so many threads at a time, the rest of the work waits, and all is done."""
+    mine, others = threading.Event(), threading.Event()
+    owner = WorkOwner("a", heavy)
+    many = [submit(executor, owner, mine) for _ in range(6)]
+    others.set()
+    assert submit(executor, WorkOwner("b"), others).result(20)
+    assert submit(executor, None, others).result(20)
+    assert sum(one.running() for one in many) <= share
+    mine.set()
+    assert all(one.result(20) for one in many)
+    assert submit(executor, owner, mine).result(20)
+    assert executor._running == {}
+    assert executor._waiting == {}
+
+
+def test_work_that_waits_is_cancelled(executor: WarmExecutor) -> None:
+    """What is cancelled while it waits takes no thread, and none is lost for it."""
+    event = threading.Event()
+    many = [submit(executor, WorkOwner("a"), event) for _ in range(4)]
+    assert many[3].cancel()
+    event.set()
+    assert all(one.result(20) for one in many[:3])
+    assert submit(executor, WorkOwner("a"), event).result(20)
+
+
+def test_an_end_with_work_that_waits() -> None:
+    """The threads end after the work that was there."""
+    executor = WarmExecutor(3)
+    event = threading.Event()
+    many = [submit(executor, WorkOwner("a"), event) for _ in range(6)]
+    executor.shutdown()
+    event.set()
+    executor.join(20)
+    assert all(one.result(20) for one in many)
+
+
+def test_turns_of_the_loop() -> None:
+    """An answer that takes many steps of the loop comes while another visitor's messages wait."""
+    done: list[str] = []
+
+    async def work(turns: Turns) -> None:
+        await turns.take("a")
+        time.sleep(0.05)  # as an application may block the loop
+        done.append("a")
+
+    async def answer(turns: Turns) -> None:
+        await turns.take("b")
+        for _ in range(20):
+            await asyncio.sleep(0)
+        done.append("b")
+
+    async def main() -> None:
+        turns = Turns(1000)
+        await turns.take("c")
+        await asyncio.gather(*[work(turns) for _ in range(10)], answer(turns))
+        assert turns._waiting.keys() <= {"a", "b"}
+
+    asyncio.run(main())
+    assert sorted(done) == ["a"] * 10 + ["b"]
+    assert done.index("b") <= 3
+
+
+def test_who_is_alone_does_not_wait() -> None:
+    """The messages of a visitor follow each other without a pause where nobody else is."""
+
+    async def main() -> None:
+        turns = Turns(1000)
+        await turns.take("a")
+        await asyncio.sleep(0)  # the turn ends
+        assert turns._waiting == {}
+
+    asyncio.run(main())
+
+
+def test_large_messages_that_wait() -> None:
+    """What waits takes memory, so there is an end to it; one message may always wait."""
+
+    async def main() -> None:
+        turns = Turns(1000)
+        sizes = (800, 5000, 1, 0)
+        takes = [turns.take("a", size) for size in sizes]
+        first, alone, second, small = await asyncio.gather(*takes, return_exceptions=True)
+        assert isinstance(second, MessageLimitError)
+        assert first is alone is small is None
+
+    asyncio.run(main())
