@@ -138,10 +138,10 @@ def run(host: str, port: int, threads: int, cert: str | None, key: str | None) -
         max_body_size=_max_body(),
         tls=tls,
     )
-    asyncio.run(_serve(application, server, host, port))
+    asyncio.run(_serve(application, server, host, port, threads))
 
 
-async def _serve(application: Flask, server: Host, host: str, port: int) -> None:
+async def _serve(application: Flask, server: Host, host: str, port: int, threads: int) -> None:
     state: BokehState = application.extensions["bokeh"]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -152,7 +152,7 @@ async def _serve(application: Flask, server: Host, host: str, port: int) -> None
         except NotImplementedError:  # Windows: Ctrl-C raises KeyboardInterrupt
             break
     try:
-        state.start(IOLoop.current())
+        state.start(IOLoop.current()).long_waits.lower(threads // 2)
         try:
             port = server.listen(port, host)
         except OSError as error:

@@ -63,6 +63,12 @@ class Settings:
     pull_timeout: float = 10.0
     """Seconds that each wait of ``pull_session`` may take."""
 
+    max_waiting_pages: int | None = 3
+    """Pages that may wait for a session for more than 2 seconds at a time, in one process; further
+    ones get a 503 at once. Set it to fewer than the request threads, so that other pages find one;
+    ``None`` for no limit. ``flask bokeh run`` allows half of its threads at most, and greenlets
+    (gevent) are not limited."""
+
     start_timeout: float = 30.0
     """Seconds that the Bokeh server may take to start."""
 

@@ -11,14 +11,22 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from contextvars import Context
 from typing import Any, TypeVar
 
 from tornado.ioloop import IOLoop
 
-from .errors import LoopThreadError, ServerStartError, ServerStoppedError, WaitTimeoutError
+from .errors import (
+    LimitError,
+    LoopThreadError,
+    ServerStartError,
+    ServerStoppedError,
+    WaitTimeoutError,
+)
+from .long_waits import LongWaits
 from .native import NativeThread, WarmExecutor, new_event_loop, new_future, threads_stand_still
 
 __all__ = ("ServerLoop", "cancel_tasks", "settle", "thread_runs_a_loop")
@@ -107,32 +115,54 @@ class ServerLoop:
         *args: Any,
         what: str,
         timeout: float,
+        long_waits: LongWaits | None = None,
     ) -> T:
         """Run ``work(*args)`` on the loop and wait for its result. Not from the loop's thread.
 
         :param what: what is waited for, for the error.
         :param timeout: seconds.
+        :param long_waits: as for :meth:`wait`.
         :raises LoopThreadError: on the loop's thread.
         :raises ServerStoppedError: if the loop does not run.
         :raises WaitTimeoutError: if it takes longer; the work is cancelled.
         """
         self.forbid_loop_thread(what)
-        return self.wait(self.run(work, *args), what=what, timeout=timeout)
+        future = self.run(work, *args)
+        return self.wait(future, what=what, timeout=timeout, long_waits=long_waits)
 
-    def wait(self, future: Future[T], *, what: str, timeout: float, cancel: bool = True) -> T:
+    def wait(
+        self,
+        future: Future[T],
+        *,
+        what: str,
+        timeout: float,
+        cancel: bool = True,
+        long_waits: LongWaits | None = None,
+    ) -> T:
         """Wait for something that runs on the loop.
 
         :param cancel: whether it is cancelled if it takes too long.
+        :param long_waits: bounds how many may wait for long.
+        :raises LimitError: if it takes long, and too many others wait already.
         :raises WaitTimeoutError: if it takes longer than ``timeout`` seconds.
         """
+
+        def over(seconds: float) -> bool:
+            with suppress(FutureTimeout, CancelledError):
+                future.exception(seconds)
+            return future.done()
+
         try:
-            return future.result(timeout)
-        except FutureTimeout as error:
-            if future.done():  # just now, or with a TimeoutError of the work itself
-                return future.result()
+            in_time = over(timeout) if long_waits is None else long_waits.wait(over, timeout)
+        except LimitError:
             if cancel:
                 future.cancel()
-            raise WaitTimeoutError(what, timeout, _BLOCKED_HINT) from error
+            raise
+        if in_time:
+            return future.result()
+        if cancel:
+            future.cancel()
+        raise WaitTimeoutError(what, timeout, _BLOCKED_HINT)
 
     def forbid_loop_thread(self, what: str) -> None:
         """:raises LoopThreadError: if this is the loop's own thread."""

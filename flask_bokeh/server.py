@@ -37,6 +37,7 @@ from .ending import Ending
 from .errors import ServerStartError, ServerStoppedError, WaitTimeoutError
 from .lifetime import logged
 from .limits import Limits
+from .long_waits import LongWaits
 from .loop import ServerLoop, settle
 from .native import WORK_OWNER, WorkOwner
 from .tokens import TokenIssuer
@@ -65,6 +66,8 @@ class InProcessServer:
         self.loop = loop
         self.limits = limits
         """Who has how many sessions here."""
+        self.long_waits = LongWaits(settings.max_waiting_pages)
+        """Bounds the pages that wait for a session."""
         self.worker = secrets.token_urlsafe(9)
         """A random id of this process, for tokens of sessions that live only here."""
         self._settings = settings

@@ -11,20 +11,19 @@ the server's own document. *client* goes through ``bokeh.client`` and a WebSocke
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bokeh.document.events import SessionCallbackAdded, SessionCallbackRemoved
-from tornado.ioloop import IOLoop
 
-from .bokeh_compat import SignedClientSession, same_curdoc_afterwards
+from .bokeh_compat import same_curdoc_afterwards
+from .client_connection import ClientConnection
 from .customize import HostedApplication
 from .errors import FlaskBokehError, ServerStoppedError, WaitTimeoutError
-from .loop import cancel_tasks, thread_runs_a_loop
+from .loop import thread_runs_a_loop
 from .native import gevent_patched, new_future
 from .server import InProcessServer
 from .visits import Token
@@ -73,6 +72,7 @@ def pull_direct(
     :param headers: what the application sees as the headers of the request.
     :param timeout: seconds, for each of the two waits: creating the session, and letting go.
     :raises ApplicationFailedError: if the application or one of its hooks raised.
+    :raises LimitError: if it takes long, and too many other pages wait already.
     :raises ServerStoppedError: if the server stops meanwhile.
     :raises WaitTimeoutError: if a wait ran out.
     """
@@ -84,7 +84,7 @@ def pull_direct(
     holding.add_done_callback(lambda _: _never_opened(holding, opened))
     keep = False
     try:
-        session = server.loop.wait(opened, what=what, timeout=timeout)
+        session = server.loop.wait(opened, what=what, timeout=timeout, long_waits=server.long_waits)
         with same_curdoc_afterwards():
             yield PulledSession(token, session.document)
         keep = True
@@ -198,7 +198,7 @@ def pull_client(
         )
     url = f"{server.url.replace('http', 'ws', 1)}{token.visit.path.rstrip('/')}/ws"
     application = _application(server, token)
-    connection = _ClientConnection(token, url, timeout, max_message_size)
+    connection = ClientConnection(token, url, timeout, max_message_size, server.long_waits)
     keep = False
     try:
         with application.expecting(token.visit.session_id):
@@ -230,85 +230,3 @@ def _expire(server: InProcessServer, token: Token) -> None:
 
     with suppress(ServerStoppedError):  # its sessions are gone with it
         server.loop.run(expire)
-
-
-_gevents = threading.Lock()
-
-
-@contextmanager
-def _turn(what: str, timeout: float) -> Iterator[None]:
-    """Run a loop: under gevent one greenlet after the other, because they share a thread."""
-    if not gevent_patched():
-        yield
-        return
-    if not _gevents.acquire(timeout=timeout):
-        raise WaitTimeoutError(what, timeout, "Others use transport='client' at the same time.")
-    try:
-        yield
-    finally:
-        _gevents.release()
-
-
-class _ClientConnection:
-    """``bokeh.client`` with a token of ours, bounded waits, and an end."""
-
-    def __init__(self, token: Token, url: str, timeout: float, max_message_size: int) -> None:
-        self._timeout = timeout
-        self._io_loop = IOLoop(make_current=False)
-        self._asyncio_loop: asyncio.AbstractEventLoop = self._io_loop.asyncio_loop  # type: ignore[attr-defined,unused-ignore]
-        self.session = SignedClientSession(
-            token.visit.session_id, token.text, url, self._io_loop, max_message_size
-        )
-
-    def bounded(self, work: Callable[[], Any], what: str) -> None:
-        """Do something that runs the client's loop.
-
-        bokeh.client runs its loop until what it waits for has come, one wait after the other,
-        so the loop is stopped again and again once the time is over.
-        """
-        with _turn(what, self._timeout):
-            self._bounded(work, what)
-
-    def _bounded(self, work: Callable[[], Any], what: str) -> None:
-        deadline = self._io_loop.time() + self._timeout
-
-        clock: asyncio.TimerHandle
-
-        def look() -> None:
-            nonlocal clock
-            if self._io_loop.time() >= deadline:
-                self._io_loop.stop()
-            clock = self._asyncio_loop.call_later(0.02, look)
-
-        # A loop that is stopped before it runs would stop whatever runs on it next.
-        clock = self._asyncio_loop.call_later(0.02, look)
-        try:
-            work()
-        except Exception as error:
-            if self._io_loop.time() >= deadline:
-                raise WaitTimeoutError(what, self._timeout) from error
-            raise ServerStoppedError(f"The connection to {what} was lost: {error}") from error
-        finally:
-            clock.cancel()
-        if self._io_loop.time() >= deadline:
-            raise WaitTimeoutError(what, self._timeout)
-
-    def close(self) -> None:
-        """Leave no descriptor and no thread behind."""
-        self._io_loop.add_callback(self.session.close)  # a close frame needs a running loop
-        # If the other side does not answer, the descriptors go below all the same.
-        with suppress(WaitTimeoutError, ServerStoppedError):
-            self.bounded(self.session.wait_until_closed, "the connection to close")
-        with _turn("the connection to close", self._timeout):
-            self._finish(cancel_tasks())
-            self._finish(self._asyncio_loop.shutdown_default_executor())
-        self._io_loop.close(all_fds=True)
-
-    def _finish(self, work: Coroutine[Any, Any, Any]) -> None:
-        # A wait of bokeh.client's that was cut off has left a callback that stops the loop.
-        task = self._asyncio_loop.create_task(work)
-        for _ in range(10):
-            with suppress(RuntimeError):
-                self._asyncio_loop.run_until_complete(task)
-            if task.done():
-                break

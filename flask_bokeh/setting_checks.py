@@ -121,6 +121,7 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "max_arguments_size": _bytes_count,
     "pull_transport": _one_of("direct", "client"),
     "pull_timeout": _seconds,
+    "max_waiting_pages": _limit,
     "start_timeout": _seconds,
     "stop_timeout": _seconds,
     "blocked_after": _seconds,

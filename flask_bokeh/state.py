@@ -283,6 +283,7 @@ class BokehState:
             raise ValueError(f"transport is {transport!r}; expected 'direct' or 'client'.")
         self.settled().get(path)
         server = self.server()
+        server.long_waits.check()
         asker = self.site.visitor()
         token = self.new_token(
             path,

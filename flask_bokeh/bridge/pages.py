@@ -72,6 +72,7 @@ class Pages:
         if request.method == "HEAD":  # nobody will connect
             return Response(mimetype="text/html")
         server = self._state.server()
+        server.long_waits.check()
         token = self._state.tokens.renew(replace(token, worker=server.worker))
         server.limits.open(token, asker)
         settings, headers = self._state.settings, visible_headers()
@@ -84,6 +85,7 @@ class Pages:
             render,
             what=f"the page of {registration.path}",
             timeout=settings.pull_timeout,
+            long_waits=server.long_waits,
         )
         allow_frames(settings.allow_ws_origin)
         return Response(html, mimetype="text/html")
