@@ -33,6 +33,8 @@ NEVER = 1000 * 60 * 60 * 24 * 365
 _MAX_PAUSE = 0.2
 _COLLECTING = 1 / 100
 """Share of the time that may be spent on collecting what ended sessions have left."""
+_QUIET = 2.0
+"""Seconds in which no session has ended, before that."""
 _MAX_WAIT = 30.0
 """Seconds after which that is not put off any more while sessions end all the time."""
 _FROZEN_BY_PYTHON = 10_000
@@ -123,7 +125,7 @@ class SessionCleaner:
         if self._garbage_since is None or now < self._collect_after:
             return
         # The fewer sessions live, the less there is to look at: not amid many that end.
-        if self._last_end < now or now - self._garbage_since > _MAX_WAIT:
+        if now - self._last_end > _QUIET or now - self._garbage_since > _MAX_WAIT:
             self._collect()
 
     def _collect(self) -> None:
