@@ -15,7 +15,7 @@ import gc
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from bokeh.model import Model
 from bokeh.server.contexts import ApplicationContext
@@ -33,6 +33,8 @@ NEVER = 1000 * 60 * 60 * 24 * 365
 _MAX_PAUSE = 0.2
 _COLLECTING = 1 / 100
 """Share of the time that may be spent on collecting what ended sessions have left."""
+_QUIET = 2.0
+"""Seconds in which no session has ended, before that."""
 _MAX_WAIT = 30.0
 """Seconds after which that is not put off any more while sessions end all the time."""
 _FROZEN_BY_PYTHON = 10_000
@@ -54,6 +56,10 @@ class SessionCleaner:
         self._discarding: set[ServerSession] = set()
         self._last_end = 0.0
         self._garbage_since: float | None = None
+        # Python would look at everything soon after each thaw: it thinks that there is little,
+        # because Bokeh's collections saw little. So everything is thawed when we collect only.
+        self._frozen = ExitStack()
+        self._stopped = False
         self._collect_after = 0.0
 
     def start(self) -> None:
@@ -61,8 +67,10 @@ class SessionCleaner:
         self._job.start()
 
     def stop(self) -> None:
-        """Look no more. Idempotent."""
+        """Look no more, and thaw everything. Idempotent."""
         self._job.stop()
+        self._stopped = True
+        self._frozen.close()
 
     async def discard_expired(self, *, in_turns: bool = True) -> None:
         """Discard those sessions now.
@@ -105,7 +113,9 @@ class SessionCleaner:
             self._discarding.discard(session)
         if session.destroyed:
             self._last_end = time.monotonic()
-            self._garbage_since = self._garbage_since or self._last_end
+            if self._garbage_since is None and not self._stopped:
+                self._garbage_since = self._last_end
+                self._frozen.enter_context(_freezer.frozen())
             for model in models:
                 _release(model)
 
@@ -115,7 +125,7 @@ class SessionCleaner:
         if self._garbage_since is None or now < self._collect_after:
             return
         # The fewer sessions live, the less there is to look at: not amid many that end.
-        if self._last_end < now or now - self._garbage_since > _MAX_WAIT:
+        if now - self._last_end > _QUIET or now - self._garbage_since > _MAX_WAIT:
             self._collect()
 
     def _collect(self) -> None:
@@ -123,6 +133,7 @@ class SessionCleaner:
         hold may be large.
         """
         self._garbage_since = None
+        self._frozen.close()
         begun = time.monotonic()
         gc.collect()
         now = time.monotonic()
@@ -161,7 +172,7 @@ class _Freezer:
             yield
         finally:
             with self._lock:
-                self._holders -= 1
+                self._holders = max(0, self._holders - 1)  # 0 in a child process
                 if self._holders == 0 and self._ours:
                     gc.unfreeze()
 

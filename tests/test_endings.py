@@ -129,7 +129,7 @@ def test_collections_are_cheap(app: Flask, bokeh: FlaskBokeh, ends: Ends, how: s
     # One that is ours may look at everything, now and then.
     expensive = [count for count in ends.looked_at if count > objects / 10]
     assert len(expensive) <= SESSIONS / 10, (ends.looked_at, objects)
-    eventually(lambda: gc.get_freeze_count() < IMMORTAL, "everything to thaw")
+    eventually(lambda: gc.get_freeze_count() < IMMORTAL, "everything to thaw", 60)
 
 
 def test_memory_comes_back(app: Flask, bokeh: FlaskBokeh, ends: Ends) -> None:
@@ -139,7 +139,7 @@ def test_memory_comes_back(app: Flask, bokeh: FlaskBokeh, ends: Ends) -> None:
     try:
         eventually(lambda: len(ends.ended) == SESSIONS, "the end of all sessions", 30)
         for kept in (ends.documents, ends.large):
-            eventually(lambda kept=kept: not any(one() for one in kept), "the memory", 30)
+            eventually(lambda kept=kept: not any(one() for one in kept), "the memory", 60)
     finally:
         gc.enable()
 
