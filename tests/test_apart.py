@@ -327,16 +327,6 @@ def test_clients_under_gevent(live: Live) -> None:
             assert client.titles() == [f"made for u{n}"]
 
 
-def test_visitors_on_a_unix_socket(app: Flask, bokeh: FlaskBokeh) -> None:
-    """Who has no address does not share one with all others."""
-    app.config["BOKEH_MAX_SESSIONS_PER_ADDRESS"] = 1
-    bokeh.add_application("/x", lambda doc: None, page=True)
-    bokeh.init_app(app)
-    for _ in range(3):
-        answer = app.test_client().get("/bokeh/x", environ_base={"REMOTE_ADDR": ""})
-        assert answer.status_code == 200
-
-
 def test_head_creates_nothing(app: Flask, bokeh: FlaskBokeh) -> None:
     """Who only asks for the head of a page gets no session."""
     bokeh.add_application("/x", lambda doc: None, page=True)

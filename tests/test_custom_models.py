@@ -26,7 +26,7 @@ def compiled(live: Live, server: str) -> LiveServer:
 
 
 @pytest.mark.skipif(nodejs_version() is None, reason="needs Node.js")
-@pytest.mark.parametrize("server", ["werkzeug", "gunicorn-sync", "gunicorn-gthread"])
+@pytest.mark.parametrize("server", ["gunicorn-sync"])
 def test_one_custom_model_does_not_compile(live: Live, tab: Tab, server: str) -> None:
     """The others do, the worker lives, and the box and the log tell of it."""
     site = compiled(live, server)

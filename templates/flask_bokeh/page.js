@@ -106,7 +106,7 @@ window.FlaskBokeh ??= (() => {
   async function refused(token) {
     const { element } = shown.get(token);
     const answer = await ask(token);
-    if (answer?.status === 503) return say(element, await answer.text());
+    if (answer?.status === 503) return say(element, (await answer.text()).trim());
     const unreachable = "This plot could not be reached.";
     if (answer === null) return say(element, unreachable);
     end(element, gone(answer) ? ENDED : unreachable); // it would be let in, but is not
