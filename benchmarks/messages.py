@@ -49,14 +49,14 @@ def _change(new: object) -> str:
 
 
 def _roots(kind: str) -> str:
-    models = [{"type": "object", "name": kind, "id": f"root{n}"} for n in range(100)]
+    models = [{"type": "object", "name": kind, "id": f"root{n}"} for n in range(20)]
     return json.dumps({"events": [{"kind": "RootAdded", "model": model} for model in models]})
 
 
 # As much as one message may have, so these are applied.
 ALLOWED: dict[str, Callable[[], str]] = {
-    "100 roots, allowed": lambda: _roots("Div"),
-    "100 plots, allowed": lambda: _roots("Plot"),
+    "20 roots, allowed": lambda: _roots("Div"),
+    "20 plots, allowed": lambda: _roots("Plot"),
     "200,000 values, allowed": lambda: _change([1] * 200_000),
     "900 numbers, allowed": lambda: _change(
         {"type": "set", "entries": [n * (2**61 - 1) for n in range(900)]}
@@ -176,7 +176,7 @@ def measure(name: str, kind: str, count: int, quiet: float) -> list[str]:
 def _spread(times: list[float]) -> str:
     if len(times) < 2:
         return f"{times[0]:.0f} (once)" if times else "none"
-    cuts = quantiles(times, n=20)
+    cuts = quantiles(times, n=20, method="inclusive")
     return f"{cuts[9]:.1f} / {cuts[18]:.0f} / {max(times):.0f}"
 
 

@@ -96,7 +96,7 @@ class Settings:
     """Changes that one WebSocket message may make. BokehJS sends one, or one for each property that
     is set at the same time."""
 
-    max_new_models: int = 100
+    max_new_models: int = 20
     """Models that a browser may have added to its document."""
 
     max_sessions: int | None = 1000

@@ -146,7 +146,7 @@ MUTATIONS = [
     ("the end in workers to come", "flask_bokeh/ended.py", "then = max(then, (self._marks(folder, when) / digest).stat().st_mtime)", "pass", "before_any_plot"),
     ("the end of what was opened before", LIMITS, "seat.issued <= then and ", "", "ended_session"),
     ("users whose loader reads the session", ACCESS, " or (user is not None and user.get_id())", "", "reads_the_session"),
-    ("a word about the limit", PAGE_JS, "if (answer?.status === 503) return say(element, await answer.text());", "", "limit_in"),
+    ("a word about the limit", PAGE_JS, "if (answer?.status === 503) return say(element, (await answer.text()).trim());", "", "limit_in"),
     ("a redirect to the login", PAGE_JS, ' || answer.type === "opaqueredirect"', "", "sends_elsewhere"),
     ("no reload of what was posted", PAGE_JS, "if (!gets || ", "if (", "answer_to_a_post"),
     ("no reload of what was typed", PAGE_JS, " || typed || filled()", "", "what_was_typed"),
