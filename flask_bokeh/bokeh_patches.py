@@ -30,7 +30,7 @@ class PrivateColumns(PropertyValueColumnData):
     """
 
     def update(self, *args: Any, **kwargs: Any) -> None:
-        super().update(*args, **kwargs)
+        super().update(*args, **kwargs)  # type: ignore[no-untyped-call,unused-ignore]
         self._forget_replaced()
 
     def _stream(self, doc: Any, source: Any, new_data: Any, *args: Any, **kwargs: Any) -> None:

@@ -246,12 +246,11 @@ class _SessionSocket(WSHandler):
 
     async def send_message(self, message: Message[Any]) -> None:
         with suppress(WebSocketClosedError):  # each visitor who leaves a page that streams
-            await message.send(self)
+            await message.send(self)  # type: ignore[arg-type,unused-ignore]
 
     def check_origin(self, origin: str) -> bool:
-        if check_allowlist(
-            urlsplit(origin).netloc.lower(), list(self.application.websocket_origins)
-        ):
+        tornado: Any = self.application
+        if check_allowlist(urlsplit(origin).netloc.lower(), list(tornado.websocket_origins)):
             return True
         logger.warning(
             "Refused a WebSocket of %s on Bokeh's own port: the Origin %s is not allowed "

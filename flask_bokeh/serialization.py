@@ -43,7 +43,9 @@ async def reply_to_pull(
     session = connection.session
     with suppress(Exception):  # it is raised again below, unless the document is replaced
         return await _pull(message, connection)
-    await session.with_document_locked(_replace_if_broken, session.document, application)
+    await session.with_document_locked(  # type: ignore[misc,unused-ignore]
+        _replace_if_broken, session.document, application
+    )
     return await _pull(message, connection)
 
 
