@@ -5,7 +5,6 @@ The methods that are overridden here are Bokeh's own, checked on Bokeh 3.9.2 and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -40,19 +39,24 @@ class MessageInspector:
         :raises MessageLimitError: if it would cost more than it may.
         """
         buffers = [(buffer.id, len(buffer.data)) for buffer in message.buffers]
-        content = inspect_content(message.msgtype, message.content, buffers, size, self.limits)
+        models = None if session.destroyed else session.document.models
+
+        def is_known(name: str) -> bool:
+            return models is not None and models.get_by_id(name) is not None  # type: ignore[arg-type]
+
+        kind = message.msgtype
+        content = inspect_content(kind, message.content, buffers, size, self.limits, is_known)
         if content.new_models and not session.destroyed:
             self._count_added(content.new_models, session)
         return content
 
-    def _count_added(self, new: Iterable[str], session: ServerSession) -> None:
+    def _count_added(self, fresh: frozenset[str], session: ServerSession) -> None:
         """Bound the models that a browser has added to a document and not removed again.
 
         Bokeh looks at all of them when the document's structure changes.
         """
         models = session.document.models
         added = self._added.setdefault(session, set())
-        fresh = {name for name in new if models.get_by_id(name) is None}  # type: ignore[arg-type]
         if len(added | fresh) > self.limits.new_models:
             added.intersection_update([model.id for model in models])
         if len(added | fresh) > self.limits.new_models:

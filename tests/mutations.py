@@ -88,7 +88,7 @@ MUTATIONS = [
     ("a look between two events", PATCHES, 'make_columns_private([event.get("model")])', "pass", "callback_shares"),
     ("what clients are told", VIEWS, "text = str(error) if current_app.debug else error.public", "text = str(error)", "is_judged"),
     ("the number of values of a message", SOCKETS, "                check_text(fragment, self._inspector.limits)\n", "                pass\n", "costly_messages"),
-    ("what a message asks for", "flask_bokeh/patching.py", "content = inspect_content(message.msgtype, message.content, buffers, size, self.limits)", "content = Content(frozenset())", "costly_messages"),
+    ("what a message asks for", "flask_bokeh/patching.py", "content = inspect_content(kind, message.content, buffers, size, self.limits, is_known)", "content = Content(frozenset())", "costly_messages"),
     ("the length of what is compressed", MESSAGES, "if self._inline > _MAX_INLINE:", "if False:", "length_of_what"),
     ("copies of a buffer", MESSAGES, "if self._bytes_left < 0:", "if False:", "again_and_again"),
     ("the types of arrays", MESSAGES, "or dtype not in _ITEM_SIZES", "", "data_types"),

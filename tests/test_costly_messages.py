@@ -75,12 +75,28 @@ def test_many_small_messages(live: Live) -> None:
 def test_a_refused_client_is_not_heard(live: Live) -> None:
     """What a client sends behind a message that was refused is not read."""
     site = live(clean=False)
-    with session(site) as client:
+    token = site.token("/tiny/direct")
+    with connect(site, "/tiny", token) as client:
         title = {"kind": "TitleChanged", "title": "late"}
         client.send_message(ATTACKS["dtype bomb"]())
         client.send_message(json.dumps({"events": [title]}))
         assert client.close_code() == 1009
+    with connect(site, "/tiny", token) as again:
+        assert '"title":"late"' not in again._document()
     assert "Traceback" not in site.log
+
+
+def test_models_that_come_again(live: Live) -> None:
+    """After a reconnect BokehJS sends the document's own models again: they are not new ones."""
+    site = live(config={"BOKEH_MAX_NEW_MODELS": 1})
+    with connect(site, "/sliders", site.token()) as client:
+        (root,) = json.loads(client._document())["doc"]["roots"]
+        events = [
+            {"kind": "RootRemoved", "model": {"id": root["id"]}},
+            {"kind": "RootAdded", "model": root},
+        ]
+        client.send_message(json.dumps({"events": events}))
+        assert client.answer() == "OK"
 
 
 def test_honest_messages(live: Live) -> None:
