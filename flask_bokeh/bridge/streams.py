@@ -183,7 +183,7 @@ def _explained(frame: bytes) -> bytes:
             "Closed a WebSocket: its client sent a message larger than "
             "BOKEH_MAX_MESSAGE_SIZE allows."
         )
-        return close_frame(code, "the message is larger than BOKEH_MAX_MESSAGE_SIZE allows")
+        return close_frame(code, "the message is too large")
     # Bokeh's 10000 and 10001 are none that RFC 6455 knows (section 7.4): an error of the
     # server's, and a protocol error of the client's.
     legal = {10000: 1011, 10001: 1002}.get(code, code)
