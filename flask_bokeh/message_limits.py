@@ -107,8 +107,7 @@ def inspect_content(
     :param kind: Bokeh's type of the message.
     :param buffers: the ids and sizes of the binary frames that came with it.
     :param size: bytes of the message on the wire.
-    :param is_known: whether the document has a model of an id. BokehJS sends the document's own
-        models again after it has reconnected; Bokeh makes nothing of them.
+    :param is_known: whether the document has the model of an id, which BokehJS may send again.
     :raises MessageLimitError: if Bokeh had to allocate or to do more than the limits allow.
     """
     sizes: dict[str, int] = {}
@@ -116,7 +115,8 @@ def inspect_content(
         if not isinstance(name, str):
             raise MessageLimitError("a buffer has an id that is no string")
         sizes[name] = length
-    walk = _Walk(sizes, size + _SPARE_BYTES, limits, is_known)
+    walk = _Walk(sizes, size + _SPARE_BYTES, limits)
+    walk.is_known = is_known
     if kind != "PATCH-DOC":
         walk.visit(content)
         return Content(frozenset(walk.models))
@@ -157,15 +157,9 @@ def _events(content: Any, limits: MessageLimits) -> list[dict[str, Any]]:
 class _Walk:
     """Counts what a message asks for, over all of its parts."""
 
-    def __init__(
-        self,
-        buffers: Mapping[str, int],
-        max_bytes: int,
-        limits: MessageLimits,
-        is_known: Callable[[str], bool],
-    ) -> None:
+    def __init__(self, buffers: Mapping[str, int], max_bytes: int, limits: MessageLimits) -> None:
         self.models: set[str] = set()
-        self._is_known = is_known
+        self.is_known: Callable[[str], bool] = lambda _: False
         self._buffers = buffers
         self._bytes_left = max_bytes
         self._sizes: dict[int, int] = {}
@@ -294,7 +288,7 @@ class _Walk:
             return
         if not isinstance(name, str):
             raise MessageLimitError("a model has an id that is no string")
-        if self._is_known(name):
+        if self.is_known(name):
             return
         self.models.add(name)
         if len(self.models) > self._limits.new_models:
