@@ -22,7 +22,7 @@ from bokeh.protocol.messages.patch_doc import patch_doc
 from bokeh.server.tornado import BokehTornado
 from bokeh.server.util import check_allowlist
 from bokeh.server.views.ws import WSHandler
-from bokeh.util.token import get_session_id, get_token_payload
+from bokeh.util.token import get_token_payload
 from tornado.web import ErrorHandler, HTTPError
 from tornado.websocket import WebSocketClosedError
 
@@ -36,7 +36,7 @@ from .native import WORK_OWNER, WorkOwner
 from .patching import BoundedPatch, MessageInspector
 from .serialization import reply_to_pull
 from .tokens import TokenIssuer
-from .visits import OURS, Asker, read_payload
+from .visits import Asker, Token
 
 __all__ = ("open_sockets_only",)
 
@@ -72,8 +72,8 @@ def open_sockets_only(
 
 def _judge(
     limits: Limits, tokens: TokenIssuer, text: str, address: str | None
-) -> HandoffError | None:
-    """The reason if a token, from an address, opens no session; None if it does.
+) -> Token | HandoffError:
+    """The token that a text stands for, or the reason if it opens no session from an address.
 
     Who comes by the server's own port takes a seat here; others have one. Bokeh would refuse what
     is no good token, too, but only after its 101, and with a traceback in the log.
@@ -89,7 +89,7 @@ def _judge(
         return HandoffError(str(error), 410)
     except LimitError as error:
         return HandoffError(str(error), 503, public=str(error))
-    return None
+    return token
 
 
 class _SessionSocket(WSHandler):
@@ -97,7 +97,7 @@ class _SessionSocket(WSHandler):
 
     def initialize(  # type: ignore[override]
         self,
-        judge: Callable[..., HandoffError | None],
+        judge: Callable[..., Token | HandoffError],
         path: str,
         inspector: MessageInspector,
         **bokehs: Any,
@@ -108,18 +108,21 @@ class _SessionSocket(WSHandler):
         self._inspector = inspector
         self._size = 0
         self._content = Content(frozenset())
+        self._user: str | None = None
         self._visitor = ""
 
     async def prepare(self) -> None:
         offered = self.request.headers.get("Sec-WebSocket-Protocol", "").rpartition(",")[2]
-        refusal = self._judge(offered.strip(), self.request.remote_ip)
-        if refusal is not None:
+        judged = self._judge(offered.strip(), self.request.remote_ip)
+        if isinstance(judged, HandoffError):
             logger.warning(
-                "Refused a WebSocket of %s from %s: %s", self._path, self.request.remote_ip, refusal
+                "Refused a WebSocket of %s from %s: %s", self._path, self.request.remote_ip, judged
             )
-            self.set_status(refusal.status)
-            self.finish(refusal.public)
+            self.set_status(judged.status)
+            self.finish(judged.public)
             return
+        self._user = judged.visit.user
+        self._visitor = judged.bound or judged.visit.session_id
         await super().prepare()  # type: ignore[no-untyped-call,unused-ignore]
 
     def open(self, *args: str, **kwargs: str) -> Any:
@@ -129,9 +132,6 @@ class _SessionSocket(WSHandler):
         return super().open(*args, **kwargs)
 
     async def _async_open(self, token: str) -> None:
-        payload = get_token_payload(token)
-        visitor = read_payload("", "", payload).bound if OURS in payload else None
-        self._visitor = visitor or str(get_session_id(token))
         WORK_OWNER.set(WorkOwner(self._visitor))  # of this task, and of those that it starts
         await self._inspector.turns.take(self._visitor)
         try:
@@ -224,7 +224,7 @@ class _SessionSocket(WSHandler):
             failure = error
         # Outside of the block: Bokeh puts the traceback of what is handled into its answer.
         text, notice = self._report(message, failure)
-        if message.msgtype == "PATCH-DOC":  # else nothing has been shown yet
+        if message.msgtype == BoundedPatch.msgtype:  # else nothing has been shown yet
             event: Any = {"kind": "MessageSent", "msg_type": _FAILED, "msg_data": notice}
             await self.send_message(patch_doc(patch_doc.create_header(), {}, {"events": [event]}))
         return self.connection.error(message, text)
@@ -282,8 +282,6 @@ class _SessionSocket(WSHandler):
     @property
     def _whose(self) -> str:
         """The application and its visitor, for the log."""
-        user = None
-        if self._token:  # it has been judged
-            user = read_payload("", "", get_token_payload(self._token)).visit.user
+        user = self._user
         who = "nobody in particular" if user is None else f"user {printable(repr(user), 100)}"
         return f"{self._path} ({who}, from {self.request.remote_ip})"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from functools import partial
 
 from bokeh.document import Document
@@ -12,6 +10,8 @@ from bokeh.models import Button, PasswordInput, Slider, TextInput
 from flask import Flask, render_template_string, request
 
 from flask_bokeh import FlaskBokeh
+
+from .configured import configured
 
 bokeh = FlaskBokeh()
 
@@ -52,9 +52,7 @@ def user() -> str | None:
 
 
 def create_app() -> Flask:
-    app = Flask(__name__)
-    app.secret_key = "a secret key for the tests only"
-    app.config.update(json.loads(os.environ.get("SITE_CONFIG", "{}")))
+    app = configured(__name__)
     bokeh.init_app(app)
 
     @app.get("/")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from decimal import Decimal
 
 from bokeh.document import Document
@@ -14,6 +12,8 @@ from markupsafe import Markup
 from werkzeug.wrappers import Response as BaseResponse
 
 from flask_bokeh import FlaskBokeh, PulledSession
+
+from .configured import configured
 
 bokeh = FlaskBokeh()
 PAGE = "<!doctype html><title>t</title><link rel=icon href='data:,'><body>{}</body>"
@@ -77,9 +77,7 @@ def title(doc: Document) -> None:
 
 
 def create_app() -> Flask:
-    app = Flask(__name__)
-    app.secret_key = "a secret key for the tests only"
-    app.config.update(json.loads(os.environ.get("SITE_CONFIG", "{}")))
+    app = configured(__name__)
     bokeh.init_app(app)
     counts: dict[str, int] = {}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,8 @@ from bokeh.models import Button, ColumnDataSource, TextInput
 from flask import Flask, Response, jsonify, render_template_string
 
 from flask_bokeh import FlaskBokeh
+
+from .configured import configured
 
 bokeh = FlaskBokeh()
 
@@ -65,9 +65,7 @@ def shared(doc: Document) -> None:
 
 
 def create_app() -> Flask:
-    app = Flask(__name__)
-    app.secret_key = "a secret key for the tests only"
-    app.config.update(json.loads(os.environ.get("SITE_CONFIG", "{}")))
+    app = configured(__name__)
     bokeh.init_app(app)
 
     @app.get("/")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
@@ -21,6 +20,8 @@ from flask_bokeh.bokeh_compat import disconnect
 from flask_bokeh.bridge.streams import HandedStream
 from flask_bokeh.native import original
 from flask_bokeh.server import InProcessServer
+
+from .configured import configured
 
 bokeh = FlaskBokeh()
 
@@ -118,9 +119,7 @@ def user() -> str | None:
 
 
 def create_app() -> Flask:
-    app = Flask(__name__)
-    app.secret_key = "a secret key for the tests only"
-    app.config.update(json.loads(os.environ.get("SITE_CONFIG", "{}")))
+    app = configured(__name__)
     bokeh.init_app(app)
     if app.config.get("PROXIES"):
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1, x_prefix=1)  # type: ignore[method-assign]
