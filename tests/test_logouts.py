@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,24 @@ def test_check_a_folder_that_can_not_be(app: Flask, bokeh: FlaskBokeh, tmp_path:
     result = app.test_cli_runner().invoke(args=["bokeh", "check"])
     assert result.exit_code == 1
     assert "PROBLEM Logouts and close_sessions() reach only the worker" in result.output
+
+
+def test_workers_that_start_at_the_same_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever is not the first to make the folder finds it, and logs nothing."""
+    together = threading.Barrier(8, timeout=20)
+
+    def find(parent: Path) -> Path | None:
+        together.wait()
+        return WorkersFolder(KEY, str(parent)).find()
+
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(100):
+            parent = tmp_path / str(number)
+            parent.mkdir()
+            assert set(pool.map(find, [parent] * 8)) == set(parent.iterdir())
+    assert caplog.text == ""
 
 
 # --- between workers ----------------------------------------------------------------------------

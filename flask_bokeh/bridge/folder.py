@@ -12,6 +12,7 @@ import os
 import socket
 import stat
 import tempfile
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -81,7 +82,8 @@ class WorkersFolder:
                 f"but it {wrong}. "
             )
         if free is not None:
-            free.mkdir(mode=0o700)
+            with suppress(FileExistsError):  # another thread or worker was quicker
+                free.mkdir(mode=0o700)
             if _what_is_wrong(free.lstat()):  # a default ACL, for instance
                 return None, refused
         return free, refused
