@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from bokeh.protocol.message import Message
 from bokeh.protocol.messages.patch_doc import patch_doc
+from bokeh.protocol.receiver import Receiver
 from bokeh.server.tornado import BokehTornado
 from bokeh.server.util import check_allowlist
 from bokeh.server.views.ws import WSHandler
@@ -37,6 +38,7 @@ from .patching import BoundedPatch, MessageInspector
 from .serialization import reply_to_pull
 from .tokens import TokenIssuer
 from .visits import Asker, Token
+from .websocket_reads import BoundedWebSocket, SocketReads
 
 __all__ = ("open_sockets_only",)
 
@@ -110,6 +112,7 @@ class _SessionSocket(WSHandler):
         self._content = Content(frozenset())
         self._user: str | None = None
         self._visitor = ""
+        self._reads = SocketReads(inspector.reads, "")
 
     async def prepare(self) -> None:
         offered = self.request.headers.get("Sec-WebSocket-Protocol", "").rpartition(",")[2]
@@ -123,7 +126,14 @@ class _SessionSocket(WSHandler):
             return
         self._user = judged.visit.user
         self._visitor = judged.bound or judged.visit.session_id
+        self._reads = SocketReads(self._inspector.reads, self._visitor)
         await super().prepare()  # type: ignore[no-untyped-call,unused-ignore]
+
+    def get_websocket_protocol(self) -> Any:
+        protocol: Any = super().get_websocket_protocol()
+        if protocol is None:  # of another version: Tornado refuses it
+            return None
+        return BoundedWebSocket(protocol, self._reads, self._refuse_costly)
 
     def open(self, *args: str, **kwargs: str) -> Any:
         # Bokeh sends a message as three small frames: on the server's own port Nagle's algorithm
@@ -144,24 +154,31 @@ class _SessionSocket(WSHandler):
             logger.error("A session of %s was not opened:\n%s", self._whose, describe(error))
             self.close(10000, "The session could not be opened.")
 
+    def on_close(self) -> None:
+        self._reads.close()
+        super().on_close()  # type: ignore[no-untyped-call,unused-ignore]
+
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         # A frame that closes has no room for more (RFC 6455, section 5.5), and Tornado raises.
         short = None if reason is None else reason.encode()[:120].decode(errors="ignore")
         super().close(code, short)
+        self._forget_message()
 
     async def _receive(self, fragment: str | bytes) -> Message[Any] | None:
         """Bokeh collects as many frames as a client says that its message has; Tornado's limit is
         one for each of them.
         """
         if self.ws_connection is None:  # it has been closed, and its client goes on
+            self._reads.handled()
             return None
         self._size += len(fragment) + _FRAME
         if self._size > self.application.settings["websocket_max_message_size"]:
             self.close(1009)
             return None
         try:
+            self._reads.hold(_FRAME)
             if len(fragment) > _QUICK:
-                await self._inspector.turns.take(self._visitor, len(fragment))
+                await self._inspector.turns.take(self._visitor)
             if isinstance(fragment, str):
                 check_text(fragment, self._inspector.limits)
             message = await super()._receive(fragment)
@@ -171,12 +188,21 @@ class _SessionSocket(WSHandler):
             assert self.connection is not None
             self._content = self._inspector.inspect(message, size, self.connection.session)
         except (MessageLimitError, RecursionError) as error:
-            why = "it is nested too deep" if isinstance(error, RecursionError) else error
-            self._refuse_costly(why)
+            # A variable for the error would keep the message in memory, by its traceback.
+            deep = isinstance(error, RecursionError)
+            self._refuse_costly("it is nested too deep" if deep else str(error))
             return None
         WORK_OWNER.set(WorkOwner(self._visitor, size > _QUICK or bool(self._content.new_models)))
         await self._inspector.turns.take(self._visitor)
         return message
+
+    def _forget_message(self) -> None:
+        """Free what was received: Bokeh's receiver would keep it until the next message comes."""
+        if self.receiver is not None and self.connection is not None:
+            vars(self.receiver).clear()  # it refers to itself
+            self.receiver = Receiver(self.connection.protocol)
+        self._content = Content(frozenset())
+        self._reads.handled()
 
     def _refuse_costly(self, why: object) -> None:
         logger.warning(
@@ -195,6 +221,7 @@ class _SessionSocket(WSHandler):
                 answer = await self._handle(complete)
                 if isinstance(answer, Message):
                     await self.send_message(answer)
+                self._forget_message()
         except Exception:  # noqa: BLE001  # Tornado would only log it
             size = f" of a frame ({len(message):,} long)"
             self._give_up(10000, f"The server could not make sense{size}.")

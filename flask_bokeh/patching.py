@@ -15,6 +15,7 @@ from bokeh.protocol.messages.patch_doc import patch_doc
 from .errors import MessageLimitError
 from .message_limits import Content, MessageLimits, inspect_content
 from .turns import Turns
+from .websocket_reads import ReadLimits
 
 if TYPE_CHECKING:
     from bokeh.document import Document
@@ -28,8 +29,10 @@ class MessageInspector:
 
     def __init__(self, limits: MessageLimits) -> None:
         self.limits = limits
-        self.turns = Turns(max_waiting=limits.size)
+        self.turns = Turns()
         """Of those who send something."""
+        self.reads = ReadLimits(2 * limits.size)
+        """Of what they send: two messages as large as may be."""
         self._added: WeakKeyDictionary[ServerSession, set[str]] = WeakKeyDictionary()
 
     def inspect(self, message: Message[Any], size: int, session: ServerSession) -> Content:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from .errors import MessageLimitError
-
 __all__ = ("Turns",)
 
 _BUSY = 5.0
@@ -22,27 +20,18 @@ class Turns:
     thread.
     """
 
-    def __init__(self, max_waiting: int) -> None:
-        """:param max_waiting: bytes of one visitor that may wait, if they are of two messages."""
-        self._max_waiting = max_waiting
-        self._waiting: dict[str, deque[tuple[asyncio.Future[None], int]]] = {}
+    def __init__(self) -> None:
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         self._last = ""
         self._shared_until = 0.0
 
-    async def take(self, visitor: str, size: int = 0) -> None:
-        """Wait until the visitor may use the loop, which lasts until the next ``await``.
-
-        :param size: bytes that are kept meanwhile.
-        :raises MessageLimitError: if too many would be.
-        """
+    async def take(self, visitor: str) -> None:
+        """Wait until the visitor may use the loop, which lasts until the next ``await``."""
         loop = asyncio.get_running_loop()
         waiting = self._waiting.get(visitor)
         if waiting is not None:
-            kept = sum(kept for _, kept in waiting) if size else 0
-            if kept and kept + size > self._max_waiting:
-                raise MessageLimitError("too many large messages of one visitor wait")
             turn: asyncio.Future[None] = loop.create_future()
-            waiting.append((turn, size))
+            waiting.append(turn)
             await turn
         else:
             self._waiting[visitor] = deque()
@@ -61,7 +50,7 @@ class Turns:
     def _next(self, visitor: str) -> None:
         waiting = self._waiting[visitor]
         while waiting:
-            turn, _ = waiting.popleft()
+            turn = waiting.popleft()
             if not turn.done():  # cancelled
                 turn.set_result(None)
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import select
 import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -129,6 +130,15 @@ class Socket:
         self._socket.sock.sendall(b"\x81\xff" + struct.pack("!Q", size) + b"mask")
         _, data = self._socket.recv_data()
         return int(struct.unpack("!H", data[:2])[0]), data[2:].decode()
+
+    def begin_frame(self, size: int) -> None:
+        """Send a frame of so many bytes, but for the last one."""
+        head = b"\x81\xff" + struct.pack("!Q", size) + bytes(4)
+        self._socket.sock.sendall(head + b"x" * (size - 1))
+
+    def is_sent_something(self) -> bool:
+        """Whether there is something to receive."""
+        return bool(select.select([self._socket.sock], [], [], 0)[0])
 
     def announce_many(self, count: int, size: int) -> int:
         """Send a message of many buffers, of so many bytes each; the code that ends it."""

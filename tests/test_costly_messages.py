@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from .attacks import ATTACKS
-from .conftest import Live, LiveServer
+from .conftest import Live, LiveServer, eventually
 from .sockets import Socket, connect
 
 
@@ -45,6 +45,42 @@ def test_costly_messages(live: Live, kind: str) -> None:
     site.until_logged("sent too costly a message")
     assert "Traceback" not in site.log
     assert len(site.log) < 20_000
+
+
+def test_messages_are_not_kept(live: Live) -> None:
+    """A message takes no memory once it has been refused, also while its client stays."""
+    site = live(clean=False)
+    message = ATTACKS["numbers with one hash"]()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(session(site)) for _ in range(40)]
+        clients[0].send_message(message)
+        assert clients[0].close_code() == 1009
+        before = peak(site)
+        for client in clients[1:]:
+            client.send_message(message)
+            assert client.close_code() == 1009
+        assert peak(site) - before < 20
+    assert "Traceback" not in site.log
+
+
+def test_frames_of_many_sockets(live: Live) -> None:
+    """The sockets of one visitor begin frames of so many bytes and no more."""
+    site = live(clean=False, config={"BOKEH_MAX_MESSAGE_SIZE": 60_000})
+    token = site.token("/tiny/direct")
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(site, "/tiny", token)) for _ in range(3)]
+        for client in clients:
+            client.begin_frame(50_000)
+
+        def refused() -> list[Socket]:
+            return [client for client in clients if client.is_sent_something()]
+
+        (third,) = eventually(refused, "a close frame")
+        assert third.close_code() == 1009
+        with session(site) as other:
+            assert other.send_big(50_000) == "OK"
+    site.until_logged("too many large messages of one visitor wait")
+    assert "Traceback" not in site.log
 
 
 def test_many_small_messages(live: Live) -> None:

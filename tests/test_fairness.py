@@ -14,6 +14,7 @@ import pytest
 from flask_bokeh.errors import MessageLimitError
 from flask_bokeh.native import WORK_OWNER, WarmExecutor, WorkOwner
 from flask_bokeh.turns import Turns
+from flask_bokeh.websocket_reads import ReadLimits, SocketReads
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_turns_of_the_loop() -> None:
         done.append("b")
 
     async def main() -> None:
-        turns = Turns(1000)
+        turns = Turns()
         await turns.take("c")
         await asyncio.gather(*[work(turns) for _ in range(10)], answer(turns))
         assert turns._waiting.keys() <= {"a", "b"}
@@ -100,7 +101,7 @@ def test_who_is_alone_does_not_wait() -> None:
     """The messages of a visitor follow each other without a pause where nobody else is."""
 
     async def main() -> None:
-        turns = Turns(1000)
+        turns = Turns()
         await turns.take("a")
         await asyncio.sleep(0)  # the turn ends
         assert turns._waiting == {}
@@ -108,15 +109,58 @@ def test_who_is_alone_does_not_wait() -> None:
     asyncio.run(main())
 
 
-def test_large_messages_that_wait() -> None:
-    """What waits takes memory, so there is an end to it; one message may always wait."""
+def test_large_frames_follow_each_other() -> None:
+    """A visitor's large frame is read when the one before is handled; others' and small ones are
+    read at once.
+    """
 
     async def main() -> None:
-        turns = Turns(1000)
-        sizes = (800, 5000, 1, 0)
-        takes = [turns.take("a", size) for size in sizes]
-        first, alone, second, small = await asyncio.gather(*takes, return_exceptions=True)
-        assert isinstance(second, MessageLimitError)
-        assert first is alone is small is None
+        limits = ReadLimits(10**6)
+        first, second, third = (SocketReads(limits, "a") for _ in range(3))
+        await first.begin(100_000)
+        waiting = [asyncio.ensure_future(one.begin(100_000)) for one in (second, third)]
+        await asyncio.wait_for(SocketReads(limits, "b").begin(100_000), 10)
+        await asyncio.wait_for(SocketReads(limits, "a").begin(1000), 10)
+        assert [one.done() for one in waiting] == [False, False]
+        await first.begin(2)  # the next header
+        await asyncio.wait_for(waiting[0], 10)
+        assert not waiting[1].done()
+        second.close()
+        await asyncio.wait_for(waiting[1], 10)
+
+    asyncio.run(main())
+
+
+def test_a_slow_frame_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that sends slowly, or has gone, holds up its visitor's other sockets for seconds."""
+    monkeypatch.setattr("flask_bokeh.websocket_reads._PATIENCE", 0.01)
+
+    async def main() -> None:
+        limits = ReadLimits(10**6)
+        slow = SocketReads(limits, "a")
+        await slow.begin(100_000)
+        await asyncio.wait_for(SocketReads(limits, "a").begin(100_000), 10)
+        await slow.begin(2)
+
+    asyncio.run(main())
+
+
+def test_bytes_that_are_not_handled() -> None:
+    """All sockets of a visitor hold so much and no more, until it is handled."""
+
+    async def main() -> None:
+        limits = ReadLimits(1000)
+        first, second = SocketReads(limits, "a"), SocketReads(limits, "a")
+        await first.begin(600)
+        with pytest.raises(MessageLimitError):
+            await second.begin(600)
+        with pytest.raises(MessageLimitError):
+            second.hold(600)
+        await SocketReads(limits, "b").begin(600)
+        first.handled()
+        await second.begin(600)
+        second.close()
+        first.close()
+        assert limits._held.keys() == {"b"}
 
     asyncio.run(main())

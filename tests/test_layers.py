@@ -38,6 +38,7 @@ LAYERS = [
         "long_waits",
         "message_limits",
         "turns",
+        "websocket_reads",
         "bridge.lingering",
         "bridge.origin",
         "bridge.upgrade",
