@@ -1,8 +1,8 @@
-"""Reading of WebSockets: a visitor's large frames come one after the other.
+"""Limits to what the WebSockets of one visitor read before it has been handled.
 
-Tornado reads a frame whole before anybody sees it, so a hundred sockets would be a hundred frames
-in memory. Everything here runs on the thread of the server's IOLoop. ``_read_bytes`` is Tornado's
-own, checked on 6.6.1.
+Tornado reads a frame whole before a handler sees it, so a hundred sockets would be a hundred frames
+in memory. Large frames of one visitor are read one after the other. Everything here runs on the
+thread of the server's IOLoop. ``_read_bytes`` is Tornado's own, checked on 6.6.1.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CONTROL_FRAME = 125
 
 
 class ReadLimits:
-    """What the visitors of one server may have sent that has not been handled yet."""
+    """Bytes of each visitor that a server has read and not handled yet."""
 
     def __init__(self, max_bytes: int) -> None:
         """:param max_bytes: of one visitor's sockets together."""
@@ -61,7 +61,7 @@ class ReadLimits:
 
 
 class SocketReads:
-    """What one WebSocket has read and its handler has not handled yet."""
+    """Bytes that one WebSocket has read and its handler has not handled yet."""
 
     def __init__(self, limits: ReadLimits, visitor: str) -> None:
         self._limits = limits
@@ -69,6 +69,7 @@ class SocketReads:
         self._held = 0
         self._lock: asyncio.Lock | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
 
     async def begin(self, count: int) -> None:
         """Wait until so many bytes may be read. What was read before has been handled, or kept.
@@ -80,6 +81,9 @@ class SocketReads:
             lock = self._limits.lock(self._visitor)
             await lock.acquire()
             self._lock = lock
+            if self._closed:  # meanwhile: the read will fail
+                self._let_others_read()
+                return
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(_PATIENCE, self._let_others_read)
         if count > _CONTROL_FRAME:
@@ -90,16 +94,18 @@ class SocketReads:
 
         :raises MessageLimitError: if the visitor's sockets hold too much already.
         """
-        self._limits.add(self._visitor, count)
-        self._held += count
+        if not self._closed:
+            self._limits.add(self._visitor, count)
+            self._held += count
 
     def handled(self) -> None:
-        """Tell that nothing is kept any more."""
+        """Stop counting what has been read: nothing of it is kept any more."""
         self._limits.remove(self._visitor, self._held)
         self._held = 0
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Let go of everything. Nothing is counted from now on."""
+        self._closed = True
         self._let_others_read()
         self.handled()
 
@@ -113,16 +119,16 @@ class SocketReads:
 
 
 class BoundedWebSocket(WebSocketProtocol13):
-    """Tornado's protocol, which asks before it reads."""
+    """Tornado's WebSocket protocol, which waits before it reads more than it may."""
 
     def __init__(
-        self, bokehs: WebSocketProtocol13, reads: SocketReads, refuse: Callable[[object], None]
+        self, protocol: WebSocketProtocol13, reads: SocketReads, refuse: Callable[[object], None]
     ) -> None:
-        """:param bokehs: what the handler would use otherwise.
+        """:param protocol: the one that the handler would use otherwise.
         :param refuse: called with the reason if too much is held; closes the WebSocket.
         """
-        handler: Any = bokehs.handler
-        super().__init__(handler, bokehs.mask_outgoing, bokehs.params)
+        handler: Any = protocol.handler
+        super().__init__(handler, protocol.mask_outgoing, protocol.params)
         self._reads = reads
         self._refuse = refuse
 

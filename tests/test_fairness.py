@@ -109,10 +109,11 @@ def test_who_is_alone_does_not_wait() -> None:
     asyncio.run(main())
 
 
-def test_large_frames_follow_each_other() -> None:
+def test_large_frames_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """A visitor's large frame is read when the one before is handled; others' and small ones are
     read at once.
     """
+    monkeypatch.setattr("flask_bokeh.websocket_reads._PATIENCE", 1000)
 
     async def main() -> None:
         limits = ReadLimits(10**6)
@@ -162,5 +163,25 @@ def test_bytes_that_are_not_handled() -> None:
         second.close()
         first.close()
         assert limits._held.keys() == {"b"}
+
+    asyncio.run(main())
+
+
+def test_a_socket_that_closes_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket that was closed before its turn holds nothing, and nobody up."""
+    monkeypatch.setattr("flask_bokeh.websocket_reads._PATIENCE", 1000)
+
+    async def main() -> None:
+        limits = ReadLimits(10**6)
+        first, second, third = (SocketReads(limits, "a") for _ in range(3))
+        await first.begin(100_000)
+        waiting = [asyncio.ensure_future(one.begin(100_000)) for one in (second, third)]
+        await asyncio.sleep(0)  # both wait
+        second.close()
+        await second.begin(1000)
+        first.close()
+        await asyncio.wait_for(asyncio.gather(*waiting), 20)
+        third.close()
+        assert limits._held == {}
 
     asyncio.run(main())
