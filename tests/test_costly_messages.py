@@ -47,10 +47,11 @@ def test_costly_messages(live: Live, kind: str) -> None:
     assert len(site.log) < 20_000
 
 
-def test_messages_are_not_kept(live: Live) -> None:
+@pytest.mark.parametrize("kind", ["numbers with one hash", "300,000 lists"])
+def test_messages_are_not_kept(live: Live, kind: str) -> None:
     """A message takes no memory once it has been refused, also while its client stays."""
     site = live(clean=False)
-    message = ATTACKS["numbers with one hash"]()
+    message = ATTACKS[kind]()
     with ExitStack() as stack:
         clients = [stack.enter_context(session(site)) for _ in range(40)]
         clients[0].send_message(message)
