@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from asyncio import Task
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextvars import copy_context
@@ -109,6 +110,15 @@ def test_who_is_alone_does_not_wait() -> None:
     asyncio.run(main())
 
 
+async def one_reads_and_two_wait(limits: ReadLimits) -> tuple[list[SocketReads], list[Task[None]]]:
+    """Three sockets of a visitor that have a large frame each, and the tasks of those that wait."""
+    sockets = [SocketReads(limits, "a") for _ in range(3)]
+    await sockets[0].begin(100_000)
+    waiting = [asyncio.ensure_future(one.begin(100_000)) for one in sockets[1:]]
+    await asyncio.sleep(0)  # both have begun to wait
+    return sockets, waiting
+
+
 def test_large_frames_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """A visitor's large frame is read when the one before is handled; others' and small ones are
     read at once.
@@ -117,9 +127,7 @@ def test_large_frames_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None
 
     async def main() -> None:
         limits = ReadLimits(10**6)
-        first, second, third = (SocketReads(limits, "a") for _ in range(3))
-        await first.begin(100_000)
-        waiting = [asyncio.ensure_future(one.begin(100_000)) for one in (second, third)]
+        (first, second, _), waiting = await one_reads_and_two_wait(limits)
         await asyncio.wait_for(SocketReads(limits, "b").begin(100_000), 10)
         await asyncio.wait_for(SocketReads(limits, "a").begin(1000), 10)
         assert [one.done() for one in waiting] == [False, False]
@@ -173,10 +181,7 @@ def test_a_socket_that_closes_while_it_waits(monkeypatch: pytest.MonkeyPatch) ->
 
     async def main() -> None:
         limits = ReadLimits(10**6)
-        first, second, third = (SocketReads(limits, "a") for _ in range(3))
-        await first.begin(100_000)
-        waiting = [asyncio.ensure_future(one.begin(100_000)) for one in (second, third)]
-        await asyncio.sleep(0)  # both wait
+        (first, second, third), waiting = await one_reads_and_two_wait(limits)
         second.close()
         await second.begin(1000)
         first.close()
