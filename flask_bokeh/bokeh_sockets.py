@@ -248,9 +248,8 @@ class _SessionSocket(WSHandler):
             self._refuse_costly(error)
             return None
         except Exception as error:  # noqa: BLE001  # the application's, mostly
-            failure = error
+            text, notice = self._report(message, error)
         # Outside of the block: Bokeh puts the traceback of what is handled into its answer.
-        text, notice = self._report(message, failure)
         if message.msgtype == BoundedPatch.msgtype:  # else nothing has been shown yet
             event: Any = {"kind": "MessageSent", "msg_type": _FAILED, "msg_data": notice}
             await self.send_message(patch_doc(patch_doc.create_header(), {}, {"events": [event]}))
