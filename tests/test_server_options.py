@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from bokeh.server.tornado import BokehTornado
 from flask import Flask
+from flask_bokeh.settings import Settings
 from tornado.websocket import websocket_connect
 
 from flask_bokeh import ConfigError, FlaskBokeh
-from flask_bokeh.config import Settings
 from flask_bokeh.server_options import _SERVER, _TORNADO, ELSEWHERE
 
 # Each was seen to have an effect: below, in test_lifecycle.py, or in Bokeh's source. An option
@@ -76,7 +76,7 @@ def test_options_of_websockets(app: Flask, bokeh: FlaskBokeh) -> None:
         pinged, ended = asyncio.Event(), asyncio.Event()
         client = await websocket_connect(
             f"ws://127.0.0.1:{state.server().port}/x/ws",
-            subprotocols=["bokeh", token.text],
+            subprotocols=["bokeh", token.encoded],
             compression_options={},
             on_message_callback=lambda text: ended.set() if text is None else None,
         )

@@ -9,10 +9,10 @@ import pytest
 from bokeh.server.server import _ServerOpts
 from bokeh.server.tornado import BokehTornado
 from flask import Flask
+from flask_bokeh.settings import Settings
 
 from flask_bokeh import ConfigError, FlaskBokeh
-from flask_bokeh import config as module
-from flask_bokeh.config import Settings
+from flask_bokeh import settings as module
 from flask_bokeh.server_options import ELSEWHERE
 
 

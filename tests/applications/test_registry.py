@@ -11,6 +11,8 @@ from bokeh.application import Application
 from bokeh.application.handlers import FunctionHandler
 from bokeh.document import Document
 from flask import Flask
+from flask_bokeh.applications.loading import load
+from flask_bokeh.applications.registry import Registration, Registry
 
 from flask_bokeh import (
     ApplicationLoadError,
@@ -19,7 +21,6 @@ from flask_bokeh import (
     RegistrationError,
     UnknownApplicationError,
 )
-from flask_bokeh.registry import Registration, Registry, load
 
 
 def fill(doc: Document) -> None:

@@ -29,7 +29,7 @@ def test_a_token_that_is_too_long(visitor: Visitor) -> None:
     """gunicorn lets a header of nearly 8 KB pass; a token of ours is never as long."""
     known = ISSUER.read(visitor.token())
     for size, status in ((100, 101), (7000, 101), (7260, 403)):
-        ours = {"path": "/open", "user": None, "issued": known.issued, "bound": known.bound}
+        ours = {"path": "/open", "user": None, "issued": known.issued_at, "bound": known.subject}
         ours["data"] = {"x": secrets.token_hex(size // 2)}
         text = of(visitor, extra_payload={"arguments": {}, "flask_bokeh": ours})
         assert len(text) < 8100

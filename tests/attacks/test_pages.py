@@ -72,11 +72,11 @@ def test_paths(visitor: Visitor, path: str) -> None:
 )
 def test_what_a_page_is_fetched_for(visitor: Visitor, headers: dict[str, str], status: int) -> None:
     """A page that nobody will see makes no session: fetched, framed elsewhere, or ahead of time."""
-    before = json.loads(visitor.get("/stats").text)["seats"]
+    before = json.loads(visitor.get("/stats").text)["reservations"]
     answer = visitor.get("/bokeh/page", **headers)
     assert answer.status == status
-    seats = json.loads(visitor.get("/stats").text)["seats"]
-    assert seats <= before if status != 200 else True
+    reservations = json.loads(visitor.get("/stats").text)["reservations"]
+    assert reservations <= before if status != 200 else True
     assert "BOKEH" not in answer.text or status == 200
 
 
@@ -100,7 +100,7 @@ def test_a_frame_on_another_site(live: Live, tab: Tab) -> None:
             f"{site.url}/bokeh/page",
         )
     assert answered.value.status == 403
-    assert stats_of(site)["seats"] == 0
+    assert stats_of(site)["reservations"] == 0
     site.until_logged("to a frame of another site; see BOKEH_ALLOW_WS_ORIGIN")
     tab.until_message("403")
     tab.forgive("403")
@@ -126,7 +126,7 @@ def test_a_page_that_is_fetched_ahead(live: Live, tab: Tab) -> None:
             "{rel: 'prefetch', href: '/bokeh/page'}))"
         )
     assert answered.value.status == 503
-    assert stats_of(site)["seats"] == 0
+    assert stats_of(site)["reservations"] == 0
     tab.until_message("503")
     tab.forgive("503")
     tab.open(f"{site.url}/bokeh/page")

@@ -30,8 +30,8 @@ def test_of_another_user(site: LiveServer) -> None:
     assert nobody.status(token) == 403
     assert ann.status(token) == 101
     assert Visitor(site).log_in("ann").status(token) == 101  # herself, in another browser
-    for state, asker in ((204, ann), (403, bob), (403, nobody)):
-        assert asker.get("/bokeh/open/ws", Bokeh_Session_Token=token).status == state
+    for state, principal in ((204, ann), (403, bob), (403, nobody)):
+        assert principal.get("/bokeh/open/ws", Bokeh_Session_Token=token).status == state
 
 
 def test_of_another_browser(site: LiveServer) -> None:

@@ -18,11 +18,16 @@ from bokeh.layouts import column
 from bokeh.models import ColumnDataSource, Slider
 from bokeh.plotting import figure
 from bokeh.protocol import Protocol
+from flask_bokeh.bokeh_api.v3.message_limits import (
+    Content,
+    MessageLimits,
+    check_text,
+    inspect_content,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flask_bokeh.errors import MessageLimitError
-from flask_bokeh.message_limits import Content, MessageLimits, check_text, inspect_content
 
 from ..support.messages import ndarray
 

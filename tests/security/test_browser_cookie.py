@@ -35,10 +35,10 @@ def test_keys_are_rotated(bokeh: FlaskBokeh) -> None:
         state = app.extensions["bokeh"]
         with app.test_request_context(headers={"Cookie": cookie}):
             if good:
-                state.admit("/x", token, state.site.asker())
+                state.authorize("/x", token, state.site.principal())
             else:
                 with pytest.raises(TokenError, match="wrong signature"):
-                    state.admit("/x", token, state.site.asker())
+                    state.authorize("/x", token, state.site.principal())
 
 
 def test_one_cookie_for_a_page(site: FlaskClient) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from bokeh.document import Document
 from flask import Flask
+from flask_bokeh.security.limits import WAIT
+from flask_bokeh.security.principal import Principal
+from flask_bokeh.security.tokens import Token
 
 from flask_bokeh import FlaskBokeh, LimitError
-from flask_bokeh.limits import WAIT
-from flask_bokeh.visits import Asker, Token
 
 from ..support.limits import ANN, Clock, context, limits_of, token
 
@@ -17,59 +18,59 @@ def test_a_place_that_is_not_used(clock: Clock) -> None:
     """A place that was taken for a session that never came is free after a while."""
     limits = limits_of(clock, max_sessions=1)
     never, other = token(), token()
-    assert limits.open(never, ANN) is True
-    assert limits.open(never, ANN) is False
+    assert limits.reserve(never, ANN) is True
+    assert limits.reserve(never, ANN) is False
     with pytest.raises(LimitError) as caught:
-        limits.open(other, ANN)
+        limits.reserve(other, ANN)
     assert (caught.value.setting, caught.value.limit) == ("BOKEH_MAX_SESSIONS", 1)
     clock.now += WAIT + 1
-    assert limits.open(other, ANN) is True
-    limits.created(other, context)
+    assert limits.reserve(other, ANN) is True
+    limits.confirm(other, context)
     clock.now += 10 * WAIT
     with pytest.raises(LimitError):
-        limits.created(never, context)
-    limits.leave(other.visit.session_id, context)
-    limits.created(never, context)
+        limits.confirm(never, context)
+    limits.release(other.visit.session_id, context)
+    limits.confirm(never, context)
 
 
 def test_asking_takes_nothing(clock: Clock) -> None:
     """only_ask leaves place and rate as they are."""
     limits = limits_of(clock, max_sessions=1, max_session_rate=1)
     for _ in range(5):
-        limits.open(token(), ANN, only_ask=True)
-    limits.open(token(), ANN)
+        limits.reserve(token(), ANN, only_ask=True)
+    limits.reserve(token(), ANN)
     with pytest.raises(LimitError):
-        limits.open(token(), ANN, only_ask=True)
+        limits.reserve(token(), ANN, only_ask=True)
 
 
 def test_the_rate_comes_back(clock: Clock) -> None:
     """So many a minute: all at once, then one after the other as time goes by."""
     limits = limits_of(clock, max_session_rate=60)
     for _ in range(60):
-        limits.open(token(), ANN)
+        limits.reserve(token(), ANN)
     with pytest.raises(LimitError, match="wait a minute"):
-        limits.open(token(), ANN)
-    bob = Asker(user="bob", address="192.0.2.1")
-    limits.open(token(bob), bob)
-    nobody = Asker(browser="b", address="192.0.2.1")
-    limits.open(token(nobody), nobody)
+        limits.reserve(token(), ANN)
+    bob = Principal(user="bob", address="192.0.2.1")
+    limits.reserve(token(bob), bob)
+    nobody = Principal(browser="b", address="192.0.2.1")
+    limits.reserve(token(nobody), nobody)
     clock.now += 2
     for _ in range(2):
-        limits.open(token(), ANN)
+        limits.reserve(token(), ANN)
     with pytest.raises(LimitError):
-        limits.open(token(), ANN)
+        limits.reserve(token(), ANN)
 
 
 def test_visitors_without_a_user_share_the_rate_of_an_address(clock: Clock) -> None:
     """Who throws the cookie away stays at the same address."""
     limits = limits_of(clock, max_session_rate=3)
     for number in range(3):
-        nobody = Asker(browser=str(number), address="192.0.2.1")
-        limits.open(token(nobody), nobody)
-    other = Asker(browser="other", address="192.0.2.1")
+        nobody = Principal(browser=str(number), address="192.0.2.1")
+        limits.reserve(token(nobody), nobody)
+    other = Principal(browser="other", address="192.0.2.1")
     with pytest.raises(LimitError):
-        limits.open(token(other), other)
-    limits.open(token(other), Asker(browser="other", address="192.0.2.2"))
+        limits.reserve(token(other), other)
+    limits.reserve(token(other), Principal(browser="other", address="192.0.2.2"))
 
 
 @pytest.mark.parametrize(
@@ -92,13 +93,13 @@ def test_what_counts_as_one_address(clock: Clock, one: str, other: str, same: bo
     """An IPv6 customer has 2 to the 64 addresses, and is one address all the same."""
     for setting in ("max_session_rate", "max_sessions_per_address"):
         limits = limits_of(clock, **{setting: 1})
-        first, second = (Asker(browser=name, address=name) for name in (one, other))
-        limits.open(token(first), first)
+        first, second = (Principal(browser=name, address=name) for name in (one, other))
+        limits.reserve(token(first), first)
         if same:
             with pytest.raises(LimitError):
-                limits.open(token(second), second)
+                limits.reserve(token(second), second)
         else:
-            limits.open(token(second), second)
+            limits.reserve(token(second), second)
 
 
 def test_clients_of_a_unix_socket_are_one_address(app: Flask, bokeh: FlaskBokeh) -> None:
@@ -116,16 +117,16 @@ def test_clients_of_a_unix_socket_are_one_address(app: Flask, bokeh: FlaskBokeh)
 
 
 def test_a_seat_goes_with_its_own_session(clock: Clock) -> None:
-    """A session that came back under the same id keeps its seat when the one before it ends."""
+    """A session that came back under the same id keeps its reservation when the one before it ends."""
     limits = limits_of(clock, max_sessions=1)
     one, again = token(), object()
-    limits.created(one, context)
-    limits.created(one, again)
-    limits.leave(one.visit.session_id, context)
+    limits.confirm(one, context)
+    limits.confirm(one, again)
+    limits.release(one.visit.session_id, context)
     with pytest.raises(LimitError):
-        limits.open(token(), ANN)
-    limits.leave(one.visit.session_id, again)
-    limits.open(token(), ANN)
+        limits.reserve(token(), ANN)
+    limits.release(one.visit.session_id, again)
+    limits.reserve(token(), ANN)
 
 
 def test_a_view_may_catch_a_limit(app: Flask, bokeh: FlaskBokeh) -> None:

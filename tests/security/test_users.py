@@ -103,6 +103,6 @@ def test_a_session_for_somebody_else(app: Flask, bokeh: FlaskBokeh, site: FlaskC
     ):
         assert session.token.visit.user == "ann"
     with app.test_request_context(headers={"User": "ann"}), pytest.raises(TokenError):
-        state.admit("/x", session.token.text, state.site.asker())
+        state.authorize("/x", session.token.encoded, state.site.principal())
     with app.test_request_context(headers={"User": "boss"}):
-        state.admit("/x", session.token.text, state.site.asker())
+        state.authorize("/x", session.token.encoded, state.site.principal())

@@ -28,7 +28,7 @@ def test_the_end_of_sessions_on_a_blocked_loop(app: Flask, bokeh: FlaskBokeh) ->
         with bokeh.pull_session("/x"):
             pass
         server = state.server()
-        server.loop.run(block)
+        server.loop.submit(block)
         with pytest.raises(WaitTimeoutError, match="a user's sessions to end"):
             bokeh.close_sessions(user="ann")
         assert len(server._server.get_sessions()) == 1

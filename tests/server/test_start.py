@@ -15,9 +15,9 @@ from bokeh.application import Application
 from bokeh.application.handlers.lifecycle import LifecycleHandler
 from bokeh.document import Document
 from flask import Flask
+from flask_bokeh.security.principal import Principal
 
 from flask_bokeh import FlaskBokeh, ServerStartError
-from flask_bokeh.visits import Asker
 
 from ..support import ROOT
 from ..support.certificates import certificate, trusting
@@ -170,7 +170,7 @@ def test_an_auth_module_is_honoured(app: Flask, bokeh: FlaskBokeh, tmp_path: Pat
 def test_nothing_happens_on_import() -> None:
     """Importing the package starts no thread and makes no warning."""
     code = (
-        "import threading, flask_bokeh, flask_bokeh.bridge.views;"
+        "import threading, flask_bokeh, flask_bokeh.web.blueprint;"
         "assert threading.active_count() == 1"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=ROOT, timeout=30)
@@ -184,5 +184,5 @@ def test_the_key_does_not_change_with_a_fork(app: Flask, bokeh: FlaskBokeh) -> N
     again = Flask("again")
     again.secret_key = app.secret_key
     bokeh.init_app(again)
-    token = app.extensions["bokeh"].tokens.mint("/x", asker=Asker(), user=None)
-    assert again.extensions["bokeh"].tokens.read(token.text) == token
+    token = app.extensions["bokeh"].tokens.mint("/x", principal=Principal(), user=None)
+    assert again.extensions["bokeh"].tokens.read(token.encoded) == token

@@ -16,9 +16,10 @@ from bokeh.application.handlers.lifecycle import LifecycleHandler
 from bokeh.document import Document
 from bokeh.server.tornado import BokehTornado
 from flask import Flask
+from flask_bokeh.bokeh_api.v3.server import BokehServer
 
-from flask_bokeh import FlaskBokeh, LoopThreadError, server
-from flask_bokeh.bokeh_compat import HostedServer
+from flask_bokeh import FlaskBokeh, LoopThreadError
+from flask_bokeh.server import in_process as server
 
 from ..support.html import tokens_in
 from ..support.lifecycle import descriptors
@@ -47,7 +48,8 @@ def test_a_stop_is_bounded(app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize(
-    "step", ["stop_server", "Owner.close", "Watchdog.stop", "UpgradeServer.close_sockets"]
+    "step",
+    ["stop_server", "TransferListener.close", "Watchdog.stop", "UpgradeServer.close_sockets"],
 )
 def test_a_stop_that_raises(
     app: Flask,
@@ -60,7 +62,7 @@ def test_a_stop_that_raises(
     name, _, method = step.partition(".")
     original = getattr(server, name)
 
-    async def fails(stopping: HostedServer) -> None:
+    async def fails(stopping: BokehServer) -> None:
         await original(stopping)
         raise LookupError(step)
 

@@ -9,8 +9,8 @@ import time
 import zlib
 
 from bokeh.util.token import generate_jwt_token, generate_session_id
-
-from flask_bokeh.tokens import TokenIssuer, derive_key
+from flask_bokeh.security.keys import derive_key
+from flask_bokeh.security.tokens import TokenIssuer
 
 from ..support.visitors import Visitor
 
@@ -35,8 +35,8 @@ def of(visitor: Visitor, **changes: object) -> str:
             "flask_bokeh": {
                 "path": "/open",
                 "user": None,
-                "issued": known.issued,
-                "bound": known.bound,
+                "issued": known.issued_at,
+                "bound": known.subject,
             },
         },
         **changes,
@@ -63,7 +63,7 @@ def zipped(data: bytes) -> bytes:
 
 def with_issued(visitor: Visitor, issued: float) -> str:
     known = ISSUER.read(visitor.token())
-    ours = {"path": "/open", "user": None, "issued": issued, "bound": known.bound}
+    ours = {"path": "/open", "user": None, "issued": issued, "bound": known.subject}
     return of(visitor, extra_payload={"arguments": {}, "flask_bokeh": ours})
 
 
@@ -71,7 +71,7 @@ def changed(visitor: Visitor, name: str, values: dict[str, object]) -> str:
     """A token with something else in it, packed as Bokeh packs it, under the signature it had."""
     text = visitor.token("/show/open?owner=x")
     known = ISSUER.read(text)
-    ours = {"path": "/open", "user": None, "issued": known.issued, "bound": known.bound}
+    ours = {"path": "/open", "user": None, "issued": known.issued_at, "bound": known.subject}
     payload = {"arguments": {"owner": ["x"]}, "flask_bokeh": ours}
     payload[name] = {**payload[name], **values}  # type: ignore[dict-item]
     other = of(visitor, session_id=known.visit.session_id, extra_payload=payload)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from flask_bokeh.config import Settings
-from flask_bokeh.ended import Ended
-from flask_bokeh.limits import Limits
-from flask_bokeh.tokens import TokenIssuer
-from flask_bokeh.visits import Asker, Token
+from flask_bokeh.security.limits import Limits
+from flask_bokeh.security.principal import Principal
+from flask_bokeh.security.revocation import RevocationList
+from flask_bokeh.security.tokens import Token, TokenIssuer
+from flask_bokeh.settings import Settings
 
 ISSUER = TokenIssuer(keys=(b"a key",), expiration=300, max_age=3600, max_arguments_size=2048)
 
@@ -14,7 +14,7 @@ ISSUER = TokenIssuer(keys=(b"a key",), expiration=300, max_age=3600, max_argumen
 context = object()
 
 
-ANN = Asker(user="ann", address="192.0.2.1")
+ANN = Principal(user="ann", address="192.0.2.1")
 
 
 class Clock:
@@ -24,9 +24,9 @@ class Clock:
         return self.now
 
 
-def token(asker: Asker = ANN) -> Token:
-    return ISSUER.mint("/x", asker=asker, user=asker.user)
+def token(principal: Principal = ANN) -> Token:
+    return ISSUER.mint("/x", principal=principal, user=principal.user)
 
 
 def limits_of(clock: Clock, **settings: int) -> Limits:
-    return Limits(Settings(**settings), Ended(lambda: None, 60), clock)
+    return Limits(Settings(**settings), RevocationList(lambda: None, 60), clock)

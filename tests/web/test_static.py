@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from flask_bokeh.bokeh_api.v3 import embed
 
-from flask_bokeh import FlaskBokeh, embed
+from flask_bokeh import FlaskBokeh
 
 from ..support import ROOT
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from flask_bokeh.workers.sender import broadcast_close
 
 from flask_bokeh import FlaskBokeh
-from flask_bokeh.bridge.affinity import close_elsewhere
 
 from ..support.servers import Live
 from ..support.visitors import Upgraded, Visitor
@@ -29,16 +29,16 @@ ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 @pytest.mark.parametrize("user", ["ann", "x" * 200_000], ids=["short", "long"])
 def test_a_user_of_any_length(two: list[Any], user: str) -> None:
-    """Workers tell each other digests, whatever the user is called."""
+    """Workers tell each other subject_digests, whatever the user is called."""
     (here, ours), (there, theirs) = two
     there.config["USER"] = user
     # The user is in the token, too, which is limited: nobody gets a longer one into a page.
     state = there.extensions["bokeh"]
-    digests = state.digests(user)
+    subject_digests = state.subject_digests(user)
     pull(there, theirs, user="bob")
-    seat = next(iter(state.server().limits._seats.values()))
-    assert seat.bound in digests or len(user) > 10_000
-    seat.user = user
+    reservation = next(iter(state.server().limits._seats.values()))
+    assert reservation.subject in subject_digests or len(user) > 10_000
+    reservation.user = user
     assert close(here, ours, user) == 1
     eventually(lambda: living(there) == 0, "the end there")
 
@@ -87,7 +87,7 @@ def test_workers_without_a_folder(
 
 def test_a_folder_that_goes_just_now(tmp_path: Path) -> None:
     """A logout does not fail over it, and tells."""
-    closed, failed = close_elsewhere(tmp_path / "gone", None, [], 0.0)
+    closed, failed = broadcast_close(tmp_path / "gone", None, [], 0.0)
     assert closed == 0
     assert "No such file" in failed[0]
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from flask_bokeh.workers.runtime_dir import RuntimeDir
 
 from flask_bokeh import FlaskBokeh
-from flask_bokeh.bridge.folder import WorkersFolder
 
 from ..support.workers import give_away, open_to_all
 
@@ -50,12 +50,12 @@ def test_a_folder_that_was_taken(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, take: Callable[[Path], None], why: str
 ) -> None:
     """All workers use the next name, which nobody can know, and the log tells once."""
-    one = WorkersFolder(KEY, str(tmp_path))
+    one = RuntimeDir(KEY, str(tmp_path))
     first = one.find()
     assert first is not None
     assert one.problem is None
     take(first)
-    other = WorkersFolder(KEY, str(tmp_path))
+    other = RuntimeDir(KEY, str(tmp_path))
     second = one.find()
     assert second == other.find() == one.find()
     assert second is not None
@@ -68,7 +68,7 @@ def test_a_folder_that_was_taken(
         first.unlink()
     else:
         first.rmdir()
-    assert WorkersFolder(KEY, str(tmp_path)).find() == second  # where the others are
+    assert RuntimeDir(KEY, str(tmp_path)).find() == second  # where the others are
     assert one.find() == second
     assert one.problem is None
 
@@ -78,14 +78,14 @@ def test_names_of_folders() -> None:
     names = {
         folder.name
         for key in (KEY, b"another key")
-        for folder in WorkersFolder(key, "/nowhere")._candidates
+        for folder in RuntimeDir(key, "/nowhere")._candidates
     }
     assert len(names) == 20
 
 
 def test_a_folder_that_can_not_be(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The log says, once, what does not work then, and what to do."""
-    folder = WorkersFolder(KEY, str(tmp_path / "nowhere"))
+    folder = RuntimeDir(KEY, str(tmp_path / "nowhere"))
     assert folder.find() is None
     assert folder.find() is None
     assert caplog.text.count("Logouts and close_sessions() reach only the worker") == 1
@@ -131,7 +131,7 @@ def test_workers_that_start_at_the_same_time(
 
     def find(parent: Path) -> Path | None:
         together.wait()
-        return WorkersFolder(KEY, str(parent)).find()
+        return RuntimeDir(KEY, str(parent)).find()
 
     with ThreadPoolExecutor(8) as pool:
         for number in range(100):
