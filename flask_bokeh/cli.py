@@ -15,14 +15,14 @@ from flask import Flask, current_app
 from flask.cli import AppGroup
 from tornado.ioloop import IOLoop
 
-from .bokeh_logs import LineFormatter
-from .bridge.servers import ADAPTERS
+from .bokeh_api.v3.serialization import check_serializable
 from .errors import FlaskBokehError
-from .host import Host
-from .native import highest_descriptor
-from .serialization import check_serializable
+from .hijack.adapters import ADAPTERS
+from .hijack.tornado_server import Host
+from .log_text import LineFormatter
+from .runtime.descriptors import highest_descriptor
 from .state import BokehState
-from .templating import render_resources
+from .web.markup import render_resources
 
 __all__ = ("commands",)
 

@@ -12,20 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flask import Flask, current_app
 from markupsafe import Markup
 
-from .arguments import all_values
+from .applications.registrations import Registrations
+from .applications.registry import Source, check_path
 from .errors import EmbedError, NotInitializedError, RegistrationError
-from .registrations import Registrations
-from .registry import Source, check_path
-from .sessions import PulledSession
+from .security.arguments import all_values
+from .server.pull import PulledSession
 from .state import BokehState
-from .templating import (
-    no_session,
-    pulled_in_request,
-    render_resources,
-    render_session,
-    server_url,
-)
-from .wiring import wire
+from .web.markup import no_session, pulled_in_request, render_resources, render_session, server_url
+from .web.setup import wire
 
 if TYPE_CHECKING:
     from bokeh.model import Model
@@ -44,7 +38,7 @@ class FlaskBokeh:
     ``app.extensions["bokeh"]``.
 
     :param app: a Flask application to initialize right away.
-    :param options: settings, as the fields of :class:`~flask_bokeh.config.Settings`; they win
+    :param options: settings, as the fields of :class:`~flask_bokeh.settings.Settings`; they win
         over the ``BOKEH_*`` keys of ``app.config``.
     """
 

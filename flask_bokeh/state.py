@@ -19,28 +19,23 @@ from pathlib import Path
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
-from .bridge.affinity import Passage, knock
-from .bridge.folder import WorkersFolder
-from .closing import SessionCloser
-from .config import Settings
-from .customize import host
-from .ended import Ended
-from .errors import (
-    HandoffError,
-    ServerStartError,
-    SessionEndedError,
-    TokenError,
-    WaitTimeoutError,
-)
-from .lifetime import look_after, stop_all_at_exit
-from .limits import Limits
-from .registrations import Registrations
-from .registry import ByPath, Registry
-from .server import InProcessServer
-from .sessions import PulledSession, pull_client, pull_direct
-from .site import Site
-from .tokens import TokenIssuer, token_keys
-from .visits import Asker, Token
+from .applications.hosted import host
+from .applications.registrations import Registrations
+from .applications.registry import ByPath, Registry
+from .errors import HandoffError, ServerStartError, SessionEndedError, TokenError, WaitTimeoutError
+from .runtime.lifecycle import look_after, stop_all_at_exit
+from .security.keys import token_keys
+from .security.limits import Limits
+from .security.principal import Asker
+from .security.revocation import Ended
+from .security.site import Site
+from .security.tokens import Token, TokenIssuer
+from .server.closing import SessionCloser
+from .server.in_process import InProcessServer
+from .server.pull import PulledSession, pull_client, pull_direct
+from .settings import Settings
+from .workers.runtime_dir import WorkersFolder
+from .workers.sender import Passage, knock
 
 if TYPE_CHECKING:
     from tornado.ioloop import IOLoop
@@ -277,7 +272,7 @@ class BokehState:
         transport: str | None = None,
         past_guards: bool = False,
     ) -> Iterator[PulledSession]:
-        """A session in the caller's hands: see :mod:`flask_bokeh.sessions`."""
+        """A session in the caller's hands: see :mod:`flask_bokeh.server.in_process.pull`."""
         transport = transport or self.settings.pull_transport
         if transport not in ("direct", "client"):
             raise ValueError(f"transport is {transport!r}; expected 'direct' or 'client'.")

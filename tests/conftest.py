@@ -416,7 +416,7 @@ def own_folder() -> Iterator[None]:
 def nothing_left() -> Iterator[None]:
     """No test leaves a thread of ours behind: what starts a server stops it."""
     yield
-    from flask_bokeh.lifetime import looked_after
+    from flask_bokeh.runtime.lifecycle import looked_after
 
     for one in looked_after():
         one.stop()

@@ -24,13 +24,17 @@ except ImportError:
     atheris = None
 
 if atheris is not None:
-    with atheris.instrument_imports(include=["flask_bokeh.tokens", "flask_bokeh.visits"]):
-        from flask_bokeh import tokens, visits
-    with atheris.instrument_imports(include=["flask_bokeh.bridge.handoff"]):
-        from flask_bokeh.bridge import handoff
+    with atheris.instrument_imports(
+        include=["flask_bokeh.security.tokens", "flask_bokeh.security.visit"]
+    ):
+        from flask_bokeh.security import tokens
+        from flask_bokeh.security import visit as visits
+    with atheris.instrument_imports(include=["flask_bokeh.hijack.upgrade_server"]):
+        from flask_bokeh.hijack import upgrade_request as handoff
 else:
-    from flask_bokeh import tokens, visits
-    from flask_bokeh.bridge import handoff
+    from flask_bokeh.hijack import upgrade_request as handoff
+    from flask_bokeh.security import tokens
+    from flask_bokeh.security import visit as visits
 
 from flask_bokeh.errors import HandoffError, TokenError
 

@@ -14,17 +14,17 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-ACCESS, STATE = "flask_bokeh/access.py", "flask_bokeh/state.py"
-TOKENS, LIMITS = "flask_bokeh/tokens.py", "flask_bokeh/limits.py"
-VIEWS, PAGES = "flask_bokeh/bridge/views.py", "flask_bokeh/bridge/pages.py"
-HEADERS = "flask_bokeh/bridge/headers.py"
-ORIGIN, WIRING = "flask_bokeh/bridge/origin.py", "flask_bokeh/wiring.py"
+ACCESS, STATE = "flask_bokeh/web/auth.py", "flask_bokeh/state.py"
+TOKENS, LIMITS = "flask_bokeh/security/tokens.py", "flask_bokeh/security/limits.py"
+VIEWS, PAGES = "flask_bokeh/web/blueprint.py", "flask_bokeh/web/pages.py"
+HEADERS = "flask_bokeh/web/response_headers.py"
+ORIGIN, WIRING = "flask_bokeh/security/origin.py", "flask_bokeh/web/setup.py"
 PAGE_JS = "templates/flask_bokeh/page.js"
 SECURITY = "tests/test_security.py"
-SOCKETS, HANDOFF = "flask_bokeh/bokeh_sockets.py", "flask_bokeh/bridge/handoff.py"
-LOGS, PATCHES = "flask_bokeh/bokeh_logs.py", "flask_bokeh/bokeh_patches.py"
-SERVERS, AFFINITY = "flask_bokeh/bridge/servers.py", "flask_bokeh/bridge/affinity.py"
-MESSAGES = "flask_bokeh/message_limits.py"
+SOCKETS, HANDOFF = "flask_bokeh/bokeh_api/v3/websocket.py", "flask_bokeh/hijack/upgrade_server.py"
+LOGS, PATCHES = "flask_bokeh/log_text.py", "flask_bokeh/bokeh_api/v3/patches.py"
+SERVERS, AFFINITY = "flask_bokeh/hijack/adapters.py", "flask_bokeh/workers/sender.py"
+MESSAGES = "flask_bokeh/bokeh_api/v3/message_limits.py"
 FILES = [
     SECURITY,
     *(f"tests/test_{name}.py" for name in ("access", "attack", "csp", "exhaustion", "fuzz")),
@@ -55,8 +55,8 @@ MUTATIONS = [
     ("the guard of metadata", PAGES, "        self._check(registration)\n        metadata", "        metadata", "guarded_page"),
     ("the guard of files", PAGES, "        self._check(registration)\n        folder", "        folder", "test_paths"),
     ("no shared cache for guarded files", PAGES, "public=not self._state.guards.for_path(registration.path)", "public=True", "files_have_its_guard"),
-    ("what a template escapes", "flask_bokeh/page_templates.py", "environment.overlay(autoescape=True)", "environment.overlay(autoescape=False)", "of_a_directory"),
-    ("the title of a page", "flask_bokeh/page_templates.py", 'escape(context["title"])', 'context["title"]', "escapes_nothing"),
+    ("what a template escapes", "flask_bokeh/bokeh_api/v3/page_templates.py", "environment.overlay(autoescape=True)", "environment.overlay(autoescape=False)", "of_a_directory"),
+    ("the title of a page", "flask_bokeh/bokeh_api/v3/page_templates.py", 'escape(context["title"])', 'context["title"]', "escapes_nothing"),
     ("the true hash of a file", PAGES, "version == content_version(path)", "True", "cached_for_ever or file_that_changes"),
     ("a session that a client chooses", PAGES, "if any(name in request.args for name in _CHOICES)", "if False", "token_in_the_address"),
     ("a cookie's signature", ACCESS, "signer.unsign(value).decode()", "value.split('.')[0]", "forged_cookie"),
@@ -67,7 +67,7 @@ MUTATIONS = [
     ("no-store for pages", WIRING, 'response.headers["Cache-Control"] = "no-store"', "pass", "headers_of_our_own"),
     ("no-store for streamed pages", WIRING, " or (streams and html)", "", "streamed"),
     ("no-store with our cookie", ACCESS, 'response.headers["Cache-Control"] = "no-store"', "pass", "brings_a_cookie"),
-    ("no token in a stream that may be stored", "flask_bokeh/templating.py", "if request.environ.get(SENT) is False:", "if False:", "may_be_stored"),
+    ("no token in a stream that may be stored", "flask_bokeh/web/markup.py", "if request.environ.get(SENT) is False:", "if False:", "may_be_stored"),
     ("no-store for states", VIEWS, 'headers={"Cache-Control": "no-store"}', "", "headers_of_our_own"),
     ("nosniff", HEADERS, 'response.headers.setdefault("X-Content-Type-Options", "nosniff")', "", "headers_of_our_own"),
     ("Referrer-Policy", HEADERS, 'response.headers.setdefault("Referrer-Policy", "same-origin")', "", "headers_of_our_own"),
@@ -76,7 +76,7 @@ MUTATIONS = [
     ("a site that denies frames", HEADERS, 'response.headers.get("X-Frame-Options", "").strip().lower() == "deny"', "False", "own_policy"),
     ("other sites' frames", PAGES, "if shown in _FRAMES and not self._state.settings.allow_ws_origin:", "if False:", "fetched_for"),
     ("pages fetched ahead", PAGES, 'if any("prefetch" in headers.get(name, "") for name in _PURPOSES):', "if False:", "fetched_for"),
-    ("what the inner port leaves out", "flask_bokeh/bokeh_compat.py", "    open_sockets_only(server.tornado, limits, tokens, MessageInspector(allowed))\n", "", "the_port_inside"),
+    ("what the inner port leaves out", "flask_bokeh/bokeh_api/v3/server.py", "    open_sockets_only(server.tornado, limits, tokens, MessageInspector(allowed))\n", "", "the_port_inside"),
     ("paths that are no patterns", SOCKETS, "re.escape(path.rstrip(\"/\"))", "path.rstrip(\"/\")", "the_port_inside"),
     ("limits on the inner port", SOCKETS, "        limits.open(token, Asker(address=address))\n", "", "own_port"),
     ("the size of a whole message", SOCKETS, 'self._size > self.application.settings["websocket_max_message_size"]', "False", "many_frames"),
@@ -88,7 +88,7 @@ MUTATIONS = [
     ("a look between two events", PATCHES, 'make_columns_private([event.get("model")])', "pass", "callback_shares"),
     ("what clients are told", VIEWS, "text = str(error) if current_app.debug else error.public", "text = str(error)", "is_judged"),
     ("the number of values of a message", SOCKETS, "                check_text(fragment, self._inspector.limits)\n", "                pass\n", "costly_messages"),
-    ("what a message asks for", "flask_bokeh/patching.py", "content = inspect_content(kind, message.content, buffers, size, self.limits, is_known)", "content = Content(frozenset())", "costly_messages"),
+    ("what a message asks for", "flask_bokeh/bokeh_api/v3/message_inspector.py", "content = inspect_content(kind, message.content, buffers, size, self.limits, is_known)", "content = Content(frozenset())", "costly_messages"),
     ("the length of what is compressed", MESSAGES, "if self._inline > _MAX_INLINE:", "if False:", "length_of_what"),
     ("copies of a buffer", MESSAGES, "if self._bytes_left < 0:", "if False:", "again_and_again"),
     ("the types of arrays", MESSAGES, "or dtype not in _ITEM_SIZES", "", "data_types"),
@@ -99,16 +99,16 @@ MUTATIONS = [
     ("the events of a message", MESSAGES, "if len(events) > limits.events:", "if False:", "events"),
     ("the form of events", MESSAGES, ' and "type" not in event', "", "events"),
     ("the models of a message", MESSAGES, "if len(self.models) > self._limits.new_models:", "if False:", "models"),
-    ("the models of many messages", "flask_bokeh/patching.py", "            self._count_added(content.new_models, session)", "            pass", "many_small"),
-    ("one look at all models", "flask_bokeh/patching.py", "with doc.models.freeze():", "if True:", "looked_at_once"),
+    ("the models of many messages", "flask_bokeh/bokeh_api/v3/message_inspector.py", "            self._count_added(content.new_models, session)", "            pass", "many_small"),
+    ("one look at all models", "flask_bokeh/bokeh_api/v3/message_inspector.py", "with doc.models.freeze():", "if True:", "looked_at_once"),
     ("long strings in columns", MESSAGES, "if count > 20 and", "if False and", "long_strings"),
-    ("streams that widen a column", "flask_bokeh/patching.py", "if 4 * width * len(column) >", "if False and 4 * width * len(column) >", "widen"),
+    ("streams that widen a column", "flask_bokeh/bokeh_api/v3/message_inspector.py", "if 4 * width * len(column) >", "if False and 4 * width * len(column) >", "widen"),
     ("a client that was refused", SOCKETS, "if self.ws_connection is None:", "if False:", "not_heard"),
-    ("a visitor's share of the threads", "flask_bokeh/native.py", "if running >= (1 if owner.heavy else self.share):", "if False:", "share_of"),
+    ("a visitor's share of the threads", "flask_bokeh/runtime/gevent.py", "if running >= (1 if owner.heavy else self.share):", "if False:", "share_of"),
     ("messages that are not kept", SOCKETS, "            vars(self.receiver).clear()  # it refers to itself\n", "", "not_kept"),
-    ("a visitor's large frames", "flask_bokeh/websocket_reads.py", "            await lock.acquire()\n            self._lock = lock\n", "", "large_frames"),
-    ("what a visitor's sockets hold", "flask_bokeh/websocket_reads.py", "            await self._reads.begin(n)\n", "            pass\n", "frames_of_many"),
-    ("a visitor's turns", "flask_bokeh/turns.py", "if since < self._shared_until:", "if False:", "turns_of"),
+    ("a visitor's large frames", "flask_bokeh/bokeh_api/v3/websocket_reads.py", "            await lock.acquire()\n            self._lock = lock\n", "", "large_frames"),
+    ("what a visitor's sockets hold", "flask_bokeh/bokeh_api/v3/websocket_reads.py", "            await self._reads.begin(n)\n", "            pass\n", "frames_of_many"),
+    ("a visitor's turns", "flask_bokeh/bokeh_api/v3/turns.py", "if since < self._shared_until:", "if False:", "turns_of"),
     ("the sockets of a session", HANDOFF, "streams[:-MAX_SOCKETS]", "[]", "sockets_of_a_session"),
     ("the descriptors that are left", SERVERS, "if not leaves_some(number):", "if False:", "descriptors_are_left"),
     ("control characters in a head", HANDOFF, "or _FORBIDDEN.search(value)", "", "head or forbidden or line"),
@@ -118,16 +118,16 @@ MUTATIONS = [
     ("no body with an upgrade", SERVERS, 'if environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ:', "if False:", "smuggle"),
     ("no HEAD for an upgrade", SERVERS, 'if environ.get("REQUEST_METHOD", "GET") != "GET":', "if False:", "plain_get and HEAD"),
     ("HTTP/1.1 for an upgrade", SERVERS, 'if environ.get("SERVER_PROTOCOL") not in ("HTTP/1.1", None):', "if False:", "plain_get and HTTP"),
-    ("the room for bodies", "flask_bokeh/bridge/bodies.py", "if self._bytes + size > self._max_bytes:", "if False:", "unfinished_bodies"),
-    ("the private folder", "flask_bokeh/bridge/folder.py", "if not (wrong := _what_is_wrong(found)):", "if True:", "folder_that_was_taken"),
-    ("who knocks", "flask_bokeh/bridge/owner.py", "                same_user(sender)\n", "", "another_user"),
+    ("the room for bodies", "flask_bokeh/hijack/request_bodies.py", "if self._bytes + size > self._max_bytes:", "if False:", "unfinished_bodies"),
+    ("the private folder", "flask_bokeh/workers/runtime_dir.py", "if not (wrong := _what_is_wrong(found)):", "if True:", "folder_that_was_taken"),
+    ("who knocks", "flask_bokeh/workers/listener.py", "                same_user(sender)\n", "", "another_user"),
     ("who is knocked at", AFFINITY, "        same_user(connection)\n        connection.sendall(f", "        connection.sendall(f", "another_user"),
     ("a worker's name", AFFINITY, "if folder is None or not _NAME.fullmatch(name):", "if folder is None:", "name_is_no_path"),
     ("other sites' scripts", PAGES, 'request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin")', "False", "other_sites"),
     ("other sites' pictures", PAGES, 'if shown not in ("document", *_FRAMES):', "if False:", "fetched_for"),
     ("the length of a token", TOKENS, "if len(text) > MAX_TOKEN_LENGTH:\n            raise TokenError", "if False:\n            raise TokenError", "too_long"),
     ("the size of arguments", TOKENS, "if size > self.max_arguments_size:", "if False:", "arguments or limit"),
-    ("loopback", "flask_bokeh/bokeh_compat.py", '"address": "127.0.0.1"', '"address": "0.0.0.0"', "the_port_inside"),
+    ("loopback", "flask_bokeh/bokeh_api/v3/server.py", '"address": "127.0.0.1"', '"address": "0.0.0.0"', "the_port_inside"),
     ("the limit of sessions", LIMITS, '"max_sessions", len(seats)', '"max_sessions", 0', "race_for and limits0"),
     ("the limit per user", LIMITS, "sum(seat.bound == bound for seat in seats)", "0", "race_for and limits1"),
     ("the limit per address", LIMITS, "sum(seat.network == network for seat in seats)", "0", "race_for and limits2"),
@@ -138,15 +138,15 @@ MUTATIONS = [
     ("the limit of pulled sessions", STATE, "server.limits.open(token, asker)", "", "race_for"),
     ("the limit of pages", PAGES, "server.limits.open(token, asker)", "", "race_for"),
     ("the place of a refused upgrade", VIEWS, "server.limits.leave(token.visit.session_id)", "pass", "places_come_back"),
-    ("the place of an ended session", "flask_bokeh/customize.py", "self._limits.leave(str(session_context.id), session_context)", "pass", "places_come_back"),
-    ("the end in other workers", "flask_bokeh/closing.py", "elsewhere, failed = close_elsewhere(folder, own, digests, then)", "elsewhere = 0", "logout_ends"),
-    ("the end in this worker", "flask_bokeh/ending.py", 'disconnect(session, 1008, "the session has been ended")', "pass", "logout_ends"),
+    ("the place of an ended session", "flask_bokeh/applications/hosted.py", "self._limits.leave(str(session_context.id), session_context)", "pass", "places_come_back"),
+    ("the end in other workers", "flask_bokeh/server/closing.py", "elsewhere, failed = close_elsewhere(folder, own, digests, then)", "elsewhere = 0", "logout_ends"),
+    ("the end in this worker", "flask_bokeh/server/local_closing.py", 'disconnect(session, 1008, "the session has been ended")', "pass", "logout_ends"),
     ("the end of sessions pulled for a user", LIMITS, "of = set() if seat.user is None else set(self._digests(seat.user))", "of = set()", "logout_ends"),
     ("the logout", WIRING, "    access.follow_logouts(app)\n", "", "logout_ends"),
-    ("the end of what is filled for long", "flask_bokeh/customize.py", "            self._check_lives(doc)\n", "", "takes_long_to_fill"),
-    ("the end of what others could not tell", "flask_bokeh/bridge/owner.py", "        self._found_again()\n", "", "lost_while"),
-    ("the end of tokens of before", "flask_bokeh/ended.py", "self._since(digest) >= issued", "False", "before_and_after_login"),
-    ("the end in workers to come", "flask_bokeh/ended.py", "then = max(then, (self._marks(folder, when) / digest).stat().st_mtime)", "pass", "before_any_plot"),
+    ("the end of what is filled for long", "flask_bokeh/applications/hosted.py", "            self._check_lives(doc)\n", "", "takes_long_to_fill"),
+    ("the end of what others could not tell", "flask_bokeh/workers/listener.py", "        self._found_again()\n", "", "lost_while"),
+    ("the end of tokens of before", "flask_bokeh/security/revocation.py", "self._since(digest) >= issued", "False", "before_and_after_login"),
+    ("the end in workers to come", "flask_bokeh/security/revocation.py", "then = max(then, (self._marks(folder, when) / digest).stat().st_mtime)", "pass", "before_any_plot"),
     ("the end of what was opened before", LIMITS, "seat.issued <= then and ", "", "ended_session"),
     ("users whose loader reads the session", ACCESS, " or (user is not None and user.get_id())", "", "reads_the_session"),
     ("a word about the limit", PAGE_JS, "if (answer?.status === 503) return say(element, (await answer.text()).trim());", "", "limit_in"),
@@ -156,7 +156,7 @@ MUTATIONS = [
     ("the query of the page", PAGE_JS, " + location.search", "", "with_the_query"),
     ("the nonce of a plot", "templates/flask_bokeh/embed.html", "<script{{ attributes }}>", "<script>", "strict_policy"),
     ("the nonce of BokehJS", "templates/flask_bokeh/resources.html", "<script{{ attributes }} src", "<script src", "strict_policy and server"),
-    ("the nonce of a page", "flask_bokeh/embed.py", "<script{attribute}>", "<script>", "strict_policy and page"),
+    ("the nonce of a page", "flask_bokeh/bokeh_api/v3/embed.py", "<script{attribute}>", "<script>", "strict_policy and page"),
     ("the same id under a new key", TOKENS, "session_id = _sign_again(session_id, self.key)", "pass", "keys_are_changed"),
     ("a digest in place of the user", TOKENS, "return _base64(hmac.new(key, b\"asker \" + identity.encode(), hashlib.sha256).digest()[:16])", "return identity", "belongs_to"),
 ]  # fmt: skip

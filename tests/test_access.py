@@ -27,11 +27,11 @@ from flask_bokeh import (
     Visit,
     WaitTimeoutError,
 )
-from flask_bokeh.config import Settings
-from flask_bokeh.ended import Ended
-from flask_bokeh.limits import WAIT, Limits
-from flask_bokeh.tokens import TokenIssuer
-from flask_bokeh.visits import Asker, Token
+from flask_bokeh.security.limits import WAIT, Limits
+from flask_bokeh.security.principal import Asker
+from flask_bokeh.security.revocation import Ended
+from flask_bokeh.security.tokens import Token, TokenIssuer
+from flask_bokeh.settings import Settings
 
 from .conftest import eventually, tokens_in
 from .test_views import upgrade

@@ -21,7 +21,7 @@ from bokeh.server.session import ServerSession
 from bokeh.server.tornado import BokehTornado
 from bokeh.server.views import ws
 
-from flask_bokeh.bokeh_compat import _Curdocs, part_curdocs
+from flask_bokeh.bokeh_api.v3.curdoc import _Curdocs, part_curdocs
 
 
 def test_the_servers_tornado_application() -> None:

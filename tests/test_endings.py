@@ -21,7 +21,7 @@ from bokeh.models import Slider
 from flask import Flask
 
 from flask_bokeh import FlaskBokeh
-from flask_bokeh.bokeh_sessions import cheap_collections, check_interval
+from flask_bokeh.bokeh_api.v3.session_cleaner import cheap_collections, check_interval
 
 from .conftest import ROOT, eventually
 
@@ -163,7 +163,7 @@ def test_a_site_that_freezes() -> None:
     """What a site has frozen itself, as for gunicorn --preload, stays frozen, and nothing else."""
     before, inside, after = run(
         "import gc, json\n"
-        "from flask_bokeh.bokeh_sessions import cheap_collections\n"
+        "from flask_bokeh.bokeh_api.v3.session_cleaner import cheap_collections\n"
         "gc.freeze()\n"
         "counts = [gc.get_freeze_count()]\n"
         "with cheap_collections():\n"
@@ -182,7 +182,7 @@ def test_a_fork_meanwhile() -> None:
     """A child process that is forked while sessions end does not stay frozen."""
     parent, child, again = run(
         "import gc, json, os\n"
-        "from flask_bokeh.bokeh_sessions import cheap_collections\n"
+        "from flask_bokeh.bokeh_api.v3.session_cleaner import cheap_collections\n"
         "with cheap_collections():\n"
         "    frozen = gc.get_freeze_count()\n"
         "    read, write = os.pipe()\n"

@@ -12,10 +12,10 @@ from contextvars import copy_context
 
 import pytest
 
+from flask_bokeh.bokeh_api.v3.turns import Turns
+from flask_bokeh.bokeh_api.v3.websocket_reads import ReadLimits, SocketReads
 from flask_bokeh.errors import MessageLimitError
-from flask_bokeh.native import WORK_OWNER, WarmExecutor, WorkOwner
-from flask_bokeh.turns import Turns
-from flask_bokeh.websocket_reads import ReadLimits, SocketReads
+from flask_bokeh.runtime.executor import WORK_OWNER, WarmExecutor, WorkOwner
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_large_frames_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None
     """A visitor's large frame is read when the one before is handled; others' and small ones are
     read at once.
     """
-    monkeypatch.setattr("flask_bokeh.websocket_reads._PATIENCE", 1000)
+    monkeypatch.setattr("flask_bokeh.bokeh_api.v3.websocket_reads._PATIENCE", 1000)
 
     async def main() -> None:
         limits = ReadLimits(10**6)
@@ -142,7 +142,7 @@ def test_large_frames_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_slow_frame_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that sends slowly, or has gone, holds up its visitor's other sockets for seconds."""
-    monkeypatch.setattr("flask_bokeh.websocket_reads._PATIENCE", 0.01)
+    monkeypatch.setattr("flask_bokeh.bokeh_api.v3.websocket_reads._PATIENCE", 0.01)
 
     async def main() -> None:
         limits = ReadLimits(10**6)
@@ -177,7 +177,7 @@ def test_bytes_that_are_not_handled() -> None:
 
 def test_a_socket_that_closes_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A socket that was closed before its turn holds nothing, and nobody up."""
-    monkeypatch.setattr("flask_bokeh.websocket_reads._PATIENCE", 1000)
+    monkeypatch.setattr("flask_bokeh.bokeh_api.v3.websocket_reads._PATIENCE", 1000)
 
     async def main() -> None:
         limits = ReadLimits(10**6)

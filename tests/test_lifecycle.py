@@ -22,9 +22,10 @@ from bokeh.document import Document
 from bokeh.server.tornado import BokehTornado
 from flask import Flask
 
-from flask_bokeh import FlaskBokeh, LoopThreadError, ServerStartError, server
-from flask_bokeh.bokeh_compat import HostedServer
-from flask_bokeh.visits import Asker
+from flask_bokeh import FlaskBokeh, LoopThreadError, ServerStartError
+from flask_bokeh.bokeh_api.v3.server import HostedServer
+from flask_bokeh.security.principal import Asker
+from flask_bokeh.server import in_process as server
 
 from .conftest import (
     ROOT,
@@ -474,7 +475,7 @@ def test_an_auth_module_is_honoured(app: Flask, bokeh: FlaskBokeh, tmp_path: Pat
 def test_nothing_happens_on_import() -> None:
     """Importing the package starts no thread and makes no warning."""
     code = (
-        "import threading, flask_bokeh, flask_bokeh.bridge.views;"
+        "import threading, flask_bokeh, flask_bokeh.web.blueprint;"
         "assert threading.active_count() == 1"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=ROOT, timeout=30)

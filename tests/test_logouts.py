@@ -23,9 +23,9 @@ from flask import Flask, current_app
 from flask_login import LoginManager, UserMixin, login_user, logout_user
 
 from flask_bokeh import FlaskBokeh, SessionEndedError, SessionsNotEndedError
-from flask_bokeh.bridge.affinity import close_elsewhere
-from flask_bokeh.bridge.folder import WorkersFolder
 from flask_bokeh.state import BokehState
+from flask_bokeh.workers.runtime_dir import WorkersFolder
+from flask_bokeh.workers.sender import close_elsewhere
 
 from .conftest import Live, eventually
 from .visitors import Upgraded, Visitor
@@ -324,7 +324,7 @@ def test_an_error_here(app: Flask, bokeh: FlaskBokeh, monkeypatch: pytest.Monkey
         if len(calls) == 1:
             raise BrokenError
 
-    monkeypatch.setattr("flask_bokeh.ending.disconnect", breaks_once)
+    monkeypatch.setattr("flask_bokeh.server.local_closing.disconnect", breaks_once)
     with pytest.raises(SessionsNotEndedError, match="in this process: BrokenError"):
         close(app, bokeh)
     eventually(lambda: living(app) == 0, "the end of both")  # nobody was connected
@@ -342,7 +342,7 @@ def test_an_error_later(
     bokeh.init_app(app)
     with app.test_request_context(), bokeh.pull_session("/x"):
         assert close(app, bokeh) == 1  # waits a second: the document is in use
-        monkeypatch.setattr("flask_bokeh.ending.disconnect", breaks)
+        monkeypatch.setattr("flask_bokeh.server.local_closing.disconnect", breaks)
         eventually(lambda: "BrokenError" in caplog.text, "the log")
     assert "Sessions that have been ended may live on" in caplog.text
 
@@ -353,7 +353,7 @@ def test_an_error_there(
     """Another worker that fails says so, and close_sessions raises."""
     (here, ours), (there, theirs) = two
     pull(there, theirs)
-    monkeypatch.setattr("flask_bokeh.ending.disconnect", breaks)
+    monkeypatch.setattr("flask_bokeh.server.local_closing.disconnect", breaks)
     with pytest.raises(SessionsNotEndedError, match="failed, and its log says why"):
         close(here, ours)
     assert "that another worker has asked to end may live on" in caplog.text
@@ -361,7 +361,7 @@ def test_an_error_there(
 
 def test_a_worker_that_does_not_answer(two: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told of, as it may still show what it should not."""
-    monkeypatch.setattr("flask_bokeh.bridge.affinity.TIMEOUT", 0.3)
+    monkeypatch.setattr("flask_bokeh.workers.sender.TIMEOUT", 0.3)
     here, ours = two[0]
     folder = here.extensions["bokeh"].folder
     with socket.socket(socket.AF_UNIX) as frozen:
@@ -384,7 +384,7 @@ def test_a_session_that_takes_long_to_fill(
         doc.add_root(Div(text="secret"))
         shown.append(doc)
 
-    monkeypatch.setattr("flask_bokeh.limits.WAIT", 0.2)
+    monkeypatch.setattr("flask_bokeh.security.limits.WAIT", 0.2)
     app.config.update(BOKEH_STOP_TIMEOUT=0.1)
     bokeh.add_application("/x", fill)
     bokeh.user_loader(lambda: "ann")

@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 from tornado.ioloop import IOLoop
 
 from flask_bokeh import FlaskBokeh, LoopThreadError, ServerStartError
-from flask_bokeh.loop import ServerLoop
+from flask_bokeh.runtime.loop import ServerLoop
 
 from .conftest import ROOT, tokens_in
 

@@ -12,8 +12,8 @@ import websocket
 from flask import Flask
 
 from flask_bokeh import FlaskBokeh, HandoffError
-from flask_bokeh.bridge import servers
-from flask_bokeh.bridge.servers import take
+from flask_bokeh.hijack import adapters as servers
+from flask_bokeh.hijack.adapters import take
 
 from .conftest import Live, eventually
 from .sockets import connect

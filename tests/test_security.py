@@ -25,8 +25,9 @@ import pytest
 from bokeh.util.token import generate_jwt_token, generate_session_id
 from playwright.sync_api import WebSocketRoute
 
-from flask_bokeh.tokens import TokenIssuer, derive_key
-from flask_bokeh.visits import Asker
+from flask_bokeh.security.keys import derive_key
+from flask_bokeh.security.principal import Asker
+from flask_bokeh.security.tokens import TokenIssuer
 
 from .conftest import Live, LiveServer, Tab, eventually, tokens_in
 from .visitors import Visitor

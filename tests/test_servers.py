@@ -17,7 +17,7 @@ import websocket
 from flask import Flask
 
 from flask_bokeh import FlaskBokeh, HandoffError
-from flask_bokeh.bridge.servers import take
+from flask_bokeh.hijack.adapters import take
 
 from .conftest import REFUSED, SERVERS, Live, LiveServer, Tab, eventually, tokens_in
 from .sockets import connect

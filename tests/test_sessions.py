@@ -27,8 +27,8 @@ from flask_bokeh import (
     WaitTimeoutError,
     visit,
 )
-from flask_bokeh.bokeh_compat import SignedClientSession
-from flask_bokeh.server import InProcessServer
+from flask_bokeh.bokeh_api.v3.client import SignedClientSession
+from flask_bokeh.server.in_process import InProcessServer
 
 from .conftest import eventually
 

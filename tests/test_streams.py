@@ -7,8 +7,9 @@ import socket
 
 import pytest
 
-from flask_bokeh.bridge import lingering, streams
-from flask_bokeh.bridge.streams import close_frame, handed_stream
+from flask_bokeh.hijack import lingering_close as lingering
+from flask_bokeh.hijack import stream as streams
+from flask_bokeh.hijack.stream import close_frame, handed_stream
 
 from .conftest import Live
 from .sockets import connect

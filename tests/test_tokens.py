@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_bokeh import ArgumentsError, TokenError, visit
-from flask_bokeh.tokens import MAX_TOKEN_LENGTH, TokenIssuer, derive_key
-from flask_bokeh.visits import Asker
+from flask_bokeh.security.keys import derive_key
+from flask_bokeh.security.principal import Asker
+from flask_bokeh.security.tokens import MAX_TOKEN_LENGTH, TokenIssuer
 
 ANN = Asker(user="ann")
 KEY = b"a key for the tests only"

@@ -25,8 +25,8 @@ from flask import Flask
 from playwright.sync_api import TimeoutError as BrowserTimeout
 
 from flask_bokeh import FlaskBokeh, HandoffError
-from flask_bokeh.bridge.affinity import Passage, knock
-from flask_bokeh.bridge.upgrade import Upgrade
+from flask_bokeh.hijack.upgrade_request import Upgrade
+from flask_bokeh.workers.sender import Passage, knock
 
 from .conftest import Live, LiveServer, Tab, eventually
 from .sockets import Socket, connect

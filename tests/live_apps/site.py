@@ -16,10 +16,10 @@ from flask import Flask, Response, jsonify, render_template_string, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_bokeh import FlaskBokeh, PulledSession, Visit
-from flask_bokeh.bokeh_compat import disconnect
-from flask_bokeh.bridge.streams import HandedStream
-from flask_bokeh.native import original
-from flask_bokeh.server import InProcessServer
+from flask_bokeh.bokeh_api.v3.server import disconnect
+from flask_bokeh.hijack.stream import HandedStream
+from flask_bokeh.runtime.gevent import original
+from flask_bokeh.server.in_process import InProcessServer
 
 from .configured import configured
 
