@@ -108,7 +108,7 @@ class FlaskBokeh:
         :param path: the application; None for every application.
         """
 
-        register = self._registered.hooks.at(path)
+        register = self._registered.hooks.decorator(path)
 
         def decorate(hook: F) -> F:
             if inspect.iscoroutinefunction(hook):
@@ -126,7 +126,7 @@ class FlaskBokeh:
         A session is for the user whose page it is on: they are asked for again when the browser
         opens its WebSocket. By default it is Flask-Login's user.
         """
-        return self._registered.user_loaders.at(None)(function)
+        return self._registered.user_loaders.decorator(None)(function)
 
     def guard(self, path: str | None = None) -> Callable[[F], F]:
         """Register a check ``f()`` or ``f(visit)`` of who may see an application.
@@ -137,7 +137,7 @@ class FlaskBokeh:
 
         :param path: the application; None for every application.
         """
-        return self._registered.guards.at(path)
+        return self._registered.guards.decorator(path)
 
     # --- sessions -------------------------------------------------------------------------
 

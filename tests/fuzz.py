@@ -40,7 +40,7 @@ from flask_bokeh.errors import HandoffError, TokenError
 
 KEY = b"a key for the tests only"
 ISSUER = tokens.TokenIssuer(keys=(KEY,), expiration=300, max_age=3600, max_arguments_size=2048)
-ANN = visits.Asker(user="ann")
+ANN = visits.Principal(user="ann")
 NAMES = {"Connection", "Upgrade", "Sec-WebSocket-Protocol", *handoff._FORWARDED}
 
 
@@ -96,11 +96,11 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
     "token": (
         read_token,
         [
-            ISSUER.mint("/x", asker=ANN, user="ann", arguments={"a": 1}, data={"b": [1]})
+            ISSUER.mint("/x", principal=ANN, user="ann", arguments={"a": 1}, data={"b": [1]})
             .text.split(".")[0]
             .encode(),
             base64.urlsafe_b64decode(
-                ISSUER.mint("/x", asker=ANN, user=None).text.split(".")[0] + "=="
+                ISSUER.mint("/x", principal=ANN, user=None).text.split(".")[0] + "=="
             ),
             b'{"session_id": "a.b", "session_expiry": 1, "__bk__zlib_": "eJyrrgUAAXUA-Q"}',
         ],

@@ -253,7 +253,7 @@ def test_a_loop_that_is_blocked_when_the_block_ends(
 
     with app.test_request_context():
         with pytest.raises(WaitTimeoutError), bokeh.pull_session("/x", transport=transport):
-            server_of(app).loop.run(block)
+            server_of(app).loop.submit(block)
         eventually(lambda: live_sessions(app) == 0, "the session to be given up")
 
 

@@ -297,7 +297,7 @@ def test_a_pulled_session_that_has_gone(app: Flask, site: FlaskClient, bokeh: Fl
         with bokeh.pull_session("/hidden") as session:
             pass
         bokeh.stop()
-    response = upgrade(site, "/bokeh/hidden/ws", session.token.text)
+    response = upgrade(site, "/bokeh/hidden/ws", session.token.encoded)
     assert response.status_code == 410
     assert "has ended" in response.text
 

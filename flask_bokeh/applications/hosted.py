@@ -40,20 +40,20 @@ from ..security.site import Site
 from ..security.visit import Visit
 from .directories import check_directory, check_package, check_requests
 from .loading import load
-from .registry import ByPath, Registration, Registry
+from .registry import HookRegistry, Registration, Registry
 
 if TYPE_CHECKING:
     from bokeh.document import Document
 
-__all__ = ("Hook", "HostedApplication", "host")
+__all__ = ("Hook", "HostedApplication", "build_applications")
 
 logger = logging.getLogger("flask_bokeh")
 
 Hook = Callable[["Document", Visit], Any]
 
 
-def host(
-    applications: Registry, hooks: ByPath, limits: Limits, site: Site
+def build_applications(
+    applications: Registry, hooks: HookRegistry, limits: Limits, site: Site
 ) -> dict[str, HostedApplication]:
     """What the server hosts, by path."""
     modules: dict[str, Path] = {}
@@ -155,7 +155,7 @@ class HostedApplication(Application):
     async def on_session_destroyed(self, session_context: SessionContext) -> None:
         """Bokeh calls it when a session has ended, on the IOLoop's thread."""
         self._failures.pop(str(session_context.id), None)
-        self._limits.leave(str(session_context.id), session_context)
+        self._limits.release(str(session_context.id), session_context)
         with _without_exit("on_session_destroyed"):
             await self._application.on_session_destroyed(session_context)
 
@@ -181,7 +181,7 @@ class HostedApplication(Application):
             raise TokenError("The session token is of another application.")
         if token.pulled and token.visit.session_id not in self._expected:
             raise SessionEndedError("This pulled session has ended. Reload the page.")
-        self._limits.created(token, doc.session_context)
+        self._limits.confirm(token, doc.session_context)
 
     def _check_lives(self, doc: Document) -> None:
         """Show nothing to somebody who has logged out while the document was filled."""

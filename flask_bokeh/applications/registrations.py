@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .registry import ByPath, Registry, Source
+from .registry import HookRegistry, Registry, Source
 
 __all__ = ("Registrations",)
 
@@ -19,9 +19,9 @@ class Registrations:
 
     def __init__(self) -> None:
         self.applications = Registry()
-        self.hooks = ByPath("customize", "f(doc, visit)")
-        self.guards = ByPath("guard", "f()", "f(visit)")
-        self.user_loaders = ByPath("user_loader", "f()")
+        self.hooks = HookRegistry("customize", "f(doc, visit)")
+        self.guards = HookRegistry("guard", "f()", "f(visit)")
+        self.user_loaders = HookRegistry("user_loader", "f()")
         """The last one counts."""
 
     def reopen(self) -> None:
@@ -49,5 +49,5 @@ class Registrations:
             each.close()
         return copy
 
-    def _functions(self) -> tuple[ByPath, ByPath, ByPath]:
+    def _functions(self) -> tuple[HookRegistry, HookRegistry, HookRegistry]:
         return self.hooks, self.guards, self.user_loaders

@@ -19,7 +19,7 @@ from ..errors import RegistrationError, UnknownApplicationError, kind_of
 from .repeated import ADVICE, defined_again, same_source
 
 __all__ = (
-    "ByPath",
+    "HookRegistry",
     "Registration",
     "Registry",
     "Source",
@@ -123,7 +123,7 @@ class Registry:
         return path in self._items
 
 
-class ByPath:
+class HookRegistry:
     """Functions for one application or for all, in the order of their registration."""
 
     def __init__(self, kind: str, *forms: str) -> None:
@@ -137,7 +137,7 @@ class ByPath:
         self._apps = 0
         self._items: list[tuple[str | None, Callable[..., Any], int]] = []
 
-    def at(self, path: str | None) -> Callable[[F], F]:
+    def decorator(self, path: str | None) -> Callable[[F], F]:
         """A decorator that registers a function for an application, or for all.
 
         :raises RegistrationError: right away for a bad path; for something that can't be called
@@ -148,7 +148,9 @@ class ByPath:
         return lambda function: self._add(path, function)
 
     def _add(self, path: str | None, function: F) -> F:
-        if not callable(function) or not any(_fits(function, form) for form in self._forms):
+        if not callable(function) or not any(
+            _accepts_arguments(function, form) for form in self._forms
+        ):
             name = getattr(function, "__qualname__", kind_of(function))
             forms = " or ".join(self._forms)
             raise RegistrationError(f"{self._kind} takes a function {forms}, not {name}.")
@@ -182,9 +184,9 @@ class ByPath:
                     f"{self._name(path)} has no application. Registered: {known}."
                 )
 
-    def copy(self) -> ByPath:
+    def copy(self) -> HookRegistry:
         """Return a copy that later registrations do not change."""
-        copy = ByPath(self._kind, *self._forms)
+        copy = HookRegistry(self._kind, *self._forms)
         copy._items = list(self._items)
         return copy
 
@@ -220,7 +222,7 @@ def check_path(path: object) -> None:
         )
 
 
-def _fits(function: Callable[..., Any], form: str) -> bool:
+def _accepts_arguments(function: Callable[..., Any], form: str) -> bool:
     try:
         signature = inspect.signature(function)
     except ValueError:  # it does not tell

@@ -16,16 +16,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import HandoffError
-from ..runtime.descriptors import highest_descriptor, leaves_some
+from ..runtime.descriptors import is_below_fd_reserve, max_client_fd
 from ..runtime.uwsgi import uwsgi_options
-from .connection import HasDescriptor, TakenClient, TakenRequest, Taking
-from .tls import TLSTaking, movable
+from .connection import HasDescriptor, HijackedConnection, HijackedRequest, SocketHijack
+from .tls import TLSSocketHijack, is_transferable_tls
 
-__all__ = ("ADAPTERS", "HOSTED", "Adapter", "adapter_of", "hands_out", "take", "why_not")
+__all__ = (
+    "ADAPTERS",
+    "TORNADO_REQUEST_KEY",
+    "Adapter",
+    "adapter_of",
+    "can_hijack",
+    "hijack",
+    "why_it_cannot_hijack",
+)
 
 Environ = Mapping[str, Any]
 
-HOSTED = "flask_bokeh.request"
+TORNADO_REQUEST_KEY = "flask_bokeh.request"
 """Environ key under which ``flask bokeh run`` keeps its Tornado request."""
 
 
@@ -42,14 +50,14 @@ class Adapter:
     find: Callable[[Environ], HasDescriptor | None]
     """The socket, or anything with its descriptor; None if this is another server."""
 
-    sent_early: Callable[[Environ], bool]
+    has_buffered_input: Callable[[Environ], bool]
     """Whether bytes that the client sent behind its request head wait in a buffer of the
     server's. Asked when the descriptor is a dead peer already, so that looking can't block.
 
     False where middleware has replaced ``wsgi.input``, and with it the way to that buffer. What
     waits there is lost then, which only a client that breaks RFC 6455 would notice."""
 
-    ends_tls: Callable[[Environ], bool] = lambda _: False
+    terminates_tls: Callable[[Environ], bool] = lambda _: False
     """Whether the server ends TLS on this connection, in a way that can't be taken over."""
 
 
@@ -64,14 +72,14 @@ class _Descriptor:
         return self.number
 
 
-def _werkzeug_sent_early(environ: Environ) -> bool:
+def _werkzeug_has_buffered_input(environ: Environ) -> bool:
     body = environ.get("wsgi.input")
     if not isinstance(body, io.BufferedReader) or not isinstance(body.raw, socket.SocketIO):
         return False
     return bool(body.peek(1))
 
 
-def _gunicorn_sent_early(environ: Environ) -> bool:
+def _gunicorn_has_buffered_input(environ: Environ) -> bool:
     body: Any = environ.get("wsgi.input")
     if not type(body).__module__.startswith("gunicorn."):
         return False
@@ -83,7 +91,7 @@ def _waitress_channel(environ: Environ) -> Any:
     return getattr(environ.get("waitress.client_disconnected"), "__self__", None)
 
 
-def _waitress_sent_early(environ: Environ) -> bool:
+def _waitress_has_buffered_input(environ: Environ) -> bool:
     channel = _waitress_channel(environ)
     return channel.request is not None or len(channel.requests) > 1
 
@@ -103,7 +111,7 @@ def _uwsgi_descriptor(environ: Environ) -> _Descriptor | None:
     return _Descriptor(sys.modules["uwsgi"].connection_fd())
 
 
-def _uwsgi_ends_tls(environ: Environ) -> bool:
+def _uwsgi_terminates_tls(environ: Environ) -> bool:
     return environ.get("HTTPS") == "on" and "https-socket" in uwsgi_options()
 
 
@@ -114,19 +122,19 @@ ADAPTERS = (
         "Werkzeug",
         "werkzeug.socket",
         lambda environ: environ.get("werkzeug.socket"),
-        _werkzeug_sent_early,
+        _werkzeug_has_buffered_input,
     ),
     Adapter(
         "gunicorn",
         "gunicorn.socket",
         lambda environ: environ.get("gunicorn.socket"),
-        _gunicorn_sent_early,
+        _gunicorn_has_buffered_input,
     ),
     Adapter(
         "waitress",
         "waitress.client_disconnected",
         lambda environ: getattr(_waitress_channel(environ), "socket", None),
-        _waitress_sent_early,
+        _waitress_has_buffered_input,
     ),
     Adapter(
         "cheroot",
@@ -137,17 +145,17 @@ ADAPTERS = (
     ),
     # uWSGI drops what came with the head, or its router sends it on behind the hand-over,
     # where it is the client's first WebSocket frame.
-    Adapter("uWSGI", "uwsgi.version", _uwsgi_descriptor, lambda _: False, _uwsgi_ends_tls),
+    Adapter("uWSGI", "uwsgi.version", _uwsgi_descriptor, lambda _: False, _uwsgi_terminates_tls),
 )
 
 
-def hands_out(environ: Environ) -> bool:
+def can_hijack(environ: Environ) -> bool:
     """Whether the server that made this environ lets us have the client's socket."""
-    return HOSTED in environ or adapter_of(environ) is not None
+    return TORNADO_REQUEST_KEY in environ or adapter_of(environ) is not None
 
 
-def why_not(environ: Environ) -> str:
-    """Why the client's socket can't be had, where :func:`hands_out` says so; for the log."""
+def why_it_cannot_hijack(environ: Environ) -> str:
+    """Why the client's socket can't be had, where :func:`can_hijack` says so; for the log."""
     software = str(environ.get("SERVER_SOFTWARE") or "This WSGI server")
     for adapter in ADAPTERS:
         if software.lower().startswith(adapter.name.lower()):
@@ -169,19 +177,19 @@ def adapter_of(environ: Environ) -> Adapter | None:
     return next((one for one in ADAPTERS if one.find(environ) is not None), None)
 
 
-def take(environ: Environ, *, to_pass_on: bool = False) -> TakenClient:
+def hijack(environ: Environ, *, across_processes: bool = False) -> HijackedConnection:
     """Take the client's socket away from the WSGI server.
 
-    The caller answers the request with an empty response, and calls ``finish`` after it.
+    The caller answers the request with an empty response, then calls ``release_wsgi_server``.
 
-    :param to_pass_on: whether another process is to get it, which TLS does not allow.
+    :param across_processes: whether another process is to get it, which TLS does not allow.
     :raises HandoffError: if this server's socket can't be had, or holds bytes that a
         well-behaved WebSocket client would not have sent yet (RFC 6455, section 4.1).
     """
     _check_request(environ)
-    if HOSTED in environ:
-        hosted: TakenRequest = environ[HOSTED]
-        if to_pass_on:
+    if TORNADO_REQUEST_KEY in environ:
+        hosted: HijackedRequest = environ[TORNADO_REQUEST_KEY]
+        if across_processes:
             raise HandoffError(
                 "The pulled session lives in another process, and 'flask bokeh run' is one for "
                 "itself: give each site that it serves a key of its own.",
@@ -191,43 +199,43 @@ def take(environ: Environ, *, to_pass_on: bool = False) -> TakenClient:
         return hosted
     adapter = adapter_of(environ)
     if adapter is None:
-        raise HandoffError(why_not(environ), 501)
+        raise HandoffError(why_it_cannot_hijack(environ), 501)
     found = adapter.find(environ)
     assert found is not None  # or it would be another adapter
     tls = isinstance(found, ssl.SSLSocket)
-    if tls and to_pass_on:
+    if tls and across_processes:
         raise HandoffError(
             "The pulled session lives in another worker, and a connection with TLS can't be "
             "passed on. End TLS in a proxy in front, or use one worker.",
             501,
         )
-    if adapter.ends_tls(environ) or (tls and not movable(found)):
+    if adapter.terminates_tls(environ) or (tls and not is_transferable_tls(found)):
         raise HandoffError(
             f"{adapter.name} ends TLS itself here, and such a connection can't be handed over. "
             "End TLS in a proxy in front, or set BOKEH_TRANSPORT = 'port'.",
             501,
         )
     try:
-        taken = _taking(found)
+        taken = _hijack_socket(found)
     except OSError as error:
         raise HandoffError(f"No descriptor is left for another socket: {error}.", 503) from error
     try:
         _leave_some(taken.number)
         # Looking may read once from the descriptor, which is the silent peer by now.
-        if taken.pending() or adapter.sent_early(environ):
+        if taken.pending() or adapter.has_buffered_input(environ):
             raise HandoffError("The client sent data before the WebSocket was open.", 400)
         return taken.client()
     except BaseException:  # gevent's Timeout is one, too
-        taken.put_back()
+        taken.restore()
         raise
 
 
-def _taking(found: HasDescriptor) -> Taking:
+def _hijack_socket(found: HasDescriptor) -> SocketHijack:
     """Put a dead peer in the client's place.
 
     :raises OSError: if no descriptor is left.
     """
-    return TLSTaking(found) if isinstance(found, ssl.SSLSocket) else Taking(found)
+    return TLSSocketHijack(found) if isinstance(found, ssl.SSLSocket) else SocketHijack(found)
 
 
 def _check_request(environ: Environ) -> None:
@@ -242,10 +250,10 @@ def _check_request(environ: Environ) -> None:
 
 def _leave_some(number: int) -> None:
     """:raises HandoffError: if the rest of the site needs the few descriptors that are left."""
-    if not leaves_some(number):
+    if not is_below_fd_reserve(number):
         raise HandoffError(
             f"The descriptor {number} is one of the last: plots get those up to "
-            f"{highest_descriptor()}. Raise the limit of the process (ulimit -n), or lower "
+            f"{max_client_fd()}. Raise the limit of the process (ulimit -n), or lower "
             "BOKEH_MAX_SESSIONS.",
             503,
         )

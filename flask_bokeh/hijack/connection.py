@@ -15,10 +15,17 @@ from typing import Protocol
 
 from tornado.httputil import HTTPServerRequest
 
-from ..runtime.gevent import original
+from ..runtime.gevent import unpatched
 from .upgrade_request import Upgrade
 
-__all__ = ("Adopts", "DeadPeer", "HasDescriptor", "TakenClient", "TakenRequest", "Taking")
+__all__ = (
+    "Adopts",
+    "HasDescriptor",
+    "HijackedConnection",
+    "HijackedRequest",
+    "PlaceholderSocket",
+    "SocketHijack",
+)
 
 
 class HasDescriptor(Protocol):
@@ -35,31 +42,33 @@ class Adopts(Protocol):
     def adopt_request(self, request: HTTPServerRequest, upgrade: Upgrade) -> None: ...
 
 
-class TakenClient:
+class HijackedConnection:
     """A client whose socket was taken from the WSGI server."""
 
-    def __init__(self, client: socket.socket, peer: DeadPeer, put_back: Callable[[], None]) -> None:
+    def __init__(
+        self, client: socket.socket, peer: PlaceholderSocket, restore: Callable[[], None]
+    ) -> None:
         self._client: socket.socket | None = client
         self._peer = peer
-        self._put_back = put_back
-        self._promised = False
+        self._restore = restore
+        self._committed = False
 
-    def promise(self) -> None:
+    def commit(self) -> None:
         """Say that it is about to be given: what the view answers goes to nobody any more."""
-        self._promised = True
+        self._committed = True
 
     @property
     def descriptor(self) -> socket.socket | None:
         """The socket, if its bytes are the client's own; None where there is TLS on it."""
         return self._client
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """Give the client back to the WSGI server, if nobody else has it."""
         client, self._client = self._client, None
         if client is not None:
-            self._put_back()
+            self._restore()
 
-    async def give(self, server: Adopts, upgrade: Upgrade) -> None:
+    async def hand_to(self, server: Adopts, upgrade: Upgrade) -> None:
         """Give the client to a server of this process, on its loop. Call it once.
 
         :raises TimeoutError: if the WSGI server does not let go of it.
@@ -72,12 +81,12 @@ class TakenClient:
         """Wait until the WSGI server has finished, on the loop; then nothing is left of it."""
         await self._peer.until_closed()
 
-    def finish(self) -> None:
+    def release_wsgi_server(self) -> None:
         """Let the WSGI server go, where no loop does that. Call it when its response is finished.
 
         Middleware or an error handler may keep it from being called.
         """
-        if not self._promised:
+        if not self._committed:
             self._peer.close()
 
     def close(self) -> None:
@@ -87,11 +96,11 @@ class TakenClient:
             client.close()
 
 
-class DeadPeer:
+class PlaceholderSocket:
     """What the WSGI server is left with: a socket pair whose other end says nothing more."""
 
     def __init__(self) -> None:
-        self.ours, self.servers = original("socket", "socketpair")()
+        self.ours, self.servers = unpatched("socket", "socketpair")()
         self.ours.shutdown(socket.SHUT_WR)
 
     async def until_drained(self) -> None:
@@ -117,7 +126,7 @@ class DeadPeer:
         self.servers.close()
 
 
-class Taking:
+class SocketHijack:
     """A plain connection: its descriptor is duplicated, and replaced under its number.
 
     Closing alone would not do: servers shut a connection down for every descriptor of it.
@@ -125,9 +134,9 @@ class Taking:
 
     def __init__(self, found: HasDescriptor) -> None:
         self._fd = found.fileno()
-        self._peer = DeadPeer()
+        self._peer = PlaceholderSocket()
         try:
-            self._client = original("socket", "socket")(fileno=os.dup(self._fd))
+            self._client = unpatched("socket", "socket")(fileno=os.dup(self._fd))
         except OSError:
             self._peer.close()
             raise
@@ -147,26 +156,26 @@ class Taking:
     def pending(self) -> bool:
         return False
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """Undo it, so that the WSGI server can tell the client off."""
         os.dup2(self._client.fileno(), self._fd, inheritable=False)
         self._client.close()
         self._peer.close()
 
-    def client(self) -> TakenClient:
-        return TakenClient(self._client, self._peer, self.put_back)
+    def client(self) -> HijackedConnection:
+        return HijackedConnection(self._client, self._peer, self.restore)
 
 
-class TakenRequest(TakenClient):
+class HijackedRequest(HijackedConnection):
     """A request on Tornado's own server (``flask bokeh run``): nothing has to be taken."""
 
     def __init__(self, request: HTTPServerRequest) -> None:
         self._request = request
-        self.promised = False
+        self.committed = False
         """Whether the request has been let in, so that Bokeh's server answers it."""
 
-    def promise(self) -> None:
-        self.promised = True
+    def commit(self) -> None:
+        self.committed = True
 
     @property
     def number(self) -> int:
@@ -179,16 +188,16 @@ class TakenRequest(TakenClient):
     def descriptor(self) -> socket.socket | None:
         return None
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """Nothing was taken, so the host answers."""
 
-    async def give(self, server: Adopts, upgrade: Upgrade) -> None:
+    async def hand_to(self, server: Adopts, upgrade: Upgrade) -> None:
         server.adopt_request(self._request, upgrade)
 
     async def until_released(self) -> None:
         """The host's own server goes on."""
 
-    def finish(self) -> None:
+    def release_wsgi_server(self) -> None:
         """The host knows by itself when it has finished."""
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """Tornado streams over a socket that was handed over.
 
-:func:`handed_stream` first plays a rebuilt request head, then the client. It also keeps
+:func:`prefixed_stream` first plays a rebuilt request head, then the client. It also keeps
 clients that never read from costing anything lasting, and Bokeh's close codes legal.
 """
 
@@ -19,7 +19,7 @@ from tornado.iostream import IOStream, SSLIOStream
 
 from .lingering_close import LingeringClose
 
-__all__ = ("TOO_COSTLY", "HandedStream", "close_frame", "handed_stream")
+__all__ = ("TOO_COSTLY", "PrefixedIOStream", "close_frame", "prefixed_stream")
 
 logger = logging.getLogger("flask_bokeh")
 
@@ -36,7 +36,7 @@ def close_frame(code: int, reason: str = "") -> bytes:
     return bytes([0x88, len(payload)]) + payload
 
 
-class HandedStream(IOStream):
+class PrefixedIOStream(IOStream):
     """A plain socket, preceded by a rebuilt request head. Only on the loop's thread."""
 
     def __init__(
@@ -44,16 +44,16 @@ class HandedStream(IOStream):
         client: socket.socket,
         head: bytes,
         *,
-        max_waiting: int,
-        forget: Callable[[HandedStream], None],
+        max_write_buffer_size: int,
+        on_close: Callable[[PrefixedIOStream], None],
     ) -> None:
         self.is_websocket = True
         """Whether frames are written, and not an HTTP response."""
         self.requests = 0
         """How many requests have been read from it."""
-        self.forget = forget
+        self.on_close = on_close
         """Called when the socket is closed."""
-        self.max_waiting = max_waiting
+        self.max_pending_write = max_write_buffer_size
         """Bytes that may wait for a client that reads slowly."""
         self._head = memoryview(head)
         self._waiting = 0
@@ -81,7 +81,7 @@ class HandedStream(IOStream):
         if self.writing():  # the client did not take all of it at once
             self._waiting += len(data)
             written.add_done_callback(lambda _: self._written(len(data)))
-            if self._waiting > self.max_waiting:
+            if self._waiting > self.max_pending_write:
                 self._give_up(f"{self._waiting:,} bytes wait for it")
             elif self._watch is None:
                 self._watch_progress()
@@ -97,14 +97,14 @@ class HandedStream(IOStream):
             IOLoop.current().remove_timeout(self._watch)
             self._watch = None
         if self._too_large:  # the client is sending the rest of it
-            self._lingering = LingeringClose(self.socket, lambda: self.forget(self))
+            self._lingering = LingeringClose(self.socket, lambda: self.on_close(self))
             self.socket = None  # type: ignore[assignment]
             return
         # A child process that the site has forked may have a copy, which would keep it open.
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
         super().close_fd()
-        self.forget(self)
+        self.on_close(self)
 
     def end_lingering(self) -> None:
         """Close the socket of a closed stream, if it is still open, without reading the rest."""
@@ -144,32 +144,32 @@ class HandedStream(IOStream):
 
 if TYPE_CHECKING:
 
-    class _SSLStream(HandedStream):
+    class _SSLStream(PrefixedIOStream):
         """What the two bases make together, for type checkers."""
 
         def __init__(self, *args: Any, ssl_options: Any = None, **keywords: Any) -> None: ...
 
 else:
 
-    class _SSLStream(HandedStream, SSLIOStream):
+    class _SSLStream(PrefixedIOStream, SSLIOStream):
         """A TLS connection whose handshake the WSGI server has made."""
 
 
-def handed_stream(
+def prefixed_stream(
     client: socket.socket,
     head: bytes,
     *,
-    max_waiting: int,
-    forget: Callable[[HandedStream], None],
-) -> HandedStream:
+    max_write_buffer_size: int,
+    on_close: Callable[[PrefixedIOStream], None],
+) -> PrefixedIOStream:
     """The stream for a plain or a TLS socket. Takes the socket over, whatever happens.
 
-    :param max_waiting: bytes that may wait for a client that reads slowly.
-    :param forget: called when the socket is closed.
+    :param max_write_buffer_size: bytes that may wait for a client that reads slowly.
+    :param on_close: called when the socket is closed.
     """
-    kind = _SSLStream if isinstance(client, ssl.SSLSocket) else HandedStream
+    kind = _SSLStream if isinstance(client, ssl.SSLSocket) else PrefixedIOStream
     try:
-        return kind(client, head, max_waiting=max_waiting, forget=forget)
+        return kind(client, head, max_write_buffer_size=max_write_buffer_size, on_close=on_close)
     except BaseException:
         client.close()
         raise

@@ -8,18 +8,18 @@ import socket
 import ssl
 from typing import Any
 
-from .connection import Adopts, DeadPeer, HasDescriptor, TakenClient, Taking
+from .connection import Adopts, HasDescriptor, HijackedConnection, PlaceholderSocket, SocketHijack
 from .upgrade_request import Upgrade
 
-__all__ = ("TLSTaking", "TakenTLSClient", "movable")
+__all__ = ("HijackedTLSConnection", "TLSSocketHijack", "is_transferable_tls")
 
 
-def movable(found: HasDescriptor) -> bool:
+def is_transferable_tls(found: HasDescriptor) -> bool:
     """Whether this is CPython's own TLS socket, and not one that gevent put in its place."""
     return type(found).__module__ == "ssl"
 
 
-class TLSTaking(Taking):
+class TLSSocketHijack(SocketHijack):
     """A TLS connection of CPython's.
 
     OpenSSL is bound to the descriptor's number and to the very object that the server holds.
@@ -32,7 +32,7 @@ class TLSTaking(Taking):
         held: Any = found
         self._socket = held
         self._tls = held._sslobj
-        self._peer = DeadPeer()
+        self._peer = PlaceholderSocket()
         self._kind = found.family, found.type, found.proto
         self._fd = self._swap(self._peer.servers.detach(), None)
 
@@ -51,12 +51,12 @@ class TLSTaking(Taking):
     def pending(self) -> bool:
         return bool(self._tls.pending())
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         os.close(self._swap(self._fd, self._tls))
         self._peer.close()
 
-    def client(self) -> TakenClient:
-        return TakenTLSClient(self)
+    def client(self) -> HijackedConnection:
+        return HijackedTLSConnection(self)
 
     async def revive(self, timeout: float = 10.0) -> socket.socket:
         """Wait until the server has closed its socket, and make that the client's again."""
@@ -76,25 +76,25 @@ class TLSTaking(Taking):
         self._peer.close()
 
 
-class TakenTLSClient(TakenClient):
+class HijackedTLSConnection(HijackedConnection):
     """A TLS client comes back when the server has closed its end."""
 
-    def __init__(self, taking: TLSTaking) -> None:
-        self._taking: TLSTaking | None = taking
+    def __init__(self, taking: TLSSocketHijack) -> None:
+        self._taking: TLSSocketHijack | None = taking
 
-    def promise(self) -> None:
+    def commit(self) -> None:
         """Nothing to remember: the dead peer stays until the server closes it."""
 
     @property
     def descriptor(self) -> socket.socket | None:
         return None
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         taking, self._taking = self._taking, None
         if taking is not None:
-            taking.put_back()
+            taking.restore()
 
-    async def give(self, server: Adopts, upgrade: Upgrade) -> None:
+    async def hand_to(self, server: Adopts, upgrade: Upgrade) -> None:
         assert self._taking is not None
         taking, self._taking = self._taking, None
         try:
@@ -107,7 +107,7 @@ class TakenTLSClient(TakenClient):
     async def until_released(self) -> None:
         """The server has finished, or the client would not have been given."""
 
-    def finish(self) -> None:
+    def release_wsgi_server(self) -> None:
         """The dead peer is what tells us that the server has finished; it stays until then."""
 
     def close(self) -> None:

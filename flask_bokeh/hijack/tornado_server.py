@@ -24,14 +24,14 @@ from tornado.netutil import bind_sockets, ssl_wrap_socket
 from tornado.wsgi import WSGIContainer
 from werkzeug.test import run_wsgi_app
 
-from ..runtime.acceptor import Listening
-from ..runtime.loop import settle
-from .adapters import HOSTED
-from .connection import TakenRequest
+from ..runtime.acceptor import Acceptor
+from ..runtime.loop import finishes_within
+from .adapters import TORNADO_REQUEST_KEY
+from .connection import HijackedRequest
 from .request_bodies import BodyReader
-from .stream import handed_stream
+from .stream import prefixed_stream
 
-__all__ = ("Host",)
+__all__ = ("TornadoWSGIServer",)
 
 logger = logging.getLogger("flask_bokeh")
 
@@ -44,7 +44,7 @@ _BODIES = 64 * 1024 * 1024
 WSGIApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
-class Host:
+class TornadoWSGIServer:
     """A Tornado server for a WSGI application. Only on the thread of its loop."""
 
     def __init__(
@@ -72,7 +72,7 @@ class Host:
             body_timeout=_IDLE,
             max_body_size=max_body_size,
         )
-        self._listening: list[Listening] = []
+        self._listening: list[Acceptor] = []
 
     def listen(self, port: int, address: str) -> int:
         """Start to listen, and return the port: 0 asks for a free one.
@@ -81,16 +81,16 @@ class Host:
         """
         sockets = bind_sockets(port, address or None)
         loop = asyncio.get_running_loop()
-        self._listening = [Listening(loop, one, self._accept) for one in sockets]
+        self._listening = [Acceptor(loop, one, self._accept) for one in sockets]
         return int(sockets[0].getsockname()[1])
 
     async def stop(self, timeout: float) -> None:
         """Accept nobody any more, and finish what is being answered, for so many seconds."""
         for listening in self._listening:
             listening.close()
-        if not await settle(self._container.until_idle(), timeout):
+        if not await finishes_within(self._container.until_idle(), timeout):
             logger.warning("Requests were not answered within %g s, and were cut off.", timeout)
-        await settle(self._http.close_all_connections(), timeout)
+        await finishes_within(self._http.close_all_connections(), timeout)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _accept(self, client: socket.socket, address: Any) -> None:
@@ -99,7 +99,9 @@ class Host:
                 client, self.tls, server_side=True, do_handshake_on_connect=False
             )
         try:
-            stream = handed_stream(client, b"", max_waiting=2**30, forget=lambda _: None)
+            stream = prefixed_stream(
+                client, b"", max_write_buffer_size=2**30, on_close=lambda _: None
+            )
         except (OSError, StreamClosedError):  # it has gone again
             return
         stream.is_websocket = False
@@ -153,12 +155,12 @@ class _Container(WSGIContainer):
 
     async def _upgrade(self, request: HTTPServerRequest) -> None:
         environ = self.environ(request)
-        taken = environ[HOSTED] = TakenRequest(request)
+        taken = environ[TORNADO_REQUEST_KEY] = HijackedRequest(request)
         loop = asyncio.get_running_loop()
         body, status, headers = await loop.run_in_executor(
             self.executor, lambda: run_wsgi_app(self.wsgi_application, environ, buffered=True)
         )
-        if not taken.promised:  # else Bokeh's server answers and logs
+        if not taken.committed:  # else Bokeh's server answers and logs
             code = int(status.split(" ")[0])
             _answer(request, code, headers.to_wsgi_list(), b"".join(body))
             self._log(code, request)
@@ -170,7 +172,12 @@ class _Container(WSGIContainer):
         environ = super().environ(request)
         environ.pop("HTTP_TRANSFER_ENCODING", None)  # the body has been read
         length = {"CONTENT_LENGTH": str(len(request.body))} if request.body else {}
-        return {**environ, **length, "SERVER_SOFTWARE": "flask bokeh run", HOSTED: None}
+        return {
+            **environ,
+            **length,
+            "SERVER_SOFTWARE": "flask bokeh run",
+            TORNADO_REQUEST_KEY: None,
+        }
 
 
 def _answer(

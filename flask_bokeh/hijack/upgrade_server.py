@@ -26,7 +26,7 @@ from tornado.httputil import (
 )
 from tornado.iostream import StreamClosedError
 
-from .stream import HandedStream, close_frame, handed_stream
+from .stream import PrefixedIOStream, close_frame, prefixed_stream
 from .upgrade_request import Upgrade
 
 __all__ = ("UpgradeServer",)
@@ -42,15 +42,20 @@ class UpgradeServer(HTTPServer):
     """
 
     def initialize(self, *args: Any, **kwargs: Any) -> None:
-        """:param max_waiting: bytes that may wait for a client that reads slowly."""
-        self._max_waiting: int = kwargs.pop("max_waiting")
+        """:param max_write_buffer_size: bytes that may wait for a client that reads slowly."""
+        self._max_write_buffer_size: int = kwargs.pop("max_write_buffer_size")
         super().initialize(*args, **kwargs | {"max_body_size": 0})
-        self._streams: dict[str, list[HandedStream]] = {}
+        self._streams: dict[str, list[PrefixedIOStream]] = {}
 
     def adopt(self, client: socket.socket, upgrade: Upgrade) -> None:
         """Serve this client from now on. Takes the socket over, whatever happens."""
-        forget = partial(self._forget, upgrade.session_id)
-        stream = handed_stream(client, upgrade.head, max_waiting=self._max_waiting, forget=forget)
+        on_close = partial(self._forget, upgrade.session_id)
+        stream = prefixed_stream(
+            client,
+            upgrade.head,
+            max_write_buffer_size=self._max_write_buffer_size,
+            on_close=on_close,
+        )
         self._remember(upgrade.session_id, stream)
         self.handle_stream(stream, upgrade.address)
 
@@ -62,11 +67,11 @@ class UpgradeServer(HTTPServer):
         """
         first, _, lines = upgrade.head.decode("latin-1").partition("\r\n")
         assert request.connection is not None
-        stream: HandedStream = request.connection.stream  # type: ignore[attr-defined]
+        stream: PrefixedIOStream = request.connection.stream  # type: ignore[attr-defined]
         if stream.closed():
             return
-        stream.max_waiting = self._max_waiting
-        stream.forget = partial(self._forget, upgrade.session_id)
+        stream.max_pending_write = self._max_write_buffer_size
+        stream.on_close = partial(self._forget, upgrade.session_id)
         stream.is_websocket = True
         self._remember(upgrade.session_id, stream)
         rebuilt = HTTPServerRequest(
@@ -106,13 +111,13 @@ class UpgradeServer(HTTPServer):
             for stream in list(streams):
                 _close(stream, code)
 
-    def _remember(self, session_id: str, stream: HandedStream) -> None:
+    def _remember(self, session_id: str, stream: PrefixedIOStream) -> None:
         streams = self._streams.setdefault(session_id, [])
         streams.append(stream)
         for oldest in streams[:-MAX_SOCKETS]:
             _close(oldest, 1008, "the session has newer WebSockets")
 
-    def _forget(self, session_id: str, stream: HandedStream) -> None:
+    def _forget(self, session_id: str, stream: PrefixedIOStream) -> None:
         streams = self._streams.get(session_id, [])
         if stream in streams:
             streams.remove(stream)
@@ -120,7 +125,7 @@ class UpgradeServer(HTTPServer):
             self._streams.pop(session_id, None)
 
 
-def _close(stream: HandedStream, code: int, reason: str = "") -> None:
+def _close(stream: PrefixedIOStream, code: int, reason: str = "") -> None:
     with suppress(StreamClosedError):
         stream.write(close_frame(code, reason))
     stream.close()

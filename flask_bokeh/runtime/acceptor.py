@@ -8,13 +8,13 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ("Listening",)
+__all__ = ("Acceptor",)
 
 _PAUSE = 0.1
 """Seconds after which it is tried again: to ask at once would only keep the loop busy."""
 
 
-class Listening:
+class Acceptor:
     """A socket that listens. Only on the loop's thread, but for its creation."""
 
     def __init__(

@@ -7,10 +7,10 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-__all__ = ("highest_descriptor", "leaves_some")
+__all__ = ("is_below_fd_reserve", "max_client_fd")
 
 
-def highest_descriptor() -> int | None:
+def max_client_fd() -> int | None:
     """The highest number that a client's descriptor may have, so that some are left for the rest
     of the process: numbers are given out from below. None where there is no limit.
     """
@@ -20,7 +20,7 @@ def highest_descriptor() -> int | None:
     return None if soft == resource.RLIM_INFINITY else int(soft) - max(32, int(soft) // 10)
 
 
-def leaves_some(number: int) -> bool:
+def is_below_fd_reserve(number: int) -> bool:
     """Whether a client may have the descriptor of this number."""
-    highest = highest_descriptor()
+    highest = max_client_fd()
     return highest is None or number <= highest

@@ -11,14 +11,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from .gevent import NativeThread, new_future, original
+from .gevent import NativeThread, new_future, unpatched
 
 try:
     import resource
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-__all__ = ("WORK_OWNER", "WarmExecutor", "WorkOwner")
+__all__ = ("WORK_OWNER", "PrestartedExecutor", "WorkOwner")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,10 @@ class WorkOwner:
 
 
 WORK_OWNER: ContextVar[WorkOwner | None] = ContextVar("flask_bokeh.work_owner", default=None)
-"""The owner of the running task: a :class:`WarmExecutor` gives each a share of its threads."""
+"""Owner of the running task: a :class:`PrestartedExecutor` gives each a share of its threads."""
 
 
-class WarmExecutor(ThreadPoolExecutor):
+class PrestartedExecutor(ThreadPoolExecutor):
     """An executor for a loop, whose threads all run already, and keep no process from its end.
 
     Bokeh 3.10 runs applications and callbacks in executors, those at the end of sessions too, and
@@ -49,10 +49,10 @@ class WarmExecutor(ThreadPoolExecutor):
         super().__init__(size)
         self.share = max(2, size // 3)
         """Threads that the work of one visitor may have at a time; the rest of it waits."""
-        self._lock = original("_thread", "allocate_lock")()
+        self._lock = unpatched("_thread", "allocate_lock")()
         self._running: dict[WorkOwner, int] = {}
         self._waiting: dict[WorkOwner, deque[Any]] = {}
-        self._tasks: Any = original("queue", "SimpleQueue")()
+        self._tasks: Any = unpatched("queue", "SimpleQueue")()
         self._workers = [NativeThread(self._work, f"flask_bokeh-{n}") for n in range(size)]
         for worker in self._workers:
             worker.start()

@@ -26,7 +26,7 @@ __all__ = (
     "gevent_patched",
     "new_event_loop",
     "new_future",
-    "original",
+    "unpatched",
 )
 
 
@@ -36,7 +36,7 @@ def gevent_patched() -> bool:
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
-def original(module: str, name: str) -> Any:
+def unpatched(module: str, name: str) -> Any:
     """A name of the standard library as it was before gevent replaced it."""
     if gevent_patched():
         return sys.modules["gevent.monkey"].get_original(module, name)
@@ -59,7 +59,7 @@ class _NativeFuture(Future[Any]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._condition = threading.Condition(original("_thread", "RLock")())
+        self._condition = threading.Condition(unpatched("_thread", "RLock")())
 
     def result(self, timeout: float | None = None) -> Any:
         self._wait(timeout)
@@ -94,7 +94,7 @@ class NativeThread:
         if self._thread is not None:
             self._thread.start()
         else:
-            original("_thread", "start_new_thread")(self._run, ())
+            unpatched("_thread", "start_new_thread")(self._run, ())
 
     def join(self, timeout: float) -> bool:
         """Wait, and say whether it has ended."""
@@ -117,5 +117,5 @@ class NativeThread:
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """A loop that waits in the kernel."""
     if gevent_patched():
-        return asyncio.SelectorEventLoop(original("selectors", "DefaultSelector")())
+        return asyncio.SelectorEventLoop(unpatched("selectors", "DefaultSelector")())
     return asyncio.new_event_loop()

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-__all__ = ("logged", "look_after", "looked_after", "stop_all_at_exit")
+__all__ = ("logged", "register", "registered", "stop_all_at_exit")
 
 logger = logging.getLogger("flask_bokeh")
 
 
-class HasServer(Protocol):
+class Stoppable(Protocol):
     """What may be looked after."""
 
     def stop(self) -> None:
@@ -25,16 +25,16 @@ class HasServer(Protocol):
         """Called in the child, before anything else."""
 
 
-_all: weakref.WeakSet[HasServer] = weakref.WeakSet()
+_all: weakref.WeakSet[Stoppable] = weakref.WeakSet()
 _registered = False
 
 
-def look_after(one: HasServer) -> None:
+def register(one: Stoppable) -> None:
     """From now on, for as long as it is in use."""
     _all.add(one)
 
 
-def looked_after() -> list[HasServer]:
+def registered() -> list[Stoppable]:
     """Everything that is."""
     return list(_all)
 
@@ -64,13 +64,13 @@ def logged(step: str) -> Iterator[None]:
 
 
 def _stop_all() -> None:
-    for one in looked_after():
+    for one in registered():
         with logged("Stopping a Bokeh server as Python exits"):
             one.stop()
 
 
 def _forked() -> None:
-    for one in looked_after():
+    for one in registered():
         one.forked()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import LimitError
-from .gevent import gevent_patched, original
+from .gevent import gevent_patched, unpatched
 
 __all__ = ("PATIENCE", "LongWaits")
 
@@ -24,7 +24,7 @@ class LongWaits:
         """:param most: how many there may be; None for no limit. Greenlets are not limited."""
         self.most = None if gevent_patched() else most
         self._count = 0
-        self._lock = original("_thread", "allocate_lock")()
+        self._lock = unpatched("_thread", "allocate_lock")()
 
     def lower(self, most: int) -> None:
         """Lower the limit to this number, or to 1."""

@@ -26,12 +26,12 @@ from ..errors import (
     ServerStoppedError,
     WaitTimeoutError,
 )
-from .executor import WarmExecutor
+from .executor import PrestartedExecutor
 from .gevent import NativeThread, new_event_loop, new_future
 from .long_waits import LongWaits
-from .uwsgi import threads_stand_still
+from .uwsgi import uwsgi_threads_disabled
 
-__all__ = ("ServerLoop", "cancel_tasks", "settle", "thread_runs_a_loop")
+__all__ = ("ServerLoop", "cancel_tasks", "finishes_within", "thread_runs_a_loop")
 
 logger = logging.getLogger("flask_bokeh")
 
@@ -78,7 +78,7 @@ class ServerLoop:
         """
         if self.io_loop is not None:
             return
-        if threads_stand_still():
+        if uwsgi_threads_disabled():
             raise ServerStartError(
                 "uWSGI runs no threads between requests, so plots would stand still. "
                 "Start it with --enable-threads."
@@ -92,7 +92,7 @@ class ServerLoop:
             self._thread = None
             raise ServerStartError(f"The Bokeh server's thread did not start: {error}") from error
 
-    def run(self, work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> Future[T]:
+    def submit(self, work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> Future[T]:
         """Run ``work(*args)`` on the loop. From any thread; does not wait.
 
         :raises ServerStoppedError: if the loop does not run, or belongs to another process.
@@ -128,8 +128,8 @@ class ServerLoop:
         :raises ServerStoppedError: if the loop does not run.
         :raises WaitTimeoutError: if it takes longer; the work is cancelled.
         """
-        self.forbid_loop_thread(what)
-        future = self.run(work, *args)
+        self.check_not_on_loop_thread(what)
+        future = self.submit(work, *args)
         return self.wait(future, what=what, timeout=timeout, long_waits=long_waits)
 
     def wait(
@@ -166,7 +166,7 @@ class ServerLoop:
             future.cancel()
         raise WaitTimeoutError(what, timeout, _BLOCKED_HINT)
 
-    def forbid_loop_thread(self, what: str) -> None:
+    def check_not_on_loop_thread(self, what: str) -> None:
         """:raises LoopThreadError: if this is the loop's own thread."""
         if self.on_loop_thread():
             raise LoopThreadError(what[:1].upper() + what[1:])
@@ -186,7 +186,9 @@ class ServerLoop:
         """Whether this is a caller's loop that does not run."""
         return self._thread is None and not self.is_running()
 
-    def run_once_more(self, work: Callable[[], Coroutine[Any, Any, Any]], timeout: float) -> bool:
+    def run_on_stopped_loop(
+        self, work: Callable[[], Coroutine[Any, Any, Any]], timeout: float
+    ) -> bool:
         """Run work on a caller's loop that does not run; say whether that was possible.
 
         :param timeout: seconds.
@@ -194,7 +196,7 @@ class ServerLoop:
         loop = self.asyncio_loop
         if loop.is_closed() or self._pid != os.getpid() or thread_runs_a_loop():
             return False
-        loop.run_until_complete(settle(work(), timeout))
+        loop.run_until_complete(finishes_within(work(), timeout))
         return True
 
     def stop(self, timeout: float) -> bool:
@@ -218,7 +220,7 @@ class ServerLoop:
     def _run(self, ready: Future[None]) -> None:
         # Not asyncio.run(): it ends the executor from a new thread, and from Python 3.12 on
         # none can be started once the interpreter exits.
-        executor = WarmExecutor()
+        executor = PrestartedExecutor()
         loop = new_event_loop()
         loop.set_default_executor(executor)
         try:
@@ -290,7 +292,7 @@ async def cancel_tasks() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def settle(awaitable: Awaitable[Any], timeout: float) -> bool:
+async def finishes_within(awaitable: Awaitable[Any], timeout: float) -> bool:
     """Await something for at most ``timeout`` seconds, on the loop; say whether it finished."""
     try:
         await asyncio.wait_for(asyncio.ensure_future(awaitable), timeout)

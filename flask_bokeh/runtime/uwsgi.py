@@ -9,10 +9,10 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-__all__ = ("threads_stand_still", "uwsgi_options")
+__all__ = ("uwsgi_options", "uwsgi_threads_disabled")
 
 
-def threads_stand_still() -> bool:
+def uwsgi_threads_disabled() -> bool:
     """Whether this is uWSGI without ``enable-threads``, where threads run in requests only."""
     return "uwsgi" in sys.modules and not uwsgi_options() & {"enable-threads", "threads"}
 

@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from .gevent import NativeThread, gevent_patched, original
+from .gevent import NativeThread, gevent_patched, unpatched
 
 __all__ = ("Watchdog",)
 
@@ -33,7 +33,7 @@ class Watchdog:
         self._loop_thread = 0
         self._seen = time.monotonic()
         # Held until the end: waiting for it is a sleep that can be ended.
-        self._running = original("_thread", "allocate_lock")()
+        self._running = unpatched("_thread", "allocate_lock")()
         self._thread = NativeThread(self._watch, "flask_bokeh-watchdog")
 
     def start(self) -> None:
@@ -65,7 +65,7 @@ class Watchdog:
         self._running.release()
 
     def _alive(self) -> None:
-        self._loop_thread = original("_thread", "get_ident")()
+        self._loop_thread = unpatched("_thread", "get_ident")()
         self._seen = time.monotonic()
 
     def _tell(self, blocked: float) -> None:

@@ -1,8 +1,8 @@
 """How many sessions there may be, and whose they are, in one process.
 
-A session has a seat here before it exists, so that openings at the same time can't exceed a
-limit: the seat is taken before the WebSocket is let in, confirmed when the session's document
-is filled, and given back when the session is destroyed. For any thread.
+A session has a reservation before it exists, so that concurrent requests can't exceed a limit. The
+reservation is made before the WebSocket is accepted, confirmed when the session's document is
+filled, and released when the session is destroyed. Safe to call from any thread.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Network, ip_address
 
 from ..errors import LimitError, SessionEndedError
-from ..runtime.gevent import original
+from ..runtime.gevent import unpatched
 from ..settings import Settings
-from .principal import Asker
-from .revocation import Ended
+from .principal import Principal
+from .revocation import RevocationList
 from .tokens import Token
 
-__all__ = ("Limits", "Seat", "network_of")
+__all__ = ("Limits", "Reservation", "network_of")
 
 _WITH_PORT = re.compile(r"([0-9.]+):\d+|\[([0-9A-Fa-f:.]+)\](?::\d+)?")
 
 WAIT = 60.0
-"""Seconds for which a seat is kept for a session that has not been created."""
+"""Seconds for which a reservation is kept for a session that has not been created."""
 
 
 @dataclass(slots=True, eq=False)
-class Seat:
+class Reservation:
     """A session, or the place of one that is about to be created."""
 
     path: str
     session_id: str
     user: str | None
-    bound: str | None
+    subject: str | None
     network: str | None
     """The client's, see :func:`network_of`; None for who came by the server's own port."""
-    issued: float
+    issued_at: float
     """When the session's page was made, in seconds since the epoch."""
     since: float
     context: object = None
@@ -53,37 +53,37 @@ class Limits:
     def __init__(
         self,
         settings: Settings,
-        ended: Ended,
+        ended: RevocationList,
         clock: Callable[[], float] = time.monotonic,
-        digests: Callable[[str], Collection[str]] = lambda user: (),
+        subject_digests: Callable[[str], Collection[str]] = lambda user: (),
     ) -> None:
         """
         :param clock: seconds, for tests.
-        :param digests: what the tokens that a user asks for are bound to.
+        :param subject_digests: what the tokens that a user asks for are bound to.
         """
         self._settings = settings
         self._ended = ended
         self._clock = clock
-        self._digests = digests
-        self._seats: dict[str, Seat] = {}
+        self._digests = subject_digests
+        self._seats: dict[str, Reservation] = {}
         self._rate = _Rate(settings.max_session_rate, clock)
         # Views and the loop meet on it, which gevent's own locks do not stand; held for no time.
-        self._lock = original("_thread", "allocate_lock")()
+        self._lock = unpatched("_thread", "allocate_lock")()
 
-    def open(self, token: Token, asker: Asker, *, only_ask: bool = False) -> bool:
-        """Take a seat for the token's session, if it has none.
+    def reserve(self, token: Token, principal: Principal, *, only_ask: bool = False) -> bool:
+        """Take a reservation for the token's session, if it has none.
 
         :param only_ask: take nothing.
-        :returns: whether the seat is a new one.
-        :raises LimitError: if there is none left for this asker.
-        :raises SessionEndedError: if the session, or all that the asker had, have been ended.
+        :returns: whether the reservation is a new one.
+        :raises LimitError: if there is none left for this principal.
+        :raises SessionEndedError: if the session, or all that the principal had, have been ended.
         """
         with self._lock:
             if self._known(token):
                 return False
-            network = None if asker.address is None else network_of(asker.address)
-            self._check_counts(token.bound, network)
-            key = token.bound if asker.user is not None else network
+            network = None if principal.address is None else network_of(principal.address)
+            self._check_counts(token.subject, network)
+            key = token.subject if principal.user is not None else network
             if key is not None and not self._rate.allows(key, spend=not only_ask):
                 raise LimitError(
                     "max_session_rate",
@@ -94,10 +94,10 @@ class Limits:
                 self._seat(token, network)
             return True
 
-    def created(self, token: Token, context: object) -> None:
-        """Confirm the seat, as the session's document is about to be filled.
+    def confirm(self, token: Token, context: object) -> None:
+        """Confirm the reservation, as the session's document is about to be filled.
 
-        A session that comes past Flask, by the server's own port, takes its seat here.
+        A session that comes past Flask, by the server's own port, takes its reservation here.
 
         :param context: Bokeh's, of the session.
         :raises LimitError: if there is none left.
@@ -106,106 +106,111 @@ class Limits:
         with self._lock:
             try:
                 if not self._known(token):
-                    self._check_counts(token.bound, None)
+                    self._check_counts(token.subject, None)
                     self._seat(token, None)
             finally:
-                if seat := self._seats.get(token.visit.session_id):
-                    seat.context = context
+                if reservation := self._seats.get(token.visit.session_id):
+                    reservation.context = context
 
-    def leave(self, session_id: str, context: object = None) -> None:
-        """Give the seat back, unless it has become that of another session of the same id.
+    def release(self, session_id: str, context: object = None) -> None:
+        """Give the reservation back, unless it has become that of another session of the same id.
 
         :param context: of the session that has ended; None if none was created.
         """
         with self._lock:
-            seat = self._seats.get(session_id)
-            if seat is not None and seat.context is context:
+            reservation = self._seats.get(session_id)
+            if reservation is not None and reservation.context is context:
                 del self._seats[session_id]
 
     def has_ended(self, session_id: str) -> bool:
         """Whether somebody has ended this session."""
         with self._lock:
-            seat = self._seats.get(session_id)
-            return seat is not None and seat.ended
+            reservation = self._seats.get(session_id)
+            return reservation is not None and reservation.ended
 
-    def holds(self, seat: Seat) -> bool:
-        """Whether this seat is still taken, and its session may come yet if it has not."""
+    def holds(self, reservation: Reservation) -> bool:
+        """Whether this reservation is still taken, and its session may come yet if it has not."""
         with self._lock:
-            late = seat.context is None and self._clock() - seat.since > WAIT
-            return self._seats.get(seat.session_id) is seat and not late
+            late = reservation.context is None and self._clock() - reservation.since > WAIT
+            return self._seats.get(reservation.session_id) is reservation and not late
 
-    def end(self, digests: Collection[str], then: float) -> tuple[list[Seat], int]:
-        """Mark the sessions of a user as ended; return their seats, and how many that is news to.
+    def end(self, subject_digests: Collection[str], then: float) -> tuple[list[Reservation], int]:
+        """Mark a user's sessions as closed; return their reservations and the number newly closed.
 
         Those that do not exist yet never will show anything.
 
-        :param digests: what the tokens that the user asked for are bound to.
+        :param subject_digests: what the tokens that the user asked for are bound to.
         :param then: sessions of pages that were made later are left alone.
         """
         return self._end(
-            lambda seat: seat.issued <= then and not self._of(seat).isdisjoint(digests)
+            lambda reservation: (
+                reservation.issued_at <= then
+                and not self._of(reservation).isdisjoint(subject_digests)
+            )
         )
 
-    def end_missed(self) -> tuple[list[Seat], int]:
+    def end_missed(self) -> tuple[list[Reservation], int]:
         """The same for what others have ended without our being told."""
-        return self._end(lambda seat: self._ended.ends_all(self._of(seat), seat.issued))
+        return self._end(
+            lambda reservation: self._ended.ends_all(self._of(reservation), reservation.issued_at)
+        )
 
-    def _end(self, whether: Callable[[Seat], bool]) -> tuple[list[Seat], int]:
+    def _end(self, whether: Callable[[Reservation], bool]) -> tuple[list[Reservation], int]:
         with self._lock:
-            seats = list(self._seats.values())
-        seats = [seat for seat in seats if whether(seat)]
+            reservations = list(self._seats.values())
+        reservations = [reservation for reservation in reservations if whether(reservation)]
         with self._lock:
-            news = sum(not seat.ended for seat in seats)
-            for seat in seats:
-                seat.ended = True
-        return seats, news
+            news = sum(not reservation.ended for reservation in reservations)
+            for reservation in reservations:
+                reservation.ended = True
+        return reservations, news
 
-    def _of(self, seat: Seat) -> set[str]:
+    def _of(self, reservation: Reservation) -> set[str]:
         """Whose end is this session's: who has asked for it, and who it was pulled for."""
-        of = set() if seat.user is None else set(self._digests(seat.user))
-        return of if seat.bound is None else of | {seat.bound}
+        of = set() if reservation.user is None else set(self._digests(reservation.user))
+        return of if reservation.subject is None else of | {reservation.subject}
 
     def _known(self, token: Token) -> bool:
-        seat = self._seats.get(token.visit.session_id)
-        if self._ended.ends(token) or (seat is not None and seat.ended):
+        reservation = self._seats.get(token.visit.session_id)
+        if self._ended.ends(token) or (reservation is not None and reservation.ended):
             raise SessionEndedError("This session has been ended.")
-        return seat is not None
+        return reservation is not None
 
     def _seat(self, token: Token, network: str | None) -> None:
         visit = token.visit
-        self._seats[visit.session_id] = Seat(
+        self._seats[visit.session_id] = Reservation(
             path=visit.path,
             session_id=visit.session_id,
             user=visit.user,
-            bound=token.bound,
+            subject=token.subject,
             network=network,
-            issued=token.issued,
+            issued_at=token.issued_at,
             since=self._clock(),
         )
 
     def _check_counts(self, bound: str | None, network: str | None) -> None:
         now = self._clock()
         late = [
-            seat.session_id
-            for seat in self._seats.values()
-            if seat.context is None and now - seat.since > WAIT
+            reservation.session_id
+            for reservation in self._seats.values()
+            if reservation.context is None and now - reservation.since > WAIT
         ]
         for session_id in late:
             del self._seats[session_id]
-        seats = self._seats.values()
+        reservations = self._seats.values()
         self._check(
-            "max_sessions", len(seats), "This site shows as many plots as it can at a time."
+            "max_sessions", len(reservations), "This site shows as many plots as it can at a time."
         )
         if bound is not None:
             self._check(
                 "max_sessions_per_user",
-                sum(seat.bound == bound for seat in seats),
+                sum(reservation.subject == bound for reservation in reservations),
                 "You have as many plots open as one visitor may. Please close some pages.",
             )
         if network is not None:
             self._check(
                 "max_sessions_per_address",
-                sum(seat.network == network for seat in seats),
+                sum(reservation.network == network for reservation in reservations),
                 "Too many plots are open from your network address.",
             )
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ("Asker",)
+__all__ = ("Principal",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asker:
+class Principal:
     """Who sends a request: for a page, or to open a WebSocket."""
 
     user: str | None = None

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .tokens import Token
 
-__all__ = ("Ended",)
+__all__ = ("RevocationList",)
 
 logger = logging.getLogger("flask_bokeh")
 
@@ -25,7 +25,7 @@ _PREFIX = "ended."
 _AT_ONCE = 100
 
 
-class Ended:
+class RevocationList:
     """The logouts of a site."""
 
     def __init__(self, folder: Callable[[], Path | None], keep: float) -> None:
@@ -38,20 +38,20 @@ class Ended:
         self._times: dict[str, float] = {}
         self._many = _AT_ONCE
 
-    def add(self, digests: Collection[str], then: float) -> None:
+    def add(self, subject_digests: Collection[str], then: float) -> None:
         """Say that somebody's sessions have been ended.
 
-        :param digests: what tokens that they asked for are bound to.
+        :param subject_digests: what tokens that they asked for are bound to.
         :param then: seconds since the epoch.
         """
         self._forget(time.time())
-        self._times.update(dict.fromkeys(digests, then))
+        self._times.update(dict.fromkeys(subject_digests, then))
         if (folder := self._folder()) is None:
             return
         try:
             marks = self._marks(folder, then)
             marks.mkdir(mode=0o700, exist_ok=True)
-            for digest in digests:
+            for digest in subject_digests:
                 file = marks / digest
                 file.touch(mode=0o600)
                 os.utime(file, (then, then))
@@ -60,11 +60,11 @@ class Ended:
 
     def ends(self, token: Token) -> bool:
         """Whether a token is of before."""
-        return token.bound is not None and self.ends_all([token.bound], token.issued)
+        return token.subject is not None and self.ends_all([token.subject], token.issued_at)
 
-    def ends_all(self, digests: Collection[str], issued: float) -> bool:
+    def ends_all(self, subject_digests: Collection[str], issued: float) -> bool:
         """Whether what was issued then is of before, for one who may be any of these."""
-        return any(self._since(digest) >= issued for digest in digests)
+        return any(self._since(digest) >= issued for digest in subject_digests)
 
     def _since(self, digest: str) -> float:
         then = self._times.get(digest, 0.0)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ApplicationFailedError
-from .principal import Asker
+from .principal import Principal
 from .visit import Visit
 
 __all__ = ("SENT", "Site")
@@ -28,9 +28,9 @@ class Site:
     """Makes an application context."""
     secrets: Callable[[], Sequence[str | bytes]]
     """The site's ``SECRET_KEY``, if it has one, then older ones."""
-    asker: Callable[[], Asker]
+    principal: Callable[[], Principal]
     """Who is asking, in a request."""
-    visitor: Callable[[], Asker]
+    visitor: Callable[[], Principal]
     """The same, for a page: its browser gets a cookie if it needs one."""
     check: Callable[[Visit], None]
     """Run the guards, in a request; raises if one refuses."""

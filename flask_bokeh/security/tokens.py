@@ -32,7 +32,7 @@ from bokeh.util.token import (
 
 from ..errors import ArgumentsError, TokenError
 from .arguments import Arguments
-from .principal import Asker
+from .principal import Principal
 from .visit import Visit
 
 __all__ = ("ARGUMENTS", "OURS", "Token", "TokenIssuer", "read_payload")
@@ -56,21 +56,21 @@ OURS = "flask_bokeh"
 class Token:
     """What a token says, once its signature has been checked."""
 
-    text: str = field(repr=False)
+    encoded: str = field(repr=False)
     """The token as it travels."""
 
     visit: Visit
 
-    issued: float
+    issued_at: float
     """When the page was made, in seconds since the epoch. Renewing keeps it."""
 
-    worker: str | None
+    worker_id: str | None
     """The id of the process that holds the session, if it was created with the page; else None."""
 
     pulled: bool = False
     """Whether a view had it, so that no other process can create it again."""
 
-    bound: str | None
+    subject: str | None
     """A keyed digest of who asked for the page. None for a bearer token: whoever has it may use
     it, but only while its short life lasts."""
 
@@ -97,17 +97,17 @@ class TokenIssuer:
         self,
         path: str,
         *,
-        asker: Asker,
+        principal: Principal,
         user: str | None,
         arguments: Mapping[str, Any] | None = None,
         data: Mapping[str, Any] | None = None,
-        worker: str | None = None,
+        worker_id: str | None = None,
     ) -> Token:
         """Make the token of a new session.
 
-        :param asker: who may use it.
+        :param principal: who may use it.
         :param user: who visits, as the application sees it; mostly the one who asks.
-        :param worker: the process that will hold the session, if it is pulled.
+        :param worker_id: the process that will hold the session, if it is pulled.
         :raises ArgumentsError: if arguments or data are not JSON, or too large.
         """
         texts = Arguments.of(path, {} if arguments is None else arguments)
@@ -124,15 +124,15 @@ class TokenIssuer:
         visit = Visit(
             user=user, arguments=texts, data=values, path=path, session_id=str(session_id)
         )
-        bound = None if asker.identity is None else _digest(self.key, asker.identity)
+        subject = None if principal.identity is None else _digest(self.key, principal.identity)
         return self._sign(
             Token(
-                text="",
+                encoded="",
                 visit=visit,
-                issued=time.time(),
-                worker=worker,
-                pulled=worker is not None,
-                bound=bound,
+                issued_at=time.time(),
+                worker_id=worker_id,
+                pulled=worker_id is not None,
+                subject=subject,
             )
         )
 
@@ -158,23 +158,25 @@ class TokenIssuer:
             raise
         except _MALFORMED as error:
             raise TokenError("The session token is malformed.") from error
-        if not time.time() - token.issued <= self.max_age:  # so that NaN is too old
+        if not time.time() - token.issued_at <= self.max_age:  # so that NaN is too old
             raise TokenError("The session token is too old: reload the page.")
         return token
 
     def expired(self, token: Token) -> bool:
         """Whether the short life of the page's token is over."""
-        return time.time() - token.issued > self.expiration
+        return time.time() - token.issued_at > self.expiration
 
-    def belongs_to(self, token: Token, asker: Asker) -> bool:
-        """Whether the asker may use the token: it was minted for them, or for whoever has it."""
-        if token.bound is None:
+    def belongs_to(self, token: Token, principal: Principal) -> bool:
+        """Return whether the principal may use the token: it is theirs, or a bearer token."""
+        if token.subject is None:
             return True
-        return any(hmac.compare_digest(token.bound, one) for one in self.digests(asker))
+        return any(
+            hmac.compare_digest(token.subject, one) for one in self.subject_digests(principal)
+        )
 
-    def digests(self, asker: Asker) -> tuple[str, ...]:
-        """What :attr:`Token.bound` can be for somebody, by the keys."""
-        return tuple(_digest(key, one) for one in asker.identities for key in self.keys)
+    def subject_digests(self, principal: Principal) -> tuple[str, ...]:
+        """What :attr:`Token.subject` can be for somebody, by the keys."""
+        return tuple(_digest(key, one) for one in principal.identities for key in self.keys)
 
     def renew(self, token: Token) -> Token:
         """The same session and visit with a fresh expiry; the age of the page stays."""
@@ -182,15 +184,15 @@ class TokenIssuer:
 
     def _sign(self, token: Token) -> Token:
         visit = token.visit
-        ours: dict[str, Any] = {"path": visit.path, "user": visit.user, "issued": token.issued}
+        ours: dict[str, Any] = {"path": visit.path, "user": visit.user, "issued": token.issued_at}
         if visit.data:
             ours["data"] = visit.data
-        if token.worker is not None:
-            ours["worker"] = token.worker
+        if token.worker_id is not None:
+            ours["worker"] = token.worker_id
         if token.pulled:
             ours["pulled"] = True
-        if token.bound is not None:
-            ours["bound"] = token.bound
+        if token.subject is not None:
+            ours["bound"] = token.subject
         payload = {
             ARGUMENTS: {
                 name: [one.encode() for one in some]
@@ -211,7 +213,7 @@ class TokenIssuer:
                 f"The token for {visit.path!r} takes {len(text):,} bytes; servers and proxies "
                 f"refuse headers over 8 KB. Pass less in arguments and data."
             )
-        return replace(token, text=text)
+        return replace(token, encoded=text)
 
     @staticmethod
     def _data(path: str, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -251,12 +253,12 @@ def read_payload(text: str, session_id: str, payload: Mapping[str, Any]) -> Toke
         session_id=session_id,
     )
     return Token(
-        text=text,
+        encoded=text,
         visit=visit,
-        issued=float(ours["issued"]),
-        worker=ours.get("worker"),
+        issued_at=float(ours["issued"]),
+        worker_id=ours.get("worker"),
         pulled=bool(ours.get("pulled")),
-        bound=ours.get("bound"),
+        subject=ours.get("bound"),
     )
 
 
@@ -275,7 +277,7 @@ def _sign_again(session_id: str, key: bytes) -> str:
 
 def _digest(key: bytes, identity: str) -> str:
     """128 bits that say nothing without the key."""
-    return _base64(hmac.new(key, b"asker " + identity.encode(), hashlib.sha256).digest()[:16])
+    return _base64(hmac.new(key, b"principal " + identity.encode(), hashlib.sha256).digest()[:16])
 
 
 def _base64(raw: bytes) -> str:

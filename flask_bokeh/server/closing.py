@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import ServerStoppedError, SessionsNotEndedError, WaitTimeoutError
-from ..security.revocation import Ended
+from ..security.revocation import RevocationList
 from ..settings import Settings
-from ..workers.runtime_dir import WorkersFolder
-from ..workers.sender import close_elsewhere
+from ..workers.runtime_dir import RuntimeDir
+from ..workers.sender import broadcast_close
 from .in_process import InProcessServer
 
 __all__ = ("SessionCloser",)
@@ -30,14 +30,14 @@ class State(Protocol):
     """What is needed of a Flask application's state."""
 
     settings: Settings
-    ended: Ended
+    ended: RevocationList
 
     @property
-    def meeting(self) -> WorkersFolder | None: ...
+    def meeting(self) -> RuntimeDir | None: ...
     @property
     def folder(self) -> Path | None: ...
     def running(self) -> InProcessServer | None: ...
-    def digests(self, user: str) -> tuple[str, ...]: ...
+    def subject_digests(self, user: str) -> tuple[str, ...]: ...
 
 
 class SessionCloser:
@@ -55,7 +55,7 @@ class SessionCloser:
         In seconds since the epoch.
         """
         now = time.time()
-        self._state.ended.add(self._state.digests(user), now)
+        self._state.ended.add(self._state.subject_digests(user), now)
         return now
 
     def close(self, user: str, then: float | None = None) -> int:
@@ -68,17 +68,17 @@ class SessionCloser:
         state = self._state
         server = state.running()
         if server is not None:
-            server.loop.forbid_loop_thread("ending a user's sessions")
+            server.loop.check_not_on_loop_thread("ending a user's sessions")
         then = self.end_tokens(user) if then is None else then
-        digests, closed, ending = state.digests(user), 0, None
+        subject_digests, closed, ending = state.subject_digests(user), 0, None
         if server is not None:
-            seats, closed = server.limits.end(digests, then)
+            reservations, closed = server.limits.end(subject_digests, then)
             with suppress(ServerStoppedError):  # and its sessions with it
-                ending = server.loop.run(server.ending.end, seats)
+                ending = server.loop.submit(server.ending.end, reservations)
         failed: list[str] = []
         if (folder := state.folder) is not None:
-            own = None if server is None else server.worker
-            elsewhere, failed = close_elsewhere(folder, own, digests, then)
+            own = None if server is None else server.worker_id
+            elsewhere, failed = broadcast_close(folder, own, subject_digests, then)
             closed += elsewhere
         elif state.meeting is not None:
             logger.warning(

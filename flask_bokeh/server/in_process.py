@@ -22,22 +22,22 @@ from bokeh.server.contexts import ApplicationContext
 from bokeh.server.session import ServerSession
 from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPServerRequest, RequestStartLine
 
-from ..bokeh_api.v3.curdoc import part_curdocs
-from ..bokeh_api.v3.server import HostedServer, make_server, stop_server
+from ..bokeh_api.v3.curdoc import isolate_curdoc
+from ..bokeh_api.v3.server import BokehServer, make_server, stop_server
 from ..errors import ServerStartError, ServerStoppedError, WaitTimeoutError
-from ..hijack.connection import TakenClient
+from ..hijack.connection import HijackedConnection
 from ..hijack.upgrade_request import Upgrade
 from ..hijack.upgrade_server import UpgradeServer
 from ..runtime.executor import WORK_OWNER, WorkOwner
 from ..runtime.lifecycle import logged
 from ..runtime.long_waits import LongWaits
-from ..runtime.loop import ServerLoop, settle
+from ..runtime.loop import ServerLoop, finishes_within
 from ..runtime.watchdog import Watchdog
 from ..security.limits import Limits
 from ..security.tokens import Token, TokenIssuer
 from ..settings import Settings
-from ..workers.listener import Folder, Owner
-from .local_closing import Ending
+from ..workers.listener import Folder, TransferListener
+from .local_closing import LocalSessionCloser
 
 if TYPE_CHECKING:
     from tornado.ioloop import IOLoop
@@ -63,16 +63,16 @@ class InProcessServer:
         """Who has how many sessions here."""
         self.long_waits = LongWaits(settings.max_waiting_pages)
         """Bounds the pages that wait for a session."""
-        self.worker = secrets.token_urlsafe(9)
+        self.worker_id = secrets.token_urlsafe(9)
         """A random id of this process, for tokens of sessions that live only here."""
         self._settings = settings
         self._tokens = tokens
         self._folder = folder
-        self._owner: Owner | None = None
+        self._owner: TransferListener | None = None
         self._watchdog: Watchdog | None = None
-        self._server: HostedServer | None = None
+        self._server: BokehServer | None = None
         self._upgrades: UpgradeServer | None = None
-        self.ending = Ending(limits, lambda: self._server, self.find_session)
+        self.ending = LocalSessionCloser(limits, lambda: self._server, self.find_session)
         """Ends sessions before their time."""
 
     @classmethod
@@ -100,7 +100,7 @@ class InProcessServer:
             if loop.on_loop_thread() or not loop.is_running():
                 self._make(applications)
             else:
-                making = loop.run(self._make_on_loop, applications)
+                making = loop.submit(self._make_on_loop, applications)
                 loop.wait(making, what="its start", timeout=timeout, cancel=False)
         except WaitTimeoutError as error:
             making.add_done_callback(self._abandon)
@@ -151,7 +151,7 @@ class InProcessServer:
         :param headers: what the application sees as the headers of the request.
         """
         path = token.visit.path
-        WORK_OWNER.set(WorkOwner(token.bound or token.visit.session_id))
+        WORK_OWNER.set(WorkOwner(token.subject or token.visit.session_id))
         try:
             start_line = RequestStartLine("GET", path, "HTTP/1.1")
             request = HTTPServerRequest(start_line=start_line, headers=HTTPHeaders(dict(headers)))
@@ -161,14 +161,14 @@ class InProcessServer:
         return await self.context(path).create_session_if_needed(
             token.visit.session_id,  # type: ignore[arg-type]
             request,
-            token.text,
+            token.encoded,
         )
 
     def context(self, path: str) -> ApplicationContext:
         """Bokeh's context of an application."""
         return self._running().tornado.applications[path]
 
-    def adopt(self, client: TakenClient, upgrade: Upgrade) -> None:
+    def adopt(self, client: HijackedConnection, upgrade: Upgrade) -> None:
         """Serve a client who was taken from the WSGI server. From any thread; does not wait.
 
         :raises ServerStoppedError: if the server does not run; the client is still the caller's.
@@ -177,7 +177,7 @@ class InProcessServer:
         async def adopt() -> None:
             try:
                 if self._upgrades is not None:
-                    await client.give(self._upgrades, upgrade)
+                    await client.hand_to(self._upgrades, upgrade)
             except TimeoutError:
                 logger.warning("The WSGI server did not let go of a client's TLS socket.")
             except Exception:
@@ -186,8 +186,8 @@ class InProcessServer:
                 client.close()
             await client.until_released()
 
-        self.loop.run(adopt)
-        client.promise()
+        self.loop.submit(adopt)
+        client.commit()
 
     def forked(self) -> None:
         """In a child process: what clients and other workers hold is ours alone."""
@@ -205,7 +205,7 @@ class InProcessServer:
         if server is None:
             return
         if self.loop.has_been_left():
-            if not self.loop.run_once_more(self.stop_async, timeout):
+            if not self.loop.run_on_stopped_loop(self.stop_async, timeout):
                 logger.warning("The loop of the Bokeh server has ended before it: no hooks ran.")
             return
         deadline = time.monotonic() + timeout
@@ -239,14 +239,14 @@ class InProcessServer:
         with logged("Closing the port"):
             server.unlisten()
         with logged("Waiting for the WebSockets to close"):
-            await settle(self._until_disconnected(server), timeout / 2)
+            await finishes_within(self._until_disconnected(server), timeout / 2)
         with logged("Stopping the Bokeh server"):
-            if not await settle(stop_server(server), timeout / 2):
+            if not await finishes_within(stop_server(server), timeout / 2):
                 logger.warning(
                     "Sessions and hooks did not end within %g s (BOKEH_STOP_TIMEOUT).", timeout
                 )
         with logged("Closing the connections"):
-            await settle(upgrades.close_all_connections(), 0.1)
+            await finishes_within(upgrades.close_all_connections(), 0.1)
         server.end_threads()
         await server.until_threads_end()
 
@@ -258,7 +258,7 @@ class InProcessServer:
             self.loop.end()
 
         with suppress(ServerStoppedError):
-            self.loop.run(abandon)
+            self.loop.submit(abandon)
 
     async def _make_on_loop(self, applications: Mapping[str, Application]) -> None:
         self._make(applications)
@@ -267,10 +267,11 @@ class InProcessServer:
         io_loop = self.loop.io_loop
         if io_loop is None:
             raise ServerStoppedError("The Bokeh server's loop is not running.")
-        part_curdocs()
+        isolate_curdoc()
         self._server = make_server(applications, self._settings, self.limits, self._tokens, io_loop)
         self._upgrades = UpgradeServer(
-            self._server.tornado, max_waiting=4 * max(self._settings.max_message_size, 2**24)
+            self._server.tornado,
+            max_write_buffer_size=4 * max(self._settings.max_message_size, 2**24),
         )
         self._watchdog = Watchdog(
             self.loop.asyncio_loop.call_soon_threadsafe, self._settings.blocked_after
@@ -286,9 +287,9 @@ class InProcessServer:
             lives = self.find_session(path, session_id) is not None
             return lives and not self.limits.has_ended(session_id)
 
-        self._owner = Owner(
+        self._owner = TransferListener(
             folder,
-            self.worker,
+            self.worker_id,
             holds=holds,
             adopt=upgrades.adopt,
             close=self.ending.end_user,
@@ -296,12 +297,12 @@ class InProcessServer:
         )
         self._owner.open(self.loop.asyncio_loop)
 
-    def _running(self) -> HostedServer:
+    def _running(self) -> BokehServer:
         if self._server is None:
             raise ServerStoppedError("The Bokeh server of this process is not running.")
         return self._server
 
     @staticmethod
-    async def _until_disconnected(server: HostedServer) -> None:
+    async def _until_disconnected(server: BokehServer) -> None:
         while any(session.connection_count for session in server.get_sessions()):
             await asyncio.sleep(0.01)

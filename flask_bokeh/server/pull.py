@@ -21,7 +21,7 @@ from bokeh.document.events import SessionCallbackAdded, SessionCallbackRemoved
 
 from ..applications.hosted import HostedApplication
 from ..bokeh_api.v3.client import ClientConnection
-from ..bokeh_api.v3.curdoc import same_curdoc_afterwards
+from ..bokeh_api.v3.curdoc import restore_curdoc
 from ..errors import FlaskBokehError, ServerStoppedError, WaitTimeoutError
 from ..runtime.gevent import gevent_patched, new_future
 from ..runtime.loop import thread_runs_a_loop
@@ -77,15 +77,15 @@ def pull_direct(
     :raises WaitTimeoutError: if a wait ran out.
     """
     what = f"a session of {token.visit.path}"
-    server.loop.forbid_loop_thread(f"pulling {what}")
+    server.loop.check_not_on_loop_thread(f"pulling {what}")
     opened: Future[ServerSession] = new_future()
     done: Future[bool] = new_future()
-    holding = server.loop.run(_hold, server, token, headers, opened, done)
+    holding = server.loop.submit(_hold, server, token, headers, opened, done)
     holding.add_done_callback(lambda _: _never_opened(holding, opened))
     keep = False
     try:
         session = server.loop.wait(opened, what=what, timeout=timeout, long_waits=server.long_waits)
-        with same_curdoc_afterwards():
+        with restore_curdoc():
             yield PulledSession(token, session.document)
         keep = True
     finally:
@@ -186,7 +186,7 @@ def pull_client(
     :raises: as :func:`pull_direct`.
     """
     what = f"a session of {token.visit.path}"
-    server.loop.forbid_loop_thread(f"pulling {what}")
+    server.loop.check_not_on_loop_thread(f"pulling {what}")
     if thread_runs_a_loop() and not gevent_patched():
         raise FlaskBokehError(
             "transport='client' can't run in an async view, whose thread runs a loop already. "
@@ -229,4 +229,4 @@ def _expire(server: InProcessServer, token: Token) -> None:
             session.request_expiration()
 
     with suppress(ServerStoppedError):  # its sessions are gone with it
-        server.loop.run(expire)
+        server.loop.submit(expire)

@@ -18,7 +18,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from ..applications.registrations import Registrations
 from ..errors import FlaskBokehError, kind_of
-from ..security.principal import Asker
+from ..security.principal import Principal
 from ..security.visit import Visit
 from .browser_cookie import BrowserCookie
 
@@ -37,7 +37,7 @@ class Access:
         """:param registered: gives what is registered for this Flask application."""
         self._registered = registered
 
-    def asker(self, cookie: BrowserCookie | None, *, page: bool = False) -> Asker:
+    def principal(self, cookie: BrowserCookie | None, *, page: bool = False) -> Principal:
         """Who sends this request.
 
         :param cookie: tells browsers from one another, where the site wants that.
@@ -46,7 +46,7 @@ class Access:
         user, browsers = self.user(), []
         if user is None and cookie is not None:
             browsers = cookie.need() if page else cookie.read()
-        return Asker(
+        return Principal(
             user=user,
             browser=next(iter(browsers), None),
             more_browsers=tuple(browsers[1:]),

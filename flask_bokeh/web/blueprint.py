@@ -14,7 +14,7 @@ from flask import Blueprint, Flask, Response
 from ..state import BokehState
 from .host_matching import follow_hosts, rule_options
 from .pages import Pages
-from .request import check_host
+from .request import check_trusted_hosts
 from .response_headers import mark_own
 from .websocket import _Views
 
@@ -43,6 +43,6 @@ def make_blueprint(state: BokehState, app: Flask, template_folder: str) -> Bluep
         rule(f"{prefix}/metadata", "metadata", pages.metadata)
         rule(prefix or "/", "page", pages.page)
     follow_hosts(blueprint)
-    blueprint.before_request(check_host)
+    blueprint.before_request(check_trusted_hosts)
     blueprint.after_request(mark_own)
     return blueprint

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from ..bokeh_api.v3 import embed
 from ..errors import EmbedError, ServerStoppedError, kind_of
-from ..hijack.adapters import hands_out, why_not
+from ..hijack.adapters import can_hijack, why_it_cannot_hijack
 from ..security.site import SENT
 from ..security.tokens import Token
 from ..server.pull import PulledSession
@@ -65,7 +65,7 @@ def page_markup(settings: Settings, token: Token) -> embed.PageParts:
     """What goes into the page of an application that has one."""
     own_url = application_url(settings, token.visit.path)
     return embed.PageParts(
-        token=token.text,
+        token=token.encoded,
         resources=_resources(settings),
         nonce=_nonce(settings),
         app_url=own_url,
@@ -101,14 +101,14 @@ def render_session(
             "A page with a plot is for one visitor: leave Cache-Control to flask_bokeh."
         )
     _page().has_token = True
-    if settings.transport == "same-origin" and not hands_out(request.environ) and _served():
-        _warn_of_server(why_not(request.environ))
+    if settings.transport == "same-origin" and not can_hijack(request.environ) and _served():
+        _warn_of_server(why_it_cannot_hijack(request.environ))
     path = token.visit.path
     places = [] if model is None or pulled is None else _places(pulled, model)
     element_id = embed.new_element_id()
     own_url = application_url(settings, path)
     script = embed.show_script(
-        token.text,
+        token.encoded,
         element_id,
         app_url=own_url if server_url is None else path,
         state_url=f"{own_url}/ws",

@@ -16,7 +16,7 @@ from ..bokeh_api.v3 import embed
 from ..errors import ArgumentsError
 from ..file_versions import content_version
 from ..security.arguments import Arguments
-from ..security.principal import Asker
+from ..security.principal import Principal
 from ..security.tokens import Token
 from ..security.visit import Visit
 from ..state import BokehState
@@ -64,14 +64,14 @@ class Pages:
         """The page of an application that was registered with ``page=True``."""
         registration = self._public(application)
         self._check_fetch(registration)
-        asker = self._state.site.visitor()
-        token = self._new_token(registration, request.args, asker)
+        principal = self._state.site.visitor()
+        token = self._new_token(registration, request.args, principal)
         if request.method == "HEAD":  # nobody will connect
             return Response(mimetype="text/html")
         server = self._state.server()
         server.long_waits.check()
-        token = self._state.tokens.renew(replace(token, worker=server.worker))
-        server.limits.open(token, asker)
+        token = self._state.tokens.renew(replace(token, worker_id=server.worker_id))
+        server.limits.reserve(token, principal)
         settings, headers = self._state.settings, visible_headers()
         parts = page_markup(settings, token)
 
@@ -108,14 +108,14 @@ class Pages:
             for name, values in request.args.lists()
             if not name.startswith("bokeh-") and name != "resources"
         }
-        asker = self._state.site.visitor()
-        if asker.user is None and origin is not None and not is_own_origin(origin):
+        principal = self._state.site.visitor()
+        if principal.user is None and origin is not None and not is_own_origin(origin):
             # A browser keeps our cookie to itself on another site's page.
-            asker = Asker(address=asker.address)
+            principal = Principal(address=principal.address)
         host = embed.url_path(own_origin())
         script = embed.autoload_script(
             settings,
-            self._new_token(registration, arguments, asker).text,
+            self._new_token(registration, arguments, principal).encoded,
             element_id,
             app_url=application_url(settings, registration.path),
             server_url=host,
@@ -173,16 +173,18 @@ class Pages:
 
     def _check(self, registration: Registration) -> None:
         """Run the guards for what is no session."""
-        user, arguments = self._state.site.asker().user, Arguments(dict(request.args.lists()))
+        user, arguments = self._state.site.principal().user, Arguments(dict(request.args.lists()))
         visit = Visit(user=user, arguments=arguments, path=registration.path, session_id="")
         self._state.site.check(visit)
 
     def _new_token(
-        self, registration: Registration, arguments: Mapping[str, Any], asker: Asker
+        self, registration: Registration, arguments: Mapping[str, Any], principal: Principal
     ) -> Token:
         mark_token()
         try:
-            return self._state.new_token(registration.path, arguments=arguments, asker=asker)
+            return self._state.new_token(
+                registration.path, arguments=arguments, principal=principal
+            )
         except ArgumentsError as error:
             logger.warning("Refused a page of %s: %s", registration.path, error)
             abort(414, str(error) if current_app.debug else "The URL has too many arguments.")

@@ -1,4 +1,4 @@
-"""Read from a request: the application it names, its host, and the headers that applications see."""
+"""Read a request: the application it names, its host, and the headers that applications see."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..applications.registry import Registration
 from ..errors import UnknownApplicationError
 from ..state import BokehState
 
-__all__ = ("asked_application", "check_host", "visible_headers")
+__all__ = ("asked_application", "check_trusted_hosts", "visible_headers")
 
 
 _VISIBLE_HEADERS = ("Host", "Cookie", "User-Agent", "Accept-Language")
@@ -24,7 +24,7 @@ def asked_application(state: BokehState, application: str) -> Registration:
         abort(404)
 
 
-def check_host() -> None:
+def check_trusted_hosts() -> None:
     """Hold the Host against ``TRUSTED_HOSTS``: a 400 if it is none of them.
 
     Flask 3.0 does not; later ones have done this already.

@@ -47,8 +47,8 @@ def wire(
         root=Path(app.root_path),
         context=app.app_context,
         secrets=partial(_secrets, app),
-        asker=partial(access.asker, cookie),
-        visitor=partial(access.asker, cookie, page=True),
+        principal=partial(access.principal, cookie),
+        visitor=partial(access.principal, cookie, page=True),
         check=access.check,
         headers=visible_headers,
         report=partial(error_box, app),
@@ -89,6 +89,6 @@ def _finish(cookie: BrowserCookie | None, response: Response) -> Response:
 
 
 def _unavailable(access: Access, error: LimitError) -> Any:
-    asker = access.asker(None)
-    logger.warning("Refused a session to %s: %s is %s.", asker, error.setting, error.limit)
+    principal = access.principal(None)
+    logger.warning("Refused a session to %s: %s is %s.", principal, error.setting, error.limit)
     return current_app.handle_http_exception(ServiceUnavailable(str(error)))

@@ -10,13 +10,13 @@ from werkzeug.exceptions import HTTPException
 
 from ..applications.registry import Registration
 from ..errors import HandoffError, LimitError, ServerStoppedError, SessionEndedError, TokenError
-from ..hijack.adapters import take
-from ..hijack.connection import TakenClient
+from ..hijack.adapters import hijack
+from ..hijack.connection import HijackedConnection
 from ..hijack.upgrade_request import Upgrade, request_head
-from ..security.principal import Asker
+from ..security.principal import Principal
 from ..security.tokens import Token
 from ..state import BokehState
-from ..workers.sender import Passage
+from ..workers.sender import WorkerChannel
 from .origin import origin_is_allowed, own_origin
 from .request import asked_application
 
@@ -33,20 +33,22 @@ class _Views:
     def websocket(self, application: str = "") -> Response:
         """Judge an upgrade request, then hand the client's socket to the Bokeh server."""
         registration = asked_application(self._state, application)
-        path, asker = registration.path, self._state.site.asker()
+        path, principal = registration.path, self._state.site.principal()
         try:
-            token = self._admit(registration, self._offered_token(), asker)
-            client = self._hand_over(self._state.tokens.renew(token), asker)
+            token = self._admit(registration, self._offered_token(), principal)
+            client = self._hand_over(self._state.tokens.renew(token), principal)
         except HandoffError as error:
-            logger.warning("Refused a WebSocket of %s to %s: %s", path, asker, error)
+            logger.warning("Refused a WebSocket of %s to %s: %s", path, principal, error)
             return _refusal(error)
         except HTTPException as error:
             status = error.code or error.get_response().status_code
-            logger.warning("Refused a WebSocket of %s to %s: a guard said %d", path, asker, status)
+            logger.warning(
+                "Refused a WebSocket of %s to %s: a guard said %d", path, principal, status
+            )
             raise
         # Nobody reads this answer but the WSGI server's access log: Tornado sends the real one.
         response = Response(status=101)
-        response.call_on_close(client.finish)
+        response.call_on_close(client.release_wsgi_server)
         return response
 
     def session_state(self, application: str = "") -> Response:
@@ -59,15 +61,15 @@ class _Views:
         try:
             if text is None:
                 raise self._no_websocket()
-            asker = self._state.site.asker()
-            token = self._admit(registration, text, asker)
+            principal = self._state.site.principal()
+            token = self._admit(registration, text, principal)
             if self._state.settings.transport == "port" and self._state.tokens.expired(token):
                 raise HandoffError("The session token has expired, and a port renews none.", 410)
-            passage = self._state.passage(token)
-            if passage is not None:
-                passage.close()
+            channel = self._state.find_owner(token)
+            if channel is not None:
+                channel.close()
             else:
-                self._open(token, asker, only_ask=True)
+                self._open(token, principal, only_ask=True)
         except HandoffError as error:
             return _refusal(error)
         return Response(status=204, headers={"Cache-Control": "no-store"})
@@ -86,24 +88,24 @@ class _Views:
         logger.warning("No WebSocket: %s", error)
         return error
 
-    def _admit(self, registration: Registration, text: str, asker: Asker) -> Token:
+    def _admit(self, registration: Registration, text: str, principal: Principal) -> Token:
         """:raises HandoffError: with the reason why who has this token may not come in.
         :raises HTTPException: if a guard refuses.
         """
         try:
-            return self._state.admit(registration.path, text, asker)
+            return self._state.authorize(registration.path, text, principal)
         except TokenError as error:
             raise HandoffError(str(error), 403) from error
         except SessionEndedError as error:
             raise HandoffError(str(error), 410) from error
 
-    def _open(self, token: Token, asker: Asker, *, only_ask: bool = False) -> bool:
-        """Take a seat for a session of this process; whether it is a new one.
+    def _open(self, token: Token, principal: Principal, *, only_ask: bool = False) -> bool:
+        """Take a reservation for a session of this process; whether it is a new one.
 
         :raises HandoffError: with the reason why there is none.
         """
         try:
-            return self._state.server().limits.open(token, asker, only_ask=only_ask)
+            return self._state.server().limits.reserve(token, principal, only_ask=only_ask)
         except LimitError as error:
             logger.warning("%s is %s.", error.setting, error.limit)
             raise HandoffError(str(error), 503, public=str(error)) from error
@@ -128,7 +130,7 @@ class _Views:
             raise HandoffError("It offers no Bokeh session token.", 403)
         return protocols[1]
 
-    def _hand_over(self, token: Token, asker: Asker) -> TakenClient:
+    def _hand_over(self, token: Token, principal: Principal) -> HijackedConnection:
         """Take the client out of the WSGI server, and give it to whoever holds the session.
 
         If anything is raised, the client is still the WSGI server's, or has been hung up.
@@ -137,48 +139,50 @@ class _Views:
         """
         path = token.visit.path
         upgrade = Upgrade(
-            head=request_head(f"{path.rstrip('/')}/ws", request.environ, token.text),
+            head=request_head(f"{path.rstrip('/')}/ws", request.environ, token.encoded),
             address=(request.remote_addr or "", int(request.environ.get("REMOTE_PORT") or 0)),
             session_id=token.visit.session_id,
         )
-        passage = self._state.passage(token)
-        if passage is not None:
+        channel = self._state.find_owner(token)
+        if channel is not None:
             try:
-                client = take(request.environ, to_pass_on=True)
+                client = hijack(request.environ, across_processes=True)
             except BaseException as error:
-                passage.close()
+                channel.close()
                 if token.pulled or not isinstance(error, HandoffError):
                     raise  # others are created again, here
             else:
-                _pass_on(client, passage, upgrade, path)
+                _pass_on(client, channel, upgrade, path)
                 return client
         server = self._state.server()
-        new = self._open(token, asker)
+        new = self._open(token, principal)
         try:
-            client = take(request.environ)
+            client = hijack(request.environ)
             try:
                 server.adopt(client, upgrade)
             except BaseException:
-                client.put_back()
+                client.restore()
                 raise
         except BaseException as error:
             if new:
-                server.limits.leave(token.visit.session_id)
+                server.limits.release(token.visit.session_id)
             if isinstance(error, ServerStoppedError):
                 raise HandoffError("The Bokeh server of this process is stopping.", 503) from error
             raise
         return client
 
 
-def _pass_on(client: TakenClient, passage: Passage, upgrade: Upgrade, path: str) -> None:
+def _pass_on(
+    client: HijackedConnection, channel: WorkerChannel, upgrade: Upgrade, path: str
+) -> None:
     with closing(client):
         assert client.descriptor is not None  # it was taken to be passed on
         try:
-            passage.send(client.descriptor, upgrade)
+            channel.send(client.descriptor, upgrade)
         except HandoffError as error:
             logger.warning("Lost a WebSocket of %s: %s", path, error)
         except BaseException:
-            client.finish()
+            client.release_wsgi_server()
             raise
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from ..hijack.upgrade_request import Upgrade
-from ..runtime.acceptor import Listening
-from ..runtime.descriptors import leaves_some
-from ..runtime.gevent import original
-from .protocol import LENGTH, TEMPORARY, TIMEOUT, is_worker, same_user
+from ..runtime.acceptor import Acceptor
+from ..runtime.descriptors import is_below_fd_reserve
+from ..runtime.gevent import unpatched
+from .protocol import LENGTH, TEMPORARY, TIMEOUT, check_peer_uid, is_worker
 
-__all__ = ("Owner",)
+__all__ = ("TransferListener",)
 
 logger = logging.getLogger("flask_bokeh")
 
@@ -33,7 +33,7 @@ Holds = Callable[[str, str], bool]
 Close = Callable[[list[str], float], Awaitable[int]]
 
 
-class Owner:
+class TransferListener:
     """Receives clients for sessions of this process. On its loop's thread only."""
 
     def __init__(
@@ -61,7 +61,7 @@ class Owner:
         self._found_again = found_again
         self._tasks: set[asyncio.Task[None]] = set()
         self._path: Path | None = None
-        self._listening: Listening | None = None
+        self._listening: Acceptor | None = None
         self._next_look: asyncio.TimerHandle | None = None
         self._told = ""
 
@@ -85,7 +85,7 @@ class Owner:
         self._found_again()
 
     def _listen(self, loop: asyncio.AbstractEventLoop, path: Path) -> None:
-        listener = original("socket", "socket")(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener = unpatched("socket", "socket")(socket.AF_UNIX, socket.SOCK_STREAM)
         new = path.with_suffix(TEMPORARY)
         try:
             listener.bind(str(new))
@@ -96,7 +96,7 @@ class Owner:
             raise
         if self._listening is not None:
             self._listening.close()
-        self._listening = Listening(loop, listener, self._accept)
+        self._listening = Acceptor(loop, listener, self._accept)
         self._path = path
         _clear_away(path.parent, keep=path)
 
@@ -128,7 +128,7 @@ class Owner:
         descriptors: list[int] = []
         try:
             async with asyncio.timeout(TIMEOUT):
-                same_user(sender)
+                check_peer_uid(sender)
                 if not (line := await _line(sender)):
                     return  # only asked whether we live
                 loop = asyncio.get_running_loop()
@@ -143,7 +143,7 @@ class Owner:
                 message = await _message(sender, descriptors)
             if message is None:
                 return
-            if not leaves_some(descriptors[0]):
+            if not is_below_fd_reserve(descriptors[0]):
                 raise OSError("hardly any descriptor is left")
             upgrade = Upgrade(
                 head=message["head"].encode("latin-1"),
@@ -151,7 +151,7 @@ class Owner:
                 session_id=session_id,
             )
             os.set_inheritable(descriptors[0], False)
-            self._adopt(original("socket", "socket")(fileno=descriptors.pop()), upgrade)
+            self._adopt(unpatched("socket", "socket")(fileno=descriptors.pop()), upgrade)
         except Exception as error:  # noqa: BLE001  # a sender that dies is not our trouble
             logger.warning("Another worker asked for something that was not done: %r", error)
         finally:
@@ -176,7 +176,7 @@ def _clear_away(folder: Path, keep: Path) -> None:
                 continue
             if not is_worker(path.name) or not path.is_socket():
                 continue
-            with original("socket", "socket")(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            with unpatched("socket", "socket")(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
                 probe.setblocking(False)
                 try:
                     probe.connect(str(path))

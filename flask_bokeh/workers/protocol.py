@@ -27,12 +27,12 @@ import re
 import socket
 import struct
 
-__all__ = ("LENGTH", "NAME", "TEMPORARY", "TIMEOUT", "is_worker", "same_user")
+__all__ = ("LENGTH", "NAME", "TEMPORARY", "TIMEOUT", "check_peer_uid", "is_worker")
 
 
 TIMEOUT = 5.0
-"""Seconds that an owner may take to answer a knock, and a sender to send. It answers on its loop,
-which is busy for two or three of them where many sessions begin and end on a slow machine."""
+"""Seconds in which a listener must answer, and a sender must send. A listener answers on its loop,
+which is busy for two or three seconds where many sessions begin and end on a slow machine."""
 
 NAME = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
@@ -46,7 +46,7 @@ def is_worker(name: str) -> bool:
     return NAME.fullmatch(name) is not None
 
 
-def same_user(connection: socket.socket) -> None:
+def check_peer_uid(connection: socket.socket) -> None:
     """:raises PermissionError: unless the other end runs as our user (Linux; the folder's mode
     is what keeps others out elsewhere).
     """

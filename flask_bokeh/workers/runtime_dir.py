@@ -16,14 +16,14 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-__all__ = ("WorkersFolder",)
+__all__ = ("RuntimeDir",)
 
 logger = logging.getLogger("flask_bokeh")
 
 _NAMES = 10
 
 
-class WorkersFolder:
+class RuntimeDir:
     """Finds the folder, and makes it where it is missing. For any thread."""
 
     def __init__(self, key: bytes, parent: str | None) -> None:

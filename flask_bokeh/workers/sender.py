@@ -13,18 +13,18 @@ from pathlib import Path
 
 from ..errors import HandoffError
 from ..hijack.upgrade_request import Upgrade
-from .protocol import LENGTH, NAME, TIMEOUT, is_worker, same_user
+from .protocol import LENGTH, NAME, TIMEOUT, check_peer_uid, is_worker
 
 __all__ = (
-    "Passage",
-    "close_elsewhere",
-    "knock",
+    "WorkerChannel",
+    "broadcast_close",
+    "request_transfer",
 )
 
 logger = logging.getLogger("flask_bokeh")
 
 
-class Passage:
+class WorkerChannel:
     """The way to an owner that is ready. For one client."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -51,7 +51,7 @@ class Passage:
         self._connection.close()
 
 
-def knock(folder: Path | None, name: str, path: str, session_id: str) -> Passage:
+def request_transfer(folder: Path | None, name: str, path: str, session_id: str) -> WorkerChannel:
     """Ask the owner of a session whether it is ready. From any thread but the owner's loop.
 
     :raises HandoffError: 410 if owner or session have gone, 503 if the owner does not answer.
@@ -62,7 +62,7 @@ def knock(folder: Path | None, name: str, path: str, session_id: str) -> Passage
     try:
         connection.settimeout(TIMEOUT)
         connection.connect(str(folder / name))
-        same_user(connection)
+        check_peer_uid(connection)
         connection.sendall(f"{path} {session_id}\n".encode())
         answer = connection.recv(1)
     except TimeoutError as error:
@@ -76,22 +76,22 @@ def knock(folder: Path | None, name: str, path: str, session_id: str) -> Passage
     if answer != b"R":
         connection.close()
         raise HandoffError("The pulled session has ended.", 410)
-    return Passage(connection)
+    return WorkerChannel(connection)
 
 
-def close_elsewhere(
-    folder: Path, own: str | None, digests: Collection[str], then: float
+def broadcast_close(
+    folder: Path, own: str | None, subject_digests: Collection[str], then: float
 ) -> tuple[int, list[str]]:
     """End the sessions of a user in all workers but one.
 
     From any thread but an owner's loop; takes as long as one worker may take to answer.
 
     :param own: the name of the worker that is left out.
-    :param digests: what the tokens that the user asked for are bound to.
+    :param subject_digests: what the tokens that the user asked for are bound to.
     :param then: pages that were made later are left alone.
     :returns: how many were ended, and what is wrong with workers that may not have ended all.
     """
-    line = f"close {json.dumps([list(digests), then])}\n".encode()
+    line = f"close {json.dumps([list(subject_digests), then])}\n".encode()
     deadline = time.monotonic() + TIMEOUT
     waiting: list[tuple[str, socket.socket]] = []
     closed = 0
@@ -105,7 +105,7 @@ def close_elsewhere(
         try:
             connection.settimeout(max(0.01, deadline - time.monotonic()))
             connection.connect(str(folder / name))
-            same_user(connection)
+            check_peer_uid(connection)
             connection.sendall(line)
         except TimeoutError:
             connection.close()

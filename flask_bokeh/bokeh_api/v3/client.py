@@ -52,7 +52,7 @@ class ClientConnection:
         self._io_loop = IOLoop(make_current=False)
         self._asyncio_loop: asyncio.AbstractEventLoop = self._io_loop.asyncio_loop  # type: ignore[attr-defined,unused-ignore]
         self.session = SignedClientSession(
-            token.visit.session_id, token.text, url, self._io_loop, max_message_size
+            token.visit.session_id, token.encoded, url, self._io_loop, max_message_size
         )
 
     def bounded(self, work: Callable[[], Any], what: str) -> None:

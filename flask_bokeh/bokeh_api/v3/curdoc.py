@@ -9,7 +9,7 @@ from typing import Any
 
 from bokeh.io import doc as bokeh_doc
 
-__all__ = ("part_curdocs", "same_curdoc_afterwards")
+__all__ = ("isolate_curdoc", "restore_curdoc")
 
 
 class _Curdocs:
@@ -33,7 +33,7 @@ class _Curdocs:
         return self.stack.get()[index]
 
 
-def part_curdocs() -> None:
+def isolate_curdoc() -> None:
     """Give each thread a ``curdoc()`` of its own, as Bokeh 3.10 does.
 
     Bokeh 3.9 has one list for the whole process. While a view edits a pulled session, scripts that
@@ -46,7 +46,7 @@ def part_curdocs() -> None:
 
 
 @contextmanager
-def same_curdoc_afterwards() -> Iterator[None]:
+def restore_curdoc() -> Iterator[None]:
     """Bokeh 3.9 forgets to put ``curdoc()`` back when a callback raises."""
     curdocs: Any = bokeh_doc._PATCHED_CURDOCS
     if not isinstance(curdocs, _Curdocs):

@@ -19,29 +19,29 @@ from bokeh.server.tornado import BokehTornado
 from tornado.ioloop import IOLoop
 from tornado.netutil import bind_sockets
 
-from ...runtime.executor import WarmExecutor
+from ...runtime.executor import PrestartedExecutor
 from ...security.limits import Limits
 from ...security.tokens import TokenIssuer
 from ...settings import Settings
 from .message_inspector import MessageInspector
 from .message_limits import MessageLimits
-from .session_cleaner import NEVER, SessionCleaner, cheap_collections, check_interval
+from .session_cleaner import NEVER, SessionCleaner, check_interval, gc_frozen
 from .websocket import open_sockets_only
 
 __all__ = (
-    "HostedServer",
+    "BokehServer",
     "disconnect",
     "make_server",
     "stop_server",
 )
 
 
-class HostedServer(Server):
+class BokehServer(Server):
     """Bokeh's server, with a name for the Tornado application inside it."""
 
     cleaner: SessionCleaner
     """Ends sessions whose time is over."""
-    _threads: WarmExecutor | None = None
+    _threads: PrestartedExecutor | None = None
 
     @property
     def tornado(self) -> BokehTornado:
@@ -51,7 +51,7 @@ class HostedServer(Server):
     def use_own_threads(self) -> None:
         """Run the pool of Bokeh 3.10, which fills documents and runs callbacks, on our threads."""
         if (runner := getattr(self._tornado, "_executor", None)) is not None:
-            runner._executor = self._threads = WarmExecutor()
+            runner._executor = self._threads = PrestartedExecutor()
 
     def end_threads(self) -> None:
         """Tell the threads to end. From any thread; again does no harm."""
@@ -71,7 +71,7 @@ def make_server(
     limits: Limits,
     tokens: TokenIssuer,
     io_loop: IOLoop,
-) -> HostedServer:
+) -> BokehServer:
     """Make and start the server that ``bokeh serve`` would run with the same settings.
 
     Bokeh 3.10 has ``Server.from_settings`` for the settings that are not plain keywords;
@@ -104,9 +104,9 @@ def make_server(
     }
     if "unix_socket" in settings.server_options:
         del keywords["address"], keywords["port"]
-    factory = getattr(HostedServer, "from_settings", HostedServer)
+    factory = getattr(BokehServer, "from_settings", BokehServer)
     try:
-        server: HostedServer = factory(applications, io_loop=io_loop, **keywords)
+        server: BokehServer = factory(applications, io_loop=io_loop, **keywords)
     except OSError as error:
         _close_unbound(error)
         raise
@@ -134,13 +134,13 @@ def _close_unbound(error: OSError) -> None:
                 unbound.close()
 
 
-async def stop_server(server: HostedServer) -> None:
+async def stop_server(server: BokehServer) -> None:
     """Stop the server so that the hooks on_session_destroyed and on_server_unloaded have run.
 
     Bokeh 3.9 runs only the second kind. Call it when no connection is left.
     """
     server.cleaner.stop()
-    with cheap_collections():
+    with gc_frozen():
         if hasattr(server, "stop_async"):
             try:
                 await server.stop_async()

@@ -23,9 +23,9 @@ from bokeh.server.session import ServerSession
 from bokeh.server.tornado import BokehTornado
 from tornado.ioloop import PeriodicCallback
 
-from ...runtime.gevent import original
+from ...runtime.gevent import unpatched
 
-__all__ = ("NEVER", "SessionCleaner", "cheap_collections", "check_interval")
+__all__ = ("NEVER", "SessionCleaner", "check_interval", "gc_frozen")
 
 NEVER = 1000 * 60 * 60 * 24 * 365
 """Milliseconds until Bokeh's own job looks for unused sessions, whose place ours takes."""
@@ -152,7 +152,7 @@ class _Freezer:
     """Makes full collections cheap: what is frozen is not looked at. For any thread."""
 
     def __init__(self) -> None:
-        self._lock = original("_thread", "allocate_lock")()
+        self._lock = unpatched("_thread", "allocate_lock")()
         self._holders = 0
         self._ours = False
 
@@ -185,7 +185,7 @@ class _Freezer:
         """In a child process, which has no such block."""
         if self._holders and self._ours:
             gc.unfreeze()
-        self._lock = original("_thread", "allocate_lock")()
+        self._lock = unpatched("_thread", "allocate_lock")()
         self._holders = 0
 
 
@@ -203,6 +203,6 @@ def check_interval(lifetime: float, option: float | None) -> float:
 
 
 _freezer = _Freezer()
-cheap_collections = _freezer.frozen
+gc_frozen = _freezer.frozen
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_freezer.forked)

@@ -33,7 +33,7 @@ from ...hijack.stream import TOO_COSTLY
 from ...log_text import describe, handling_a_message, location, printable, raised_in
 from ...runtime.executor import WORK_OWNER, WorkOwner
 from ...security.limits import Limits
-from ...security.principal import Asker
+from ...security.principal import Principal
 from ...security.tokens import Token, TokenIssuer
 from .message_inspector import BoundedPatch, MessageInspector
 from .message_limits import Content, check_text
@@ -78,14 +78,14 @@ def _judge(
 ) -> Token | HandoffError:
     """The token that a text stands for, or the reason if it opens no session from an address.
 
-    Who comes by the server's own port takes a seat here; others have one. Bokeh would refuse what
-    is no good token, too, but only after its 101, and with a traceback in the log.
+    Clients of the server's own port get their reservation here; all others have one already. Bokeh
+    would also refuse a bad token, but only after its 101 response, and with a traceback in the log.
     """
     try:
         token = tokens.read(text)
         if get_token_payload(text)["session_expiry"] <= time.time():
             return HandoffError("The session token has expired.", 403)
-        limits.open(token, Asker(address=address))
+        limits.reserve(token, Principal(address=address))
     except TokenError as error:
         return HandoffError(str(error), 403)
     except SessionEndedError as error:
@@ -126,7 +126,7 @@ class _SessionSocket(WSHandler):
             self.finish(judged.public)
             return
         self._user = judged.visit.user
-        self._visitor = judged.bound or judged.visit.session_id
+        self._visitor = judged.subject or judged.visit.session_id
         self._reads = SocketReads(self._inspector.reads, self._visitor)
         await super().prepare()  # type: ignore[no-untyped-call,unused-ignore]
 
