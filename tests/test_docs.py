@@ -14,11 +14,11 @@ import pytest
 from bokeh.document import Document
 from bokeh.plotting import figure
 from flask import Flask, render_template_string, session
-from flask_bokeh.hijack.adapters import ADAPTERS
-from flask_bokeh.settings import _FROM_BOKEH, Settings
 from werkzeug.exceptions import Unauthorized
 
 from flask_bokeh import FlaskBokeh
+from flask_bokeh.hijack.adapters import ADAPTERS
+from flask_bokeh.settings import _FROM_BOKEH, Settings
 
 from .support import ROOT
 from .support.browser import Tab

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask_bokeh.web.markup import template_folder
 
 import flask_bokeh
+from flask_bokeh.web.markup import template_folder
 
 from .support import ROOT
 from .test_layers import imports, modules

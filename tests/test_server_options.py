@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from bokeh.server.tornado import BokehTornado
 from flask import Flask
-from flask_bokeh.settings import Settings
 from tornado.websocket import websocket_connect
 
 from flask_bokeh import ConfigError, FlaskBokeh
 from flask_bokeh.server_options import _SERVER, _TORNADO, ELSEWHERE
+from flask_bokeh.settings import Settings
 
 # Each was seen to have an effect: below, in test_lifecycle.py, or in Bokeh's source. An option
 # that a new Bokeh brings fails here until somebody has looked at what it does.

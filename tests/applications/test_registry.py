@@ -11,8 +11,6 @@ from bokeh.application import Application
 from bokeh.application.handlers import FunctionHandler
 from bokeh.document import Document
 from flask import Flask
-from flask_bokeh.applications.loading import load
-from flask_bokeh.applications.registry import Registration, Registry
 
 from flask_bokeh import (
     ApplicationLoadError,
@@ -21,6 +19,8 @@ from flask_bokeh import (
     RegistrationError,
     UnknownApplicationError,
 )
+from flask_bokeh.applications.loading import load
+from flask_bokeh.applications.registry import Registration, Registry
 
 
 def fill(doc: Document) -> None:

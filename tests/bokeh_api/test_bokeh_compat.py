@@ -20,6 +20,7 @@ from bokeh.server.server import BaseServer, Server
 from bokeh.server.session import ServerSession
 from bokeh.server.tornado import BokehTornado
 from bokeh.server.views import ws
+
 from flask_bokeh.bokeh_api.v3.curdoc import _Curdocs, isolate_curdoc
 
 

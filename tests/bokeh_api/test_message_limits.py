@@ -18,15 +18,15 @@ from bokeh.layouts import column
 from bokeh.models import ColumnDataSource, Slider
 from bokeh.plotting import figure
 from bokeh.protocol import Protocol
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from flask_bokeh.bokeh_api.v3.message_limits import (
     Content,
     MessageLimits,
     check_text,
     inspect_content,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from flask_bokeh.errors import MessageLimitError
 
 from ..support.messages import ndarray

@@ -11,6 +11,7 @@ import pytest
 from bokeh.core.property.wrappers import PropertyValueColumnData
 from bokeh.document import Document
 from bokeh.models import ColumnDataSource
+
 from flask_bokeh.bokeh_api.v3.patches import BrowserPatch, PrivateColumns, make_columns_private
 
 from ..support.browser import Tab

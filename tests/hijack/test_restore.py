@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from flask_bokeh.hijack import adapters as servers
-from flask_bokeh.hijack.adapters import hijack
 
 from flask_bokeh import FlaskBokeh, HandoffError
+from flask_bokeh.hijack import adapters as servers
+from flask_bokeh.hijack.adapters import hijack
 
 
 @pytest.mark.parametrize("error", [AttributeError("peek"), KeyboardInterrupt(), SystemExit()])
@@ -66,7 +66,7 @@ def test_a_server_that_stops_meanwhile(app: Flask, bokeh: FlaskBokeh) -> None:
     running = state.server()
     running.stop()  # past the state, which still has it
     with app.test_request_context():
-        token = state.new_token("/x").text
+        token = state.new_token("/x").encoded
     headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Origin": "http://localhost"}
     headers |= {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}
     headers |= {"Sec-WebSocket-Protocol": f"bokeh, {token}"}

@@ -6,6 +6,7 @@ import asyncio
 import socket
 
 import pytest
+
 from flask_bokeh.hijack import lingering_close as lingering
 from flask_bokeh.hijack import stream as streams
 from flask_bokeh.hijack.stream import close_frame, prefixed_stream

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from flask_bokeh.hijack.upgrade_request import request_head
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_bokeh import HandoffError
+from flask_bokeh.hijack.upgrade_request import request_head
 
 ENVIRON = {
     "HTTP_HOST": "example.org",

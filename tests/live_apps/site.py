@@ -13,13 +13,13 @@ from bokeh.layouts import column
 from bokeh.models import Button, ColumnDataSource, Slider
 from bokeh.plotting import figure
 from flask import Flask, Response, jsonify, render_template_string, request
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from flask_bokeh import FlaskBokeh, PulledSession, Visit
 from flask_bokeh.bokeh_api.v3.server import disconnect
 from flask_bokeh.hijack.stream import PrefixedIOStream
 from flask_bokeh.runtime.gevent import unpatched
 from flask_bokeh.server.in_process import InProcessServer
-from werkzeug.middleware.proxy_fix import ProxyFix
-
-from flask_bokeh import FlaskBokeh, PulledSession, Visit
 
 from .configured import configured
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from flask_bokeh.runtime.loop import ServerLoop
 from tornado.ioloop import IOLoop
 
 from flask_bokeh import FlaskBokeh, LoopThreadError, ServerStartError
+from flask_bokeh.runtime.loop import ServerLoop
 
 from ..support import ROOT
 from ..support.html import tokens_in

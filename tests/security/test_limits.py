@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from bokeh.document import Document
 from flask import Flask
+
+from flask_bokeh import FlaskBokeh, LimitError
 from flask_bokeh.security.limits import WAIT
 from flask_bokeh.security.principal import Principal
 from flask_bokeh.security.tokens import Token
-
-from flask_bokeh import FlaskBokeh, LimitError
 
 from ..support.limits import ANN, Clock, context, limits_of, token
 
@@ -117,7 +117,7 @@ def test_clients_of_a_unix_socket_are_one_address(app: Flask, bokeh: FlaskBokeh)
 
 
 def test_a_seat_goes_with_its_own_session(clock: Clock) -> None:
-    """A session that came back under the same id keeps its reservation when the one before it ends."""
+    """A session that came back under its id keeps its reservation when the one before it ends."""
     limits = limits_of(clock, max_sessions=1)
     one, again = token(), object()
     limits.confirm(one, context)

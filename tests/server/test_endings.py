@@ -19,9 +19,9 @@ from bokeh.application.handlers.lifecycle import LifecycleHandler
 from bokeh.document import Document
 from bokeh.models import Slider
 from flask import Flask
-from flask_bokeh.bokeh_api.v3.session_cleaner import check_interval, gc_frozen
 
 from flask_bokeh import FlaskBokeh
+from flask_bokeh.bokeh_api.v3.session_cleaner import check_interval, gc_frozen
 
 from ..support import ROOT
 from ..support.waiting import eventually

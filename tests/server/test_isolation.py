@@ -21,10 +21,10 @@ from bokeh.application.handlers import FunctionHandler
 from bokeh.application.handlers.lifecycle import LifecycleHandler
 from bokeh.document import Document
 from flask import Flask, has_app_context, has_request_context
-from flask_bokeh.applications.hosted import HostedApplication
 from tornado.ioloop import IOLoop
 
 from flask_bokeh import ApplicationFailedError, FlaskBokeh
+from flask_bokeh.applications.hosted import HostedApplication
 
 from ..support import ROOT
 from ..support.waiting import eventually

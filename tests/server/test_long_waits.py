@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from bokeh.server.server import Server
-from flask_bokeh.runtime.long_waits import PATIENCE, LongWaits
 
 from flask_bokeh import LimitError
+from flask_bokeh.runtime.long_waits import PATIENCE, LongWaits
 
 from ..support.servers import Live
 from ..support.waiting import eventually

@@ -11,10 +11,10 @@ import pytest
 from bokeh.document import Document
 from flask import Flask, render_template_string, request
 from flask.testing import FlaskClient
-from flask_bokeh.security.arguments import Arguments
 from werkzeug.datastructures import MultiDict
 
 from flask_bokeh import ArgumentsError, FlaskBokeh, Visit, visit
+from flask_bokeh.security.arguments import Arguments
 
 from ..support.html import tokens_in
 

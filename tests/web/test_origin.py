@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from flask_bokeh.web.origin import origin_allowed
 
 OWN = "https://example.org"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from flask_bokeh.web import origin as asked
 
 from flask_bokeh import FlaskBokeh
+from flask_bokeh.web import request as asked
 
 from ..support.html import tokens_in
 from ..support.upgrades import upgrade
