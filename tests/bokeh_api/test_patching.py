@@ -10,9 +10,9 @@ import pytest
 from bokeh.document import Document
 from bokeh.models import ColumnDataSource, Div, Plot
 from bokeh.protocol import Protocol
+
 from flask_bokeh.bokeh_api.v3.message_inspector import BoundedPatch
 from flask_bokeh.bokeh_api.v3.message_limits import MessageLimits, inspect_content
-
 from flask_bokeh.errors import MessageLimitError
 
 from ..support.messages import ndarray

@@ -8,9 +8,9 @@ import socket
 from typing import Any
 
 import pytest
-from flask_bokeh.hijack.adapters import hijack
 
 from flask_bokeh import HandoffError
+from flask_bokeh.hijack.adapters import hijack
 
 
 class Input(io.BufferedReader):

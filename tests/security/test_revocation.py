@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
+
+from flask_bokeh import SessionEndedError
 from flask_bokeh.security.limits import Limits
 from flask_bokeh.security.principal import Principal
 from flask_bokeh.security.revocation import RevocationList
 from flask_bokeh.settings import Settings
-
-from flask_bokeh import SessionEndedError
 
 from ..support.limits import ANN, ISSUER, Clock, context, token
 

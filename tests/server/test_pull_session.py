@@ -11,9 +11,9 @@ import pytest
 from bokeh.document import Document
 from bokeh.models import Slider
 from flask import Flask
-from flask_bokeh.bokeh_api.v3.client import SignedClientSession
 
 from flask_bokeh import FlaskBokeh, Visit, visit
+from flask_bokeh.bokeh_api.v3.client import SignedClientSession
 
 from ..support.pulled import TRANSPORTS, server_document, server_of
 from ..support.waiting import eventually

@@ -15,9 +15,9 @@ from bokeh.application import Application
 from bokeh.application.handlers.lifecycle import LifecycleHandler
 from bokeh.document import Document
 from flask import Flask
-from flask_bokeh.security.principal import Principal
 
 from flask_bokeh import FlaskBokeh, ServerStartError
+from flask_bokeh.security.principal import Principal
 
 from ..support import ROOT
 from ..support.certificates import certificate, trusting

@@ -16,9 +16,9 @@ from bokeh.application.handlers.lifecycle import LifecycleHandler
 from bokeh.document import Document
 from bokeh.server.tornado import BokehTornado
 from flask import Flask
-from flask_bokeh.bokeh_api.v3.server import BokehServer
 
 from flask_bokeh import FlaskBokeh, LoopThreadError
+from flask_bokeh.bokeh_api.v3.server import BokehServer
 from flask_bokeh.server import in_process as server
 
 from ..support.html import tokens_in

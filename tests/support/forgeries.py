@@ -9,6 +9,7 @@ import time
 import zlib
 
 from bokeh.util.token import generate_jwt_token, generate_session_id
+
 from flask_bokeh.security.keys import derive_key
 from flask_bokeh.security.tokens import TokenIssuer
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from bokeh.document import Document
 from flask import Flask
-from flask_bokeh.server.in_process import InProcessServer
 
 from flask_bokeh import PulledSession
+from flask_bokeh.server.in_process import InProcessServer
 
 TRANSPORTS = ["direct", "client"]
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from flask_bokeh.bokeh_api.v3 import embed
 
 from flask_bokeh import FlaskBokeh
+from flask_bokeh.bokeh_api.v3 import embed
 
 from ..support import ROOT
 

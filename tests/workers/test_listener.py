@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from bokeh.util.token import get_session_id
 from flask import Flask
-from flask_bokeh.hijack.upgrade_request import Upgrade
-from flask_bokeh.workers.sender import WorkerChannel, request_transfer
 
 from flask_bokeh import FlaskBokeh, HandoffError
+from flask_bokeh.hijack.upgrade_request import Upgrade
+from flask_bokeh.workers.sender import WorkerChannel, request_transfer
 
 from ..support.servers import Live
 from ..support.sockets import RefusedError, Socket, connect

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from flask_bokeh.workers.sender import broadcast_close
 
 from flask_bokeh import FlaskBokeh
+from flask_bokeh.workers.sender import broadcast_close
 
 from ..support.servers import Live
 from ..support.visitors import Upgraded, Visitor

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from flask_bokeh.workers.runtime_dir import RuntimeDir
 
 from flask_bokeh import FlaskBokeh
+from flask_bokeh.workers.runtime_dir import RuntimeDir
 
 from ..support.workers import give_away, open_to_all
 
