@@ -116,7 +116,9 @@ def peak(pid: int) -> float:
 
 def measure(name: str, kind: str, count: int, quiet: float) -> list[str]:
     """:param quiet: seconds that are measured at least."""
-    stop, moves, views = threading.Event(), [], []
+    stop = threading.Event()
+    moves: list[float] = []
+    views: list[float] = []
 
     def watch(times: list[float], what: Callable[[int], object]) -> None:
         number = 0

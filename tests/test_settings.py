@@ -11,8 +11,8 @@ from bokeh.server.tornado import BokehTornado
 from flask import Flask
 
 from flask_bokeh import ConfigError, FlaskBokeh
-from flask_bokeh import settings as module
 from flask_bokeh.server_options import ELSEWHERE
+from flask_bokeh.setting_checks import CHECKS
 from flask_bokeh.settings import Settings
 
 
@@ -133,7 +133,7 @@ def test_every_field_is_documented_and_checked() -> None:
     """Each setting has a check, and a sentence that says what it is for."""
     source = inspect.getsource(Settings)
     for field in fields(Settings):
-        assert field.name in module.CHECKS
+        assert field.name in CHECKS
         _, _, after = source.partition(f"    {field.name}: ")
         assert '"""' in after.partition("\n\n")[0], field.name
 

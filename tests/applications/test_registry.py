@@ -100,9 +100,10 @@ def test_what_comes_too_late_is_refused(app: Flask, bokeh: FlaskBokeh) -> None:
 
 def test_decorators_without_parentheses(bokeh: FlaskBokeh) -> None:
     """They would register nothing: a guard that guards nothing is the worst."""
-    for decorator in (bokeh.guard, bokeh.customize, bokeh.application, bokeh.with_session):
+    decorators: list[Any] = [bokeh.guard, bokeh.customize, bokeh.application, bokeh.with_session]
+    for decorator in decorators:
         with pytest.raises(RegistrationError, match="Write the decorator with parentheses"):
-            decorator(lambda: False)  # type: ignore[operator]
+            decorator(lambda: False)
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,11 @@ def into(selector: str) -> Callable[[Page], None]:
     return lambda page: page.locator(selector).press_sequentially("a")
 
 
+def type_unheard(page: Page) -> None:
+    page.mouse.click(1, 1)
+    page.evaluate("document.querySelector('textarea').value = 'typed'")
+
+
 TYPED: dict[str, Callable[[Page], None]] = {
     "field": into("#field"),
     "text": into("textarea"),
@@ -139,10 +144,7 @@ TYPED: dict[str, Callable[[Page], None]] = {
     "choice": lambda page: page.locator("[type=checkbox]").check(),
     "widget": into(".bk-TextInput input"),
     # Before our script came, or with the events of the page stopped on their way.
-    "unheard": lambda page: (
-        page.mouse.click(1, 1),
-        page.evaluate("document.querySelector('textarea').value = 'typed'"),
-    )[0],
+    "unheard": type_unheard,
 }
 
 
@@ -164,7 +166,11 @@ def test_a_page_fills_its_own_fields(live: Live, tab: Tab) -> None:
 
     # Whatever else Playwright asks of the page counts as a touch.
     def until(what: Callable[[], bool], name: str) -> None:
-        eventually(lambda: tab.page.wait_for_timeout(100) or what(), name)
+        def check() -> bool:
+            tab.page.wait_for_timeout(100)
+            return what()
+
+        eventually(check, name)
 
     until(lambda: "/bokeh/plot/ws HTTP/1.1 101" in plain(site.log), "the plot")
     assert site.post("/close") == "1"

@@ -57,7 +57,7 @@ EXTENDS = "{% extends base %}\n"
 
 def fill(doc: Document) -> None:
     def argument() -> str:
-        return str(doc.session_context.request.arguments["q"][0].decode())  # type: ignore[union-attr,attr-defined]
+        return str(doc.session_context.request.arguments["q"][0].decode())
 
     doc.add_root(Div(text="l", name="left"))
     doc.add_root(Slider(start=0, end=1, value=0, name="right"))
