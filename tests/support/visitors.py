@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 import urllib.error
 import urllib.request
 from contextlib import suppress
@@ -37,25 +36,20 @@ class Upgraded:
     head: str
     sock: socket.socket = field(repr=False)
 
-    def close_code(self, seconds: float = 10) -> int:
-        """Read until the other side closes; the code of its close frame."""
+    def close_code(self, seconds: float = 20) -> int:
+        """Read until the other side closes; the code of its close frame, or 0."""
+        from wsproto.frame_protocol import FrameProtocol, Opcode
+
+        frames = FrameProtocol(client=True, extensions=[])
         self.sock.settimeout(seconds)
         code = 0
         with suppress(ConnectionResetError):
-            while len(first := self._exactly(2)) == 2:
-                size = first[1] & 127
-                if size > 125:
-                    size = int.from_bytes(self._exactly(2 if size == 126 else 8), "big")
-                data = self._exactly(size)
-                if first[0] & 15 == 8:
-                    code = int(struct.unpack("!H", data[:2])[0])
+            while data := self.sock.recv(65536):
+                frames.receive_bytes(data)
+                for frame in frames.received_frames():
+                    if frame.opcode is Opcode.CLOSE:
+                        code = int(frame.payload[0])
         return code
-
-    def _exactly(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size and (chunk := self.sock.recv(size - len(data))):
-            data += chunk
-        return data
 
     @property
     def alive(self) -> bool:
