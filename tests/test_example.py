@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from .conftest import Live, Tab, eventually
+from .support.browser import Tab
+from .support.servers import Live
+from .support.waiting import eventually
 
 APP = "example_app:create_app()"
 PUBLIC_PAGES = [
