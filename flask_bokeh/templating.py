@@ -24,6 +24,7 @@ from markupsafe import Markup
 from . import embed
 from .bokeh_logs import Lines, printable
 from .bridge.servers import hands_out, why_not
+from .browser_script import box_style, browser_script
 from .config import Settings
 from .errors import (
     ApplicationFailedError,
@@ -82,7 +83,7 @@ def page_markup(settings: Settings, token: Token) -> embed.PageParts:
         resources=_resources(settings),
         nonce=_nonce(settings),
         app_url=own_url,
-        state_url=f"{own_url}/ws",
+        status_url=f"{own_url}/ws",
     )
 
 
@@ -120,11 +121,11 @@ def render_session(
     places = [] if model is None or pulled is None else _places(pulled, model)
     element_id = embed.new_element_id()
     own_url = application_url(settings, path)
-    script = embed.show_script(
+    plot_script = embed.plot_script(
         token.text,
         element_id,
         app_url=own_url if server_url is None else path,
-        state_url=f"{own_url}/ws",
+        status_url=f"{own_url}/ws",
         answers_get=_answers_get(),
         server_url=server_url,
         places=places,
@@ -135,8 +136,7 @@ def render_session(
         element_id=element_id,
         path=path,
         places=[place for _, place in places],
-        script=script,
-        nonce=_nonce(settings),
+        plot_script=plot_script,
     )
 
 
@@ -207,6 +207,7 @@ def error_box(app: Flask, failure: ApplicationFailedError) -> str:
     with app.app_context():
         return _render(
             "error.html",
+            box_style=box_style(),
             message=str(failure),
             reference=reference,
             detail=detail if app.debug else None,
@@ -277,9 +278,14 @@ def _page() -> _Page:
 
 
 def _resources(settings: Settings) -> Markup:
-    assets = embed.assets(settings, root_url(settings))
+    root = root_url(settings)
     return _render(
-        "resources.html", assets=assets, nonce=_nonce(settings), answers_get=_answers_get()
+        "resources.html",
+        assets=embed.assets(settings, root),
+        script_url=f"{root}static/flask_bokeh.js?v={browser_script().version}",
+        log_level=settings.log_level,
+        answers_get=_answers_get(),
+        nonce=_nonce(settings),
     )
 
 

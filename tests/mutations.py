@@ -19,7 +19,7 @@ TOKENS, LIMITS = "flask_bokeh/tokens.py", "flask_bokeh/limits.py"
 VIEWS, PAGES = "flask_bokeh/bridge/views.py", "flask_bokeh/bridge/pages.py"
 HEADERS = "flask_bokeh/bridge/headers.py"
 ORIGIN, WIRING = "flask_bokeh/bridge/origin.py", "flask_bokeh/wiring.py"
-PAGE_JS = "templates/flask_bokeh/page.js"
+JS = "js/src"
 SECURITY = "tests/test_security.py"
 SOCKETS, HANDOFF = "flask_bokeh/bokeh_sockets.py", "flask_bokeh/bridge/handoff.py"
 LOGS, PATCHES = "flask_bokeh/bokeh_logs.py", "flask_bokeh/bokeh_patches.py"
@@ -149,14 +149,14 @@ MUTATIONS = [
     ("the end in workers to come", "flask_bokeh/ended.py", "then = max(then, (self._marks(folder, when) / digest).stat().st_mtime)", "pass", "before_any_plot"),
     ("the end of what was opened before", LIMITS, "seat.issued <= then and ", "", "ended_session"),
     ("users whose loader reads the session", ACCESS, " or (user is not None and user.get_id())", "", "reads_the_session"),
-    ("a word about the limit", PAGE_JS, "if (answer?.status === 503) return say(element, (await answer.text()).trim());", "", "limit_in"),
-    ("a redirect to the login", PAGE_JS, ' || answer.type === "opaqueredirect"', "", "sends_elsewhere"),
-    ("no reload of what was posted", PAGE_JS, "if (!gets || ", "if (", "answer_to_a_post"),
-    ("no reload of what was typed", PAGE_JS, " || typed || filled()", "", "what_was_typed"),
-    ("the query of the page", PAGE_JS, " + location.search", "", "with_the_query"),
-    ("the nonce of a plot", "templates/flask_bokeh/embed.html", "<script{{ attributes }}>", "<script>", "strict_policy"),
+    ("a word about the limit", f"{JS}/show.js", "if (status.status === 503) return showMessage(plot.element, (await status.text()).trim());", "", "limit_in"),
+    ("a redirect to the login", f"{JS}/session_status.js", ' || status.type === "opaqueredirect"', "", "sends_elsewhere"),
+    ("no reload of what was posted", f"{JS}/reload.js", "if (!pageAnswersGet() || ", "if (", "answer_to_a_post"),
+    ("no reload of what was typed", f"{JS}/reload.js", " || visitorHasTyped()", "", "what_was_typed"),
+    ("the query of the page", f"{JS}/session_status.js", " + location.search", "", "with_the_query"),
+    ("the host of a smuggled plot", f"{JS}/show.js", "if (!isSameHost(origin))", "if (false)", "another_host"),
     ("the nonce of BokehJS", "templates/flask_bokeh/resources.html", "<script{{ attributes }} src", "<script src", "strict_policy and server"),
-    ("the nonce of a page", "flask_bokeh/embed.py", "<script{attribute}>", "<script>", "strict_policy and page"),
+    ("the nonce of our script", "templates/flask_bokeh/resources.html", '<script{{ attributes }} src="{{ script_url', '<script src="{{ script_url', "strict_policy and page"),
     ("the same id under a new key", TOKENS, "session_id = _sign_again(session_id, self.key)", "pass", "keys_are_changed"),
     ("a digest in place of the user", TOKENS, "return _base64(hmac.new(key, b\"asker \" + identity.encode(), hashlib.sha256).digest()[:16])", "return identity", "belongs_to"),
 ]  # fmt: skip
@@ -171,7 +171,7 @@ def main() -> None:
         tried += 1
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder, "checkout")
-            ignored = shutil.ignore_patterns(".*", "__pycache__")
+            ignored = shutil.ignore_patterns(".*", "__pycache__", "node_modules")
             shutil.copytree(ROOT, copy, ignore=ignored)
             file = copy / name
             text = file.read_text()

@@ -56,7 +56,7 @@ def test_without_the_nonce_it_is_refused(live: Live, tab: Tab) -> None:
 
 
 def test_a_callable_of_ones_own(app: Flask, bokeh: FlaskBokeh) -> None:
-    """BOKEH_CSP_NONCE is called in the request; every tag gets its value, escaped."""
+    """BOKEH_CSP_NONCE is called in the request; every tag that needs it has its value, escaped."""
     bokeh.add_application("/x", lambda doc: None, page=True)
     app.config["BOKEH_CSP_NONCE"] = lambda: 'a"b'
     bokeh.init_app(app)
@@ -65,6 +65,7 @@ def test_a_callable_of_ones_own(app: Flask, bokeh: FlaskBokeh) -> None:
     page = app.test_client().get("/bokeh/x").text
     for text, kinds in ((html, "script|link|style"), (page, "script|link")):  # Bokeh's own style
         tags = re.findall(rf"<(?:{kinds})\b[^>]*", text)
+        tags = [tag for tag in tags if 'type="application/json"' not in tag]
         assert len(tags) >= 3
         assert all(re.search(r'nonce="a(&#34;|&quot;)b"', tag) for tag in tags), tags
 

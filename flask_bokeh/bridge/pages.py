@@ -13,6 +13,7 @@ from werkzeug.security import safe_join
 
 from .. import embed
 from ..arguments import Arguments
+from ..browser_script import browser_script
 from ..errors import ArgumentsError
 from ..registry import Registration
 from ..state import BokehState
@@ -51,6 +52,20 @@ class Pages:
     def static(self, filename: str) -> Response:
         """A file of BokehJS."""
         return _send(embed.static_folder(), filename)
+
+    def script(self) -> Response:
+        """Our own code for the browser."""
+        script = browser_script()
+        response = Response(script.text, mimetype="text/javascript")
+        response.set_etag(script.version)
+        if request.args.get("v") == script.version:
+            response.cache_control.public = True
+            response.cache_control.immutable = True
+            response.cache_control.max_age = _YEAR
+        else:
+            response.cache_control.no_cache = True
+        response.make_conditional(request)
+        return response
 
     def extension_static(self, name: str, filename: str) -> Response:
         """A file of a Bokeh extension, such as Panel."""

@@ -49,6 +49,7 @@ def make_blueprint(state: BokehState, app: Flask, template_folder: str) -> Bluep
         for more in rule_options(app):
             blueprint.add_url_rule(rule, endpoint, view, **options, **more)
 
+    rule("/static/flask_bokeh.js", "script", pages.script)
     rule("/static/<path:filename>", "static", pages.static)
     rule("/static/extensions/<name>/<path:filename>", "extension_static", pages.extension_static)
     rule("/<path:application>/static/<path:filename>", "app_static", pages.application_static)
