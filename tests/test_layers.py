@@ -44,8 +44,8 @@ LAYERS = [
         "bridge.upgrade",
     ],
     [
-        *["bokeh_version", "browser_script", "errors", "native", "page_templates", "repeats"],
-        *["server_options", "versions", "bridge.__init__"],
+        *["bokeh_version", "errors", "native", "page_templates", "repeats", "server_options"],
+        *["versions", "bridge.__init__"],
     ],
 ]
 FLASK = {

@@ -19,7 +19,7 @@ from flask_login import current_user
 from jinja2 import TemplateSyntaxError
 
 from flask_bokeh import ApplicationFailedError, EmbedError, FlaskBokeh, SerializationFailedError
-from flask_bokeh.browser_script import browser_script
+from flask_bokeh.web.browser_script import browser_script
 
 from .conftest import ROOT, Live, Tab, eventually, tokens_in
 from .test_views import upgrade

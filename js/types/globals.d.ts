@@ -1,4 +1,4 @@
-/** The text of src/box.css; flask_bokeh/browser_script.py puts it before the modules. */
+/** The text of src/box.css; flask_bokeh/web/browser_script.py puts it before the modules. */
 declare const BOX_STYLE: string;
 
 interface Window {
