@@ -42,6 +42,19 @@ def test_a_strict_policy(live: Live, tab: Tab, page: str, resources: str) -> Non
     tab.until_title("k=2")
 
 
+@pytest.mark.parametrize("page", ["/show/open", "/mine", "/bokeh/page"])
+def test_a_policy_without_a_nonce(live: Live, tab: Tab, page: str) -> None:
+    """With script-src 'self' plots show and live: a page of ours has no inline code."""
+    policy = {**POLICY, "script-src": "'self'"}
+    site = live("gunicorn-gthread", APP, config={"POLICY": policy, "NONCE_IN": []})
+    answer = tab.page.goto(site.url + page)
+    assert answer is not None
+    assert "script-src 'self';" in answer.headers["content-security-policy"]
+    tab.open(site.url + page)
+    tab.move_slider()
+    tab.until_title("k=2")
+
+
 def test_without_the_nonce_it_is_refused(live: Live, tab: Tab) -> None:
     """The policy of these tests does refuse what has no nonce."""
     site = live("gunicorn-gthread", APP, config={"POLICY": POLICY})
