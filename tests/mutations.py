@@ -153,7 +153,7 @@ MUTATIONS = [
     ("a redirect to the login", f"{JS}/session_status.js", ' || status.type === "opaqueredirect"', "", "sends_elsewhere"),
     ("no reload of what was posted", f"{JS}/reload.js", "if (!pageAnswersGet() || ", "if (", "answer_to_a_post"),
     ("no reload of what was typed", f"{JS}/reload.js", " || visitorHasTyped()", "", "what_was_typed"),
-    ("the query of the page", f"{JS}/session_status.js", " + location.search", "", "with_the_query"),
+    ("the query of the page", f"{JS}/session_status.js", "  url.search = location.search;", "", "with_the_query"),
     ("the host of a smuggled plot", f"{JS}/show.js", "if (!isSameHost(origin))", "if (false)", "another_host"),
     ("the nonce of BokehJS", "templates/flask_bokeh/resources.html", "<script{{ attributes }} src", "<script src", "strict_policy and server"),
     ("the nonce of our script", "templates/flask_bokeh/resources.html", '<script{{ attributes }} src="{{ script_url', '<script src="{{ script_url', "strict_policy and page"),

@@ -51,7 +51,7 @@ class Pages:
         return _send(embed.static_folder(), filename)
 
     def script(self) -> Response:
-        """Our own code for the browser."""
+        """Serve the script that every page with a plot loads."""
         script = browser_script()
         response = Response(script.text, mimetype="text/javascript")
         response.set_etag(script.version)

@@ -12,8 +12,9 @@ const GONE = [401, 403, 404, 410];
  * @returns {Promise<Response | null>} null if the site can't be reached
  */
 export function fetchSessionStatus(plot) {
-  // The WebSocket takes the query of the page along, and so does this.
-  const url = new URL(plot.statusUrl + location.search, siteOrigin());
+  const url = new URL(siteOrigin());
+  url.pathname = plot.statusUrl; // on this site, whatever smuggled markup says
+  url.search = location.search; // as for the WebSocket
   const headers = { "Bokeh-Session-Token": plot.token };
   return fetch(url, { headers, cache: "no-store", redirect: "manual" }).catch(() => null);
 }

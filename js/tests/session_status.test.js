@@ -18,6 +18,15 @@ test("the status is asked for with the page's query, and the token in a header",
   assert.equal(options.redirect, "manual");
 });
 
+test("another site is never asked", async (t) => {
+  const fetched = t.mock.method(globalThis, "fetch", async () => ({ status: 204 }));
+  for (const statusUrl of ["//evil.test/x", "https://evil.test/x", "@evil.test/x"]) {
+    await fetchSessionStatus({ ...plot, statusUrl });
+  }
+  const hosts = fetched.mock.calls.map((call) => new URL(call.arguments[0]).host);
+  assert.deepEqual(hosts, ["site.test", "site.test", "site.test"]);
+});
+
 test("a site that can't be reached has no status", async (t) => {
   t.mock.method(globalThis, "fetch", () => Promise.reject(new TypeError("no network")));
   assert.equal(await fetchSessionStatus(plot), null);
