@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING, Any
 from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, SSLIOStream
 
+from ..runtime.close_codes import TOO_COSTLY
 from .lingering_close import LingeringClose
 
-__all__ = ("TOO_COSTLY", "PrefixedIOStream", "close_frame", "prefixed_stream")
+__all__ = ("PrefixedIOStream", "close_frame", "prefixed_stream")
 
 logger = logging.getLogger("flask_bokeh")
 
 _TOO_LARGE = (1009).to_bytes(2, "big")
-TOO_COSTLY = "the message asks for more than one message may"
-"""The reason in a close frame with 1009 that is not about the message's size."""
 STALL_TIMEOUT = 30.0
 """Seconds in which a client that is sent something must take at least a byte of it."""
 
