@@ -136,7 +136,7 @@ MUTATIONS = [
     ("the place of a refused upgrade", VIEWS, "server.limits.release(token.visit.session_id)", "pass", "places_come_back"),
     ("the place of an ended session", "flask_bokeh/applications/hosted.py", "self._limits.release(str(session_context.id), session_context)", "pass", "places_come_back"),
     ("the end in other workers", "flask_bokeh/server/closing.py", "elsewhere, failed = broadcast_close(folder, own, subject_digests, then)", "elsewhere = 0", "logout_ends"),
-    ("the end in this worker", "flask_bokeh/server/local_closing.py", 'disconnect(session, 1008, "the session has been ended")', "pass", "logout_ends"),
+    ("the end in this worker", "flask_bokeh/server/local_closing.py", 'close_websockets(session, 1008, "the session has been ended")', "pass", "logout_ends"),
     ("the end of sessions pulled for a user", LIMITS, "of = set() if reservation.user is None else set(self._digests(reservation.user))", "of = set()", "logout_ends"),
     ("the logout", WIRING, "    access.follow_logouts(app)\n", "", "logout_ends"),
     ("the end of what is filled for long", "flask_bokeh/applications/hosted.py", "            self._check_lives(doc)\n", "", "takes_long_to_fill"),

@@ -51,7 +51,7 @@ def render(app: Flask, bokeh: FlaskBokeh) -> Render:
 
 
 def visits(app: Flask, html: str) -> list[Any]:
-    return [app.extensions["bokeh"].tokens.read(text).visit for text in tokens_in(html)]
+    return [app.extensions["bokeh"].authorizer.tokens.read(text).visit for text in tokens_in(html)]
 
 
 def test_bokehjs_is_loaded_once(render: Render) -> None:

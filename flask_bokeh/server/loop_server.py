@@ -64,7 +64,14 @@ class LoopServer:
         self._watchdog.start()
         self._listener: TransferListener | None = None
         if find_runtime_dir is not None:
-            self._listener = TransferListener(find_runtime_dir, worker_id, self)
+            self._listener = TransferListener(
+                find_runtime_dir,
+                worker_id,
+                holds=self.has_session,
+                adopt=self.adopt_socket,
+                close=self.close_sessions,
+                found_again=self.close_missed_sessions,
+            )
             self._listener.open(loop.asyncio_loop)
 
     # --- for the transfer listener ----------------------------------------------------------

@@ -21,8 +21,8 @@ def session_of(app: Flask, path: str) -> ServerSession:
     """The session that a browser would get for a page of this application."""
     state = app.extensions["bokeh"]
     with app.test_request_context():
-        token = state.new_token(path)
-    server = state.server()
+        token = state.authorizer.issue(path)
+    server = state.servers.get()
 
     async def create() -> ServerSession:
         return await server.create_session(token, {})
@@ -268,8 +268,8 @@ def test_a_token_of_another_application(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.init_app(app)
     state = app.extensions["bokeh"]
     with app.test_request_context():
-        token = state.new_token("/x")
-    server = state.server()
+        token = state.authorizer.issue("/x")
+    server = state.servers.get()
 
     async def create() -> ServerSession:
         context = server.context("/y")
@@ -284,9 +284,9 @@ def test_a_pulled_token_makes_no_session(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.add_application("/x", lambda doc: None)
     bokeh.init_app(app)
     state = app.extensions["bokeh"]
-    server = state.server()
+    server = state.servers.get()
     with app.test_request_context():
-        token = state.new_token("/x", worker_id=server.worker_id)
+        token = state.authorizer.issue("/x", worker_id=server.worker_id)
 
     async def create() -> ServerSession:
         return await server.create_session(token, {})
@@ -319,7 +319,7 @@ def test_a_blocked_loop_is_told_of(
 
     with app.app_context():
         bokeh.start()
-        server = app.extensions["bokeh"].server()
+        server = app.extensions["bokeh"].servers.get()
         server.loop.call(compute, what="a computation", timeout=5)
         eventually(lambda: "has been blocked for" in caplog.text, "the log")
         bokeh.stop()

@@ -63,10 +63,10 @@ def test_a_server_that_stops_meanwhile(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.add_application("/x", lambda doc: None)
     bokeh.init_app(app)
     state = app.extensions["bokeh"]
-    running = state.server()
+    running = state.servers.get()
     running.stop()  # past the state, which still has it
     with app.test_request_context():
-        token = state.new_token("/x").encoded
+        token = state.authorizer.issue("/x").encoded
     headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Origin": "http://localhost"}
     headers |= {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}
     headers |= {"Sec-WebSocket-Protocol": f"bokeh, {token}"}

@@ -22,7 +22,6 @@ from flask_bokeh import LimitError, LoopThreadError, ServerStoppedError, WaitTim
 from flask_bokeh.runtime.long_waits import LongWaits
 from flask_bokeh.runtime.loop import ServerLoop
 
-
 T = TypeVar("T")
 
 

@@ -107,7 +107,7 @@ def test_check_a_folder_that_was_taken(
     """The command fails, and says why."""
     app.config["BOKEH_SOCKET_DIR"] = str(tmp_path)
     bokeh.init_app(app)
-    take(app.extensions["bokeh"].folder)
+    take(app.extensions["bokeh"].find_runtime_dir())
     result = app.test_cli_runner().invoke(args=["bokeh", "check"])
     assert result.exit_code == 1
     assert "PROBLEM " in result.output

@@ -76,7 +76,7 @@ def _paused_dispatch(session: BokehSession) -> Iterator[None]:
     """
     document = session.document
     before = set(document.session_callbacks)
-    document.callbacks.remove_on_change(session)  # type: ignore[arg-type]
+    document.callbacks.remove_on_change(session)  # type: ignore[arg-type,unused-ignore]
     try:
         yield
     finally:
