@@ -141,7 +141,7 @@ def test_nothing_of_the_visit_breaks_out_of_the_script(render: Render) -> None:
         ("{% bokeh '/x', data=5 %}", ArgumentsError, "expected a dict"),
         ("{% bokeh '/x' 5 %}", TemplateSyntaxError, "expected token ','"),
         ("{% bokeh '/x', '/y' %}", TemplateSyntaxError, "takes one path or session"),
-        ("{% bokeh_resources 1 %}", TemplateSyntaxError, "takes nothing"),
+        ("{% bokeh_resources 1 %}", TemplateSyntaxError, "takes no arguments"),
     ],
 )
 def test_wrong_use(render: Render, template: str, error: type[Exception], message: str) -> None:

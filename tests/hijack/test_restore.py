@@ -78,7 +78,7 @@ def test_a_server_that_stops_meanwhile(app: Flask, bokeh: FlaskBokeh) -> None:
         )
         assert answer.status_code == 503
         assert set(os.listdir("/proc/self/fd")) == before
-        assert running.limits._seats == {}
+        assert running.limits._reservations == {}
     server.sendall(b"HTTP/1.1 503")
     assert client.recv(20) == b"HTTP/1.1 503"
     client.close()

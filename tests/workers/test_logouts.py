@@ -36,7 +36,7 @@ def test_a_user_of_any_length(two: list[Any], user: str) -> None:
     state = there.extensions["bokeh"]
     subject_digests = state.authorizer.subject_digests(user)
     pull(there, theirs, user="bob")
-    reservation = next(iter(state.servers.get().limits._seats.values()))
+    reservation = next(iter(state.servers.get().limits._reservations.values()))
     assert reservation.subject in subject_digests or len(user) > 10_000
     reservation.user = user
     assert close(here, ours, user) == 1
