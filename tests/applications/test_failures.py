@@ -272,7 +272,7 @@ def test_a_token_of_another_application(app: Flask, bokeh: FlaskBokeh) -> None:
     server = state.servers.get()
 
     async def create() -> ServerSession:
-        context = server.context("/y")
+        context = server.bokeh.tornado.applications["/y"]
         return await context.create_session_if_needed(token.visit.session_id, None, token.encoded)
 
     session = server.loop.call(create, what="a test", timeout=10)

@@ -46,5 +46,5 @@ def test_close_sessions_on_the_loop(app: Flask, bokeh: FlaskBokeh) -> None:
         with app.app_context():
             bokeh.close_sessions(user="ann")
 
-    with pytest.raises(LoopThreadError, match="Ending a user's sessions blocks"):
+    with pytest.raises(LoopThreadError, match="Closing a user's sessions blocks"):
         server.loop.call(on_the_loop, what="a test", timeout=5)

@@ -14,7 +14,7 @@ from bokeh.models import Div
 from flask import Flask
 
 from flask_bokeh import FlaskBokeh, SessionEndedError, SessionsNotEndedError
-from flask_bokeh.state import AppState
+from flask_bokeh.server.closing import SessionCloser
 
 from ..support.waiting import eventually
 from ..support.workers import close, living, pull
@@ -62,7 +62,7 @@ def test_an_error_later(
         assert close(app, bokeh) == 1  # waits a second: the document is in use
         monkeypatch.setattr("flask_bokeh.server.local_closing.close_websockets", breaks)
         eventually(lambda: "BrokenError" in caplog.text, "the log")
-    assert "Sessions that have been ended may live on" in caplog.text
+    assert "Sessions that should have been closed may live on" in caplog.text
 
 
 def test_an_error_there(
@@ -142,7 +142,7 @@ def test_logouts_share_threads(
         ran_on.append(threading.current_thread())
         raise BrokenError  # one that fails keeps no other from its end
 
-    monkeypatch.setattr(AppState, "close_sessions", note)
+    monkeypatch.setattr(SessionCloser, "close", note)
     bokeh.init_app(app)
     flask_login.LoginManager(app).user_loader(lambda name: user)
 

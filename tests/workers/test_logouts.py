@@ -76,7 +76,7 @@ def test_workers_without_a_folder(
     bokeh.init_app(app)
     pull(app, bokeh)
     assert close(app, bokeh) == 1
-    assert "A user's sessions were ended in this worker only. Logouts and" in caplog.text
+    assert "A user's sessions were closed in this worker only. Logouts and" in caplog.text
     (short / "nowhere").mkdir()
     folder = app.extensions["bokeh"].find_runtime_dir()
     eventually(lambda: len(sockets(folder)) == 1, "this worker to listen")
