@@ -112,7 +112,9 @@ class BokehState:
         """Finds where this site's workers meet; None if others can't know the key."""
         if isinstance(self._meeting, EllipsisType):
             known = self.settings.secret_key or self.site.secrets()
-            self._meeting = RuntimeDir(self.tokens.key, self.settings.socket_dir) if known else None
+            self._meeting = (
+                RuntimeDir(self.tokens.key, self.settings.runtime_dir) if known else None
+            )
         return self._meeting
 
     @property

@@ -311,7 +311,7 @@ def test_a_blocked_loop_is_told_of(
     app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When something blocks the loop, the log says where, once."""
-    app.config["BOKEH_BLOCKED_AFTER"] = 0.2
+    app.config["BOKEH_SLOW_CALLBACK_DURATION"] = 0.2
     bokeh.init_app(app)
 
     async def compute() -> None:

@@ -149,7 +149,7 @@ def test_a_stop_that_raises(
     bokeh.add_application("/x", lambda doc: None)
     before = descriptors()
     with tempfile.TemporaryDirectory() as folder, app.test_request_context():
-        app.config["BOKEH_SOCKET_DIR"] = folder
+        app.config["BOKEH_RUNTIME_DIR"] = folder
         bokeh.init_app(app)
         with bokeh.pull_session("/x"):
             pass
@@ -216,7 +216,7 @@ def test_a_start_that_takes_long(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) 
         def on_server_unloaded(self, server_context: object) -> None:
             notes.append("unloaded")
 
-    app.config.update(BOKEH_START_TIMEOUT=0.2, BOKEH_SOCKET_DIR=tempfile.mkdtemp(dir="/tmp"))
+    app.config.update(BOKEH_START_TIMEOUT=0.2, BOKEH_RUNTIME_DIR=tempfile.mkdtemp(dir="/tmp"))
     bokeh.add_application("/x", Application(Slow()))
     bokeh.init_app(app)
     before = descriptors()
@@ -397,7 +397,6 @@ def test_settings_of_the_server_are_honoured(app: Flask, bokeh: FlaskBokeh) -> N
         BOKEH_MAX_MESSAGE_SIZE=1000,
         BOKEH_UNUSED_SESSION_LIFETIME=7,
         BOKEH_COOKIE_SECRET="a cookie secret",
-        BOKEH_XSRF_COOKIES=True,
     )
     bokeh.init_app(app)
     tornado = app.extensions["bokeh"].server()._server.tornado
@@ -405,7 +404,6 @@ def test_settings_of_the_server_are_honoured(app: Flask, bokeh: FlaskBokeh) -> N
     assert tornado._unused_session_lifetime_milliseconds == 7000
     assert tornado.settings["websocket_ping_interval"] == 9
     assert tornado.settings["websocket_max_message_size"] == 1000
-    assert tornado.settings["xsrf_cookies"] is True
     assert tornado.settings["cookie_secret"] == "a cookie secret"
     assert tornado.sign_sessions
     assert not tornado.generate_session_ids

@@ -118,7 +118,7 @@ def test_a_folder_that_can_not_be(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert folder.find() is None
     assert caplog.text.count("Logouts and close_sessions() reach only the worker") == 1
     assert "No such file" in caplog.text
-    assert "Set BOKEH_SOCKET_DIR" in caplog.text
+    assert "Set BOKEH_RUNTIME_DIR" in caplog.text
     (tmp_path / "nowhere").mkdir()
     assert folder.find() is not None
     for candidate in folder._candidates:
@@ -133,7 +133,7 @@ def test_check_a_folder_that_was_taken(
     app: Flask, bokeh: FlaskBokeh, tmp_path: Path, take: Callable[[Path], None], why: str
 ) -> None:
     """The command fails, and says why."""
-    app.config["BOKEH_SOCKET_DIR"] = str(tmp_path)
+    app.config["BOKEH_RUNTIME_DIR"] = str(tmp_path)
     bokeh.init_app(app)
     take(app.extensions["bokeh"].folder)
     result = app.test_cli_runner().invoke(args=["bokeh", "check"])
@@ -144,7 +144,7 @@ def test_check_a_folder_that_was_taken(
 
 def test_check_a_folder_that_can_not_be(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
     """The same where there is no folder at all."""
-    app.config["BOKEH_SOCKET_DIR"] = str(tmp_path / "nowhere")
+    app.config["BOKEH_RUNTIME_DIR"] = str(tmp_path / "nowhere")
     bokeh.init_app(app)
     result = app.test_cli_runner().invoke(args=["bokeh", "check"])
     assert result.exit_code == 1
@@ -178,7 +178,7 @@ def two_sites(short: Path, fill: Callable[[Document], Any] = lambda doc: None) -
     for _ in range(2):
         app, bokeh = Flask("two"), FlaskBokeh()
         app.secret_key = SECRET
-        app.config["BOKEH_SOCKET_DIR"] = str(short)
+        app.config["BOKEH_RUNTIME_DIR"] = str(short)
         bokeh.add_application("/x", fill)
         app.config["USER"] = "ann"
         bokeh.user_loader(lambda: current_app.config["USER"])
@@ -254,7 +254,7 @@ def test_workers_without_a_folder(
     app: Flask, bokeh: FlaskBokeh, short: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A logout ends what is here and says that this may be all; later workers listen again."""
-    app.config["BOKEH_SOCKET_DIR"] = str(short / "nowhere")
+    app.config["BOKEH_RUNTIME_DIR"] = str(short / "nowhere")
     bokeh.add_application("/x", lambda doc: None)
     bokeh.user_loader(lambda: "ann")
     bokeh.init_app(app)
@@ -279,7 +279,7 @@ def test_a_folder_that_goes_just_now(tmp_path: Path) -> None:
 @pytest.mark.parametrize("take", [shutil.rmtree, open_to_all, *([give_away] if ROOT else [])])
 def test_a_logout_of_real_workers(live: Live, short: Path, take: Callable[[Path], None]) -> None:
     """Two workers of gunicorn lose their folder: the plots of who logs out end in both."""
-    config = {"BOKEH_SOCKET_DIR": str(short), "BOKEH_SECRET_KEY": SECRET}
+    config = {"BOKEH_RUNTIME_DIR": str(short), "BOKEH_SECRET_KEY": SECRET}
     site = live("gunicorn-gthread", APP, config=config, args=["--workers", "2"], clean=False)
     ann = Visitor(site).log_in("ann")
     pids: set[int] = set()

@@ -39,11 +39,11 @@ LOG_PIDS = ["--access-logformat", "%(p)s %(r)s %(s)s"]
 def config() -> Iterator[dict[str, str]]:
     # tmp_path may be too long for the name of a unix socket.
     with tempfile.TemporaryDirectory() as folder:
-        yield {"BOKEH_SOCKET_DIR": folder}
+        yield {"BOKEH_RUNTIME_DIR": folder}
 
 
 def meeting_place(config: dict[str, str]) -> Path:
-    (folder,) = Path(config["BOKEH_SOCKET_DIR"]).iterdir()
+    (folder,) = Path(config["BOKEH_RUNTIME_DIR"]).iterdir()
     return folder
 
 
@@ -91,7 +91,7 @@ def test_a_page_of_an_application(
         "    print('made by', os.getpid(), flush=True)\n"
         "    doc.add_root(Div(text='made'))\n"
         "app = Flask('made')\n"
-        f"app.config['BOKEH_SOCKET_DIR'] = {config['BOKEH_SOCKET_DIR']!r}\n"
+        f"app.config['BOKEH_RUNTIME_DIR'] = {config['BOKEH_RUNTIME_DIR']!r}\n"
         "app.secret_key = 'for the tests only'\n"
         "bokeh.init_app(app)\n"
     )
@@ -255,7 +255,7 @@ def test_the_meeting_place_is_private(live: Live, config: dict[str, str]) -> Non
 def test_no_folder_for_a_random_key(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
     """Without a key of the site's there is nobody to meet, and nothing is left in the system."""
     app.secret_key = None
-    app.config["BOKEH_SOCKET_DIR"] = str(tmp_path)
+    app.config["BOKEH_RUNTIME_DIR"] = str(tmp_path)
     bokeh.init_app(app)
     with app.app_context():
         bokeh.start()
@@ -270,7 +270,7 @@ def test_another_user_is_not_served(config: dict[str, str]) -> None:
         "import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX); "
         "s.bind(sys.argv[1]); s.listen(); print('ready', flush=True); s.accept(); input()"
     )
-    other = Path(config["BOKEH_SOCKET_DIR"])
+    other = Path(config["BOKEH_RUNTIME_DIR"])
     other.chmod(0o777)
     path = other / "listening-here"
     with subprocess.Popen(
@@ -313,7 +313,7 @@ def test_another_user_is_not_heard(live: Live, config: dict[str, str]) -> None:
 
 def test_a_name_is_no_path(config: dict[str, str]) -> None:
     """Whatever a token says its worker is, nothing outside the folder is asked."""
-    folder = Path(config["BOKEH_SOCKET_DIR"]) / "inside"
+    folder = Path(config["BOKEH_RUNTIME_DIR"]) / "inside"
     folder.mkdir()
     with socket.socket(socket.AF_UNIX) as outside:
         outside.bind(str(folder.parent / "listening"))

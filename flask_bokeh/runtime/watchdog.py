@@ -1,7 +1,8 @@
 """Say where an application blocks the loop that all plots share.
 
-A thread asks the loop every second for a sign of life. If none comes for ``BOKEH_BLOCKED_AFTER``
-seconds, the stack of the loop's thread is logged, once for each time that it is blocked.
+A thread asks the loop every second for a sign of life. If none comes for
+``BOKEH_SLOW_CALLBACK_DURATION`` seconds, the stack of the loop's thread is logged, once for each
+time that it is blocked.
 """
 
 from __future__ import annotations

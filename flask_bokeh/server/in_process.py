@@ -274,7 +274,7 @@ class InProcessServer:
             max_write_buffer_size=4 * max(self._settings.max_message_size, 2**24),
         )
         self._watchdog = Watchdog(
-            self.loop.asyncio_loop.call_soon_threadsafe, self._settings.blocked_after
+            self.loop.asyncio_loop.call_soon_threadsafe, self._settings.slow_callback_duration
         )
         self._watchdog.start()
         if self._folder is not None:
