@@ -14,13 +14,13 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
 from .applications.hosted import build_applications
-from .applications.registrations import Registrations
+from .applications.registrations import AppRegistrations, ExtensionRegistrations
 from .applications.registry import HookRegistry, Registry
 from .errors import HandoffError, ServerStartError, SessionEndedError, TokenError, WaitTimeoutError
 from .runtime.lifecycle import register, stop_all_at_exit
@@ -51,8 +51,10 @@ class BokehState:
 
     settings: Settings
     site: Site
-    registered: Registrations
+    extension_registrations: InitVar[ExtensionRegistrations]
     """Those of the extension, which other Flask applications may share."""
+    registrations: AppRegistrations = field(init=False, repr=False)
+    """Those of this Flask application, ``BOKEH_APPLICATIONS`` included."""
     ended: RevocationList = field(init=False, repr=False)
     """Whose tokens open nothing any more."""
     closer: SessionCloser = field(init=False, repr=False)
@@ -61,18 +63,13 @@ class BokehState:
     _owner: int = field(default=0, repr=False)
     _issuer: TokenIssuer | None = field(default=None, repr=False)
     _meeting: RuntimeDir | EllipsisType | None = field(default=..., repr=False)
-    _frozen: Registrations | None = field(default=None, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, extension_registrations: ExtensionRegistrations) -> None:
+        self.registrations = AppRegistrations(extension_registrations, self.settings.applications)
         self.ended = RevocationList(lambda: self.folder, self.settings.token_max_age)
         self.closer = SessionCloser(self)
         register(self)
-
-    @property
-    def registrations(self) -> Registrations:
-        """Those of this Flask application, ``BOKEH_APPLICATIONS`` included."""
-        return self._frozen or self.registered.copy(self.settings.applications)
 
     @property
     def applications(self) -> Registry:
@@ -83,15 +80,6 @@ class BokehState:
     def guards(self) -> HookRegistry:
         """The guards of this Flask application."""
         return self.registrations.guards
-
-    def settled(self) -> Registry:
-        """The applications, once a page or the server needs them: from then on there are no others.
-
-        :raises: as :meth:`Registrations.freeze`.
-        """
-        if self._frozen is None:
-            self._frozen = self.registered.freeze(self.settings.applications)
-        return self._frozen.applications
 
     @property
     def tokens(self) -> TokenIssuer:
@@ -158,9 +146,7 @@ class BokehState:
         with self._locked():
             if self._server is None or self._owner != os.getpid():
                 limits = Limits(self.settings, self.ended, subject_digests=self.subject_digests)
-                hosted = build_applications(
-                    self.settled(), self.registrations.hooks, limits, self.site
-                )
+                hosted = build_applications(self.registrations.freeze(), limits, self.site)
                 server = InProcessServer.start(
                     hosted,
                     self.settings,
@@ -219,7 +205,7 @@ class BokehState:
         :raises UnknownApplicationError: listing the known paths.
         :raises ArgumentsError: if arguments or data can't travel in a token.
         """
-        self.settled().get(path)
+        self.registrations.check_path(path)
         principal = self.site.visitor() if principal is None else principal
         token = self.tokens.mint(
             path,
@@ -278,7 +264,7 @@ class BokehState:
         transport = transport or self.settings.pull_transport
         if transport not in ("direct", "client"):
             raise ValueError(f"transport is {transport!r}; expected 'direct' or 'client'.")
-        self.settled().get(path)
+        self.registrations.check_path(path)
         server = self.server()
         server.long_waits.check()
         principal = self.site.visitor()

@@ -143,7 +143,7 @@ MUTATIONS = [
     ("the end in this worker", "flask_bokeh/server/local_closing.py", 'disconnect(session, 1008, "the session has been ended")', "pass", "logout_ends"),
     ("the end of sessions pulled for a user", LIMITS, "of = set() if reservation.user is None else set(self._digests(reservation.user))", "of = set()", "logout_ends"),
     ("the logout", WIRING, "    access.follow_logouts(app)\n", "", "logout_ends"),
-    ("the end of what is filled for long", "flask_bokeh/applications/hosted.py", "            self._check_lives(doc)\n", "", "takes_long_to_fill"),
+    ("the end of what is filled for long", "flask_bokeh/applications/hosted.py", "            self._check_not_closed(doc)\n", "", "takes_long_to_fill"),
     ("the end of what others could not tell", "flask_bokeh/workers/listener.py", "        self._found_again()\n", "", "lost_while"),
     ("the end of tokens of before", "flask_bokeh/security/revocation.py", "self._since(digest) >= issued", "False", "before_and_after_login"),
     ("the end in workers to come", "flask_bokeh/security/revocation.py", "then = max(then, (self._marks(folder, when) / digest).stat().st_mtime)", "pass", "before_any_plot"),

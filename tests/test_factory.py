@@ -13,7 +13,7 @@ from bokeh.document import Document
 from flask import Flask, abort
 
 from flask_bokeh import FlaskBokeh, PulledSession, RegistrationError, UnknownApplicationError
-from flask_bokeh.applications.repeated import same_source
+from flask_bokeh.applications.repeated_registrations import is_same_source
 
 
 def fill(doc: Document) -> None:
@@ -220,4 +220,4 @@ application, unlike = Application(), object()
 )
 def test_the_same_source(one: object, other: object, same: bool) -> None:
     """The same is one object, one file, or one function with the same values around it."""
-    assert same_source(one, other) is same
+    assert is_same_source(one, other) is same

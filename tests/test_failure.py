@@ -220,7 +220,7 @@ def test_a_broken_error_template(
 
     bokeh.init_app(app)
     assert box(session_of(app, "/x")) == "This plot could not be made."
-    assert "box that tells of an error could not be made" in caplog.text
+    assert "The error box could not be rendered." in caplog.text
 
 
 def test_a_context_processor_that_needs_a_request(app: Flask, bokeh: FlaskBokeh) -> None:

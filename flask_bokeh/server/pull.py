@@ -109,7 +109,7 @@ async def _hold(
     done: Future[bool],
 ) -> None:
     application = _application(server, token)
-    with application.expecting(token.visit.session_id):
+    with application.pulling(token.visit.session_id):
         session = await server.create_session(token, headers)
     keep = False
 
@@ -165,7 +165,7 @@ def _application(server: InProcessServer, token: Token) -> HostedApplication:
 
 def _raise_failure(application: HostedApplication, token: Token) -> None:
     """:raises ApplicationFailedError: if the application or a hook raised for this session."""
-    failure = application.failure(token.visit.session_id)
+    failure = application.pop_pull_failure(token.visit.session_id)
     if failure is not None:
         raise failure
 
@@ -201,7 +201,7 @@ def pull_client(
     connection = ClientConnection(token, url, timeout, max_message_size, server.long_waits)
     keep = False
     try:
-        with application.expecting(token.visit.session_id):
+        with application.pulling(token.visit.session_id):
             connection.bounded(connection.session.pull, what)
         _raise_failure(application, token)
         document = connection.session.document

@@ -16,7 +16,7 @@ from flask import Flask, Response, abort, after_this_request, current_app, reque
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
-from ..applications.registrations import Registrations
+from ..applications.registrations import AppRegistrations
 from ..errors import FlaskBokehError, kind_of
 from ..security.principal import Principal
 from ..security.visit import Visit
@@ -33,7 +33,7 @@ logger = logging.getLogger("flask_bokeh")
 class Access:
     """What one Flask application knows of visitors."""
 
-    def __init__(self, registered: Callable[[], Registrations]) -> None:
+    def __init__(self, registered: Callable[[], AppRegistrations]) -> None:
         """:param registered: gives what is registered for this Flask application."""
         self._registered = registered
 

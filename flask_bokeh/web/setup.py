@@ -11,7 +11,7 @@ from typing import Any
 from flask import Flask, Response, current_app, request, request_finished
 from werkzeug.exceptions import ServiceUnavailable
 
-from ..applications.registrations import Registrations
+from ..applications.registrations import ExtensionRegistrations
 from ..cli import commands
 from ..errors import LimitError
 from ..security.site import SENT, Site
@@ -34,7 +34,7 @@ logger = logging.getLogger("flask_bokeh")
 def wire(
     app: Flask,
     options: Mapping[str, Any],
-    registered: Registrations,
+    registered: ExtensionRegistrations,
 ) -> BokehState:
     """Read the settings, and add blueprint, commands, tags and handlers.
 
@@ -55,7 +55,6 @@ def wire(
         debug=lambda: app.debug,
     )
     state = BokehState(settings, site, registered)
-    state.applications  # noqa: B018  # complains now about BOKEH_APPLICATIONS
     blueprint = make_blueprint(state, app, template_folder())
     app.register_blueprint(blueprint, url_prefix=settings.url_prefix)
     app.cli.add_command(commands)
