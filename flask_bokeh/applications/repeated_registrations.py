@@ -71,8 +71,10 @@ def _captured_values(function: Any) -> list[list[Any]]:
 def _are_same_values(some: Any, others: Any) -> bool:
     """Compare values by identity, and plain values by type and value."""
     some, others = list(some), list(others)
-    return len(some) == len(others) and all(
-        one is other
-        or (type(one) is type(other) and isinstance(one, _PLAIN_TYPES) and one == other)
-        for one, other in zip(some, others, strict=True)
-    )
+    return len(some) == len(others) and all(map(_is_same_value, some, others))
+
+
+def _is_same_value(one: object, other: object) -> bool:
+    if one is other:
+        return True
+    return type(one) is type(other) and isinstance(one, _PLAIN_TYPES) and one == other
