@@ -82,7 +82,7 @@ def check() -> None:
     tell(True, f"the Bokeh server runs on {server.url or 'a unix socket'}")
     if (meeting := state.runtime_dir) is not None:
         folder = meeting.find()
-        good = f"workers meet in {folder} (BOKEH_SOCKET_DIR)"
+        good = f"workers meet in {folder} (BOKEH_RUNTIME_DIR)"
         tell(folder is not None and not meeting.problem, meeting.problem or good)
     for registration in sorted(state.registrations.applications, key=lambda one: one.path):
         path, begun = registration.path, time.perf_counter()

@@ -9,10 +9,10 @@ from functools import wraps
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flask import Flask, current_app
+from flask import Flask, current_app, has_request_context
 from markupsafe import Markup
 
-from .applications.registrations import Registrations
+from .applications.registrations import ExtensionRegistrations
 from .applications.registry import Source, check_path
 from .cli import commands
 from .errors import EmbedError, NotInitializedError, RegistrationError
@@ -47,7 +47,7 @@ class FlaskBokeh:
 
     def __init__(self, app: Flask | None = None, **options: Any) -> None:
         self._options = options
-        self._registered = Registrations()
+        self._registered = ExtensionRegistrations(has_request_context)
         if app is not None:
             self.init_app(app)
 
@@ -67,7 +67,6 @@ class FlaskBokeh:
         state = set_up(app, self._options, self._registered)
         app.extensions["bokeh"] = state
         app.cli.add_command(commands)
-        self._registered.reopen()
         app.jinja_env.globals.update(
             server_document=self.server_document,
             server_session=self.server_session,
@@ -99,7 +98,7 @@ class FlaskBokeh:
         :param source: file names are relative to ``app.root_path``.
         :param page: as in :meth:`application`.
         :raises RegistrationError: for a bad path, a path that is taken, a source of a wrong
-            kind, or after the first page of the newest Flask application.
+            kind, or if it comes after the first page of all Flask applications.
         """
         self._registered.applications.add(path, source, page=page)
 

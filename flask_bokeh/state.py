@@ -6,9 +6,8 @@ from pathlib import Path
 from types import EllipsisType
 from typing import TYPE_CHECKING
 
-from .applications.app_registrations import AppRegistrations
 from .applications.hosted import build_applications
-from .applications.registrations import Registrations
+from .applications.registrations import AppRegistrations, ExtensionRegistrations
 from .runtime.background import BackgroundThreads
 from .runtime.lifecycle import register
 from .security.authorizer import Authorizer
@@ -35,11 +34,16 @@ class AppState:
     Thread-safe. It knows no Flask: ``integration`` is the interface to the site.
     """
 
-    def __init__(self, settings: Settings, integration: Integration, shared: Registrations) -> None:
-        """:param shared: the extension's registrations, which other Flask applications share."""
+    def __init__(
+        self,
+        settings: Settings,
+        integration: Integration,
+        extension_registrations: ExtensionRegistrations,
+    ) -> None:
+        """:param extension_registrations: those that other Flask applications share."""
         self.settings = settings
         self.integration = integration
-        self.registrations = AppRegistrations(shared, settings.applications)
+        self.registrations = AppRegistrations(extension_registrations, settings.applications)
         """The applications, hooks, guards and user loaders of this Flask application."""
         self.servers = ServerManager(self._start_server, settings.start_timeout)
         """Starts and stops the server of this process."""
@@ -72,7 +76,7 @@ class AppState:
             self._runtime_dir = None
             if self.authorizer.has_shared_key:
                 key = self.authorizer.tokens.key
-                self._runtime_dir = RuntimeDir(key, self.settings.socket_dir)
+                self._runtime_dir = RuntimeDir(key, self.settings.runtime_dir)
         return self._runtime_dir
 
     _runtime_dir: RuntimeDir | EllipsisType | None = ...
@@ -100,16 +104,13 @@ class AppState:
         self.background.forked()
 
     def _start_server(self, io_loop: IOLoop | None) -> ServerBackend:
-        registrations = self.registrations.freeze()
         limits = Limits(
             self.settings,
             self.authorizer.revocations,
             subject_digests=self.authorizer.subject_digests,
         )
         return InProcessServer.start(
-            build_applications(
-                registrations.applications, registrations.hooks, limits, self.integration
-            ),
+            build_applications(self.registrations.freeze(), limits, self.integration),
             self.settings,
             limits,
             self.authorizer.tokens,

@@ -34,7 +34,7 @@ class SocketAccess:
 Authorize = Callable[[str, "str | None"], SocketAccess]
 """Authorize a WebSocket, given the encoded token and the client's address (None if unknown).
 
-Raises :class:`~flask_bokeh.errors.HandoffError` to refuse it, with the HTTP status and the text
+Raises :class:`~flask_bokeh.errors.RefusedError` to refuse it, with the HTTP status and the text
 for the client. Called on the loop's thread.
 """
 

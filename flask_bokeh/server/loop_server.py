@@ -60,7 +60,9 @@ class LoopServer:
             max_write_buffer_size=4 * max(settings.max_message_size, 2**24),
         )
         self.closer = LocalSessionCloser(limits, self.bokeh)
-        self._watchdog = Watchdog(loop.asyncio_loop.call_soon_threadsafe, settings.blocked_after)
+        self._watchdog = Watchdog(
+            loop.asyncio_loop.call_soon_threadsafe, settings.slow_callback_duration
+        )
         self._watchdog.start()
         self._listener: TransferListener | None = None
         if find_runtime_dir is not None:

@@ -7,7 +7,7 @@ import time
 from bokeh.util.token import get_token_payload
 
 from ..bokeh_api import SocketAccess
-from ..errors import HandoffError, LimitError, SessionEndedError, TokenError
+from ..errors import TokenError
 from ..security.limits import Limits
 from ..security.principal import Principal
 from ..security.tokens import TokenIssuer
@@ -31,17 +31,10 @@ class PortAuthorizer:
 
         :param encoded: the token that the client sent.
         :param address: the client's address; None if it is unknown.
-        :raises HandoffError: if the WebSocket is refused.
+        :raises RefusedError: if the WebSocket is refused.
         """
-        try:
-            token = self._tokens.read(encoded)
-            if get_token_payload(encoded)["session_expiry"] <= time.time():
-                raise HandoffError("The session token has expired.", 403)
-            self._limits.reserve(token, Principal(address=address))
-        except TokenError as error:
-            raise HandoffError(str(error), 403) from error
-        except SessionEndedError as error:
-            raise HandoffError(str(error), 410) from error
-        except LimitError as error:
-            raise HandoffError(str(error), 503, public=str(error)) from error
+        token = self._tokens.read(encoded)
+        if get_token_payload(encoded)["session_expiry"] <= time.time():
+            raise TokenError("The session token has expired.")
+        self._limits.reserve(token, Principal(address=address))
         return SocketAccess(user=token.visit.user, subject=token.subject or token.visit.session_id)

@@ -79,7 +79,7 @@ async def _edited_document(
     not cancel this: Bokeh 3.9 would keep a broken session.
     """
     application = server.application(token.visit.path)
-    with application.expecting(token.visit.session_id):
+    with application.pulling(token.visit.session_id):
         session = await server.create_session(token, headers)
     try:
         _raise_failure(application, token)
@@ -126,7 +126,7 @@ def pull_client(
     )
     try:
         with closing(connection):
-            with application.expecting(visit.session_id):
+            with application.pulling(visit.session_id):
                 document = connection.pull(what)
             _raise_failure(application, token)
             yield PulledSession(token, document, partial(connection.force_roundtrip, what))
@@ -138,7 +138,7 @@ def pull_client(
 
 def _raise_failure(application: HostedApplication, token: Token) -> None:
     """:raises ApplicationFailedError: if the application or a hook raised for this session."""
-    failure = application.failure(token.visit.session_id)
+    failure = application.pop_pull_failure(token.visit.session_id)
     if failure is not None:
         raise failure
 

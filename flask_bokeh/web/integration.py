@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Flask, request
 
-from ..applications.registrations import Registrations
+from ..applications.registrations import AppRegistrations
 from ..errors import ApplicationFailedError
 from ..security.principal import Principal
 from ..security.visit import Visit
@@ -89,8 +89,8 @@ class FlaskIntegration:
         return state
 
     @property
-    def _registrations(self) -> Registrations:
-        return self._state.registrations.current
+    def _registrations(self) -> AppRegistrations:
+        return self._state.registrations
 
     def _signing_keys(self) -> tuple[bytes, ...]:
         return self._state.authorizer.tokens.keys

@@ -28,7 +28,7 @@ def follow_logouts(app: Flask) -> None:
 def _on_logout(app: Flask, user: Any = None, **_: Any) -> None:
     state: AppState = app.extensions["bokeh"]
     # A loader of the site that reads the cookie session returns None by now.
-    name = load_user(state.registrations.current) or (user is not None and user.get_id())
+    name = load_user(state.registrations) or (user is not None and user.get_id())
     if name:
         _Logout(state, str(name)).start()
 

@@ -78,7 +78,7 @@ class TransferListener:
                 self._told = text
                 logger.warning(
                     "Other workers can't reach this one, neither for logouts nor to pass sockets "
-                    "on: %s (see BOKEH_SOCKET_DIR)",
+                    "on: %s (see BOKEH_RUNTIME_DIR)",
                     text,
                 )
             return

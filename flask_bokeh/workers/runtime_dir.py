@@ -52,7 +52,7 @@ class RuntimeDir:
         if folder is None:
             self._tell(
                 "Logouts and close_sessions() reach only the worker that they come to, and sockets "
-                f"can't be passed on to other workers: {reason}. {refused}Set BOKEH_SOCKET_DIR to "
+                f"can't be passed on to other workers: {reason}. {refused}Set BOKEH_RUNTIME_DIR to "
                 "a folder that this account may write to."
             )
         elif refused:

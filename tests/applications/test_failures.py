@@ -220,7 +220,7 @@ def test_a_broken_error_template(
 
     bokeh.init_app(app)
     assert box(session_of(app, "/x")) == "This plot could not be made."
-    assert "box that tells of an error could not be made" in caplog.text
+    assert "The error box could not be rendered." in caplog.text
 
 
 def test_a_context_processor_that_needs_a_request(app: Flask, bokeh: FlaskBokeh) -> None:
@@ -311,7 +311,7 @@ def test_a_blocked_loop_is_told_of(
     app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When something blocks the loop, the log says where, once."""
-    app.config["BOKEH_BLOCKED_AFTER"] = 0.2
+    app.config["BOKEH_SLOW_CALLBACK_DURATION"] = 0.2
     bokeh.init_app(app)
 
     async def compute() -> None:

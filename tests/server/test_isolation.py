@@ -95,7 +95,7 @@ def test_failed_documents_are_not_kept(
     eventually(gone, "the documents to go")
     hosted = app.extensions["bokeh"].servers.get().application("/x")
     assert isinstance(hosted, HostedApplication)
-    assert hosted._failures == {}
+    assert hosted._pull_failures == {}
 
 
 @pytest.mark.live

@@ -40,7 +40,7 @@ def test_a_start_that_takes_long(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) 
         def on_server_unloaded(self, server_context: object) -> None:
             notes.append("unloaded")
 
-    app.config.update(BOKEH_START_TIMEOUT=0.2, BOKEH_SOCKET_DIR=tempfile.mkdtemp(dir="/tmp"))
+    app.config.update(BOKEH_START_TIMEOUT=0.2, BOKEH_RUNTIME_DIR=tempfile.mkdtemp(dir="/tmp"))
     bokeh.add_application("/x", Application(Slow()))
     bokeh.init_app(app)
     before = descriptors()
@@ -115,7 +115,6 @@ def test_settings_of_the_server_are_honoured(app: Flask, bokeh: FlaskBokeh) -> N
         BOKEH_MAX_MESSAGE_SIZE=1000,
         BOKEH_UNUSED_SESSION_LIFETIME=7,
         BOKEH_COOKIE_SECRET="a cookie secret",
-        BOKEH_XSRF_COOKIES=True,
     )
     bokeh.init_app(app)
     tornado = app.extensions["bokeh"].servers.get().bokeh.tornado
@@ -123,7 +122,6 @@ def test_settings_of_the_server_are_honoured(app: Flask, bokeh: FlaskBokeh) -> N
     assert tornado._unused_session_lifetime_milliseconds == 7000
     assert tornado.settings["websocket_ping_interval"] == 9
     assert tornado.settings["websocket_max_message_size"] == 1000
-    assert tornado.settings["xsrf_cookies"] is True
     assert tornado.settings["cookie_secret"] == "a cookie secret"
     assert tornado.sign_sessions
     assert not tornado.generate_session_ids

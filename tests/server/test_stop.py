@@ -81,7 +81,7 @@ def test_a_stop_that_raises(
     bokeh.add_application("/x", lambda doc: None)
     before = descriptors()
     with tempfile.TemporaryDirectory() as folder, app.test_request_context():
-        app.config["BOKEH_SOCKET_DIR"] = folder
+        app.config["BOKEH_RUNTIME_DIR"] = folder
         bokeh.init_app(app)
         with bokeh.pull_session("/x"):
             pass

@@ -29,7 +29,7 @@ def two_sites(short: Path, fill: Callable[[Document], Any] = lambda doc: None) -
     for _ in range(2):
         app, bokeh = Flask("two"), FlaskBokeh()
         app.secret_key = SECRET
-        app.config["BOKEH_SOCKET_DIR"] = str(short)
+        app.config["BOKEH_RUNTIME_DIR"] = str(short)
         bokeh.add_application("/x", fill)
         app.config["USER"] = "ann"
         bokeh.user_loader(lambda: current_app.config["USER"])

@@ -70,7 +70,7 @@ def test_workers_without_a_folder(
     app: Flask, bokeh: FlaskBokeh, short: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A logout ends what is here and says that this may be all; later workers listen again."""
-    app.config["BOKEH_SOCKET_DIR"] = str(short / "nowhere")
+    app.config["BOKEH_RUNTIME_DIR"] = str(short / "nowhere")
     bokeh.add_application("/x", lambda doc: None)
     bokeh.user_loader(lambda: "ann")
     bokeh.init_app(app)
@@ -95,7 +95,7 @@ def test_a_folder_that_goes_just_now(tmp_path: Path) -> None:
 @pytest.mark.parametrize("take", [shutil.rmtree, open_to_all, *([give_away] if ROOT else [])])
 def test_a_logout_of_real_workers(live: Live, short: Path, take: Callable[[Path], None]) -> None:
     """Two workers of gunicorn lose their folder: the plots of who logs out end in both."""
-    config = {"BOKEH_SOCKET_DIR": str(short), "BOKEH_SECRET_KEY": SECRET}
+    config = {"BOKEH_RUNTIME_DIR": str(short), "BOKEH_SECRET_KEY": SECRET}
     site = live("gunicorn-gthread", APP, config=config, args=["--workers", "2"], clean=False)
     ann = Visitor(site).log_in("ann")
     pids: set[int] = set()

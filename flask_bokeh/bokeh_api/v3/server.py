@@ -164,8 +164,8 @@ def _keywords(settings: Settings, secret_key: bytes) -> dict[str, Any]:
         "ssl_keyfile": settings.ssl_keyfile,
         "ssl_password": settings.ssl_password,
         "cookie_secret": settings.cookie_secret,
-        "xsrf_cookies": settings.xsrf_cookies,
-        "ico_path": settings.ico_path,
+        "xsrf_cookies": False,  # not those of the environment: there are no forms
+        "ico_path": "none",
         "auth_provider": AuthModule(settings.auth_module) if settings.auth_module else NullAuth(),
     }
     if "unix_socket" in settings.server_options:

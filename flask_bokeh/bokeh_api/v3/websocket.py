@@ -16,7 +16,7 @@ from bokeh.server.tornado import BokehTornado
 from bokeh.server.views.ws import WSHandler
 from tornado.web import ErrorHandler
 
-from ...errors import HandoffError, MessageLimitError
+from ...errors import MessageLimitError, RefusedError
 from ...log_text import describe
 from ...runtime.close_codes import (
     BOKEH_INTERNAL_ERROR,
@@ -88,7 +88,7 @@ class _SessionSocket(QuietHandler):
         offered = self.request.headers.get("Sec-WebSocket-Protocol", "").rpartition(",")[2]
         try:
             access = self._authorize(offered.strip(), self.request.remote_ip)
-        except HandoffError as error:
+        except RefusedError as error:
             logger.warning(
                 "Refused a WebSocket of %s from %s: %s", self._path, self.request.remote_ip, error
             )
