@@ -29,7 +29,7 @@ if atheris is not None:
     ):
         from flask_bokeh.security import tokens
         from flask_bokeh.security import visit as visits
-    with atheris.instrument_imports(include=["flask_bokeh.hijack.upgrade_server"]):
+    with atheris.instrument_imports(include=["flask_bokeh.hijack.upgrade_request"]):
         from flask_bokeh.hijack import upgrade_request as handoff
 else:
     from flask_bokeh.hijack import upgrade_request as handoff
@@ -41,7 +41,7 @@ from flask_bokeh.errors import HandoffError, TokenError
 KEY = b"a key for the tests only"
 ISSUER = tokens.TokenIssuer(keys=(KEY,), expiration=300, max_age=3600, max_arguments_size=2048)
 ANN = visits.Principal(user="ann")
-NAMES = {"Connection", "Upgrade", "Sec-WebSocket-Protocol", *handoff._FORWARDED}
+NAMES = {"Connection", "Upgrade", "Sec-WebSocket-Protocol", *handoff.FORWARDED_HEADERS}
 
 
 def signed(body: bytes) -> str:
@@ -71,7 +71,7 @@ def read_token(data: bytes) -> None:
 def rebuild_head(data: bytes) -> None:
     """Any environ makes a head of one request with only our headers in it, or is refused."""
     parts = [part.decode("latin-1") for part in data.split(b"\x00")]
-    names = [*handoff._FORWARDED, "Transfer-Encoding", "Content-Length", "X-Evil"]
+    names = [*handoff.FORWARDED_HEADERS, "Transfer-Encoding", "Content-Length", "X-Evil"]
     environ: dict[str, Any] = {
         f"HTTP_{name.upper().replace('-', '_')}": value
         for name, value in zip(names, parts[1:], strict=False)

@@ -69,7 +69,7 @@ TAKEN = [
     pytest.param(give_away, "belongs to user 65534", marks=as_root),
     (open_to_all, "has mode 0755"),
     (make_a_link, "is a symbolic link"),
-    (make_a_file, "is no folder"),
+    (make_a_file, "is not a directory"),
 ]
 
 
@@ -89,7 +89,7 @@ def test_a_folder_that_was_taken(
     assert second is not None
     assert second != first
     assert stat.S_IMODE(second.stat().st_mode) == 0o700
-    assert caplog.text.count(f"{first} must be a folder of this account") == 2  # one each
+    assert caplog.text.count(f"{first} must be a directory of this account") == 2  # one each
     assert why in caplog.text
     assert f"Workers meet in {second} instead" in caplog.text
     if first.is_symlink() or first.is_file():
@@ -356,7 +356,7 @@ def test_an_error_there(
     monkeypatch.setattr("flask_bokeh.server.local_closing.disconnect", breaks)
     with pytest.raises(SessionsNotEndedError, match="failed, and its log says why"):
         close(here, ours)
-    assert "that another worker has asked to end may live on" in caplog.text
+    assert "that another worker has asked to close may still be open" in caplog.text
 
 
 def test_a_worker_that_does_not_answer(two: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,7 +367,7 @@ def test_a_worker_that_does_not_answer(two: list[Any], monkeypatch: pytest.Monke
     with socket.socket(socket.AF_UNIX) as frozen:
         frozen.bind(str(folder / "frozen-worker"))
         frozen.listen()
-        with pytest.raises(SessionsNotEndedError, match="frozen-worker did not say within"):
+        with pytest.raises(SessionsNotEndedError, match="frozen-worker did not confirm within"):
             close(here, ours)
 
 

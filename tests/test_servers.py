@@ -50,12 +50,12 @@ def test_a_site_on_every_server(live: Live, tab: Tab, server: str) -> None:
 
 
 @pytest.mark.parametrize("server", REFUSED)
-def test_tls_that_can_not_be_taken_over(live: Live, server: str) -> None:
+def test_tls_that_can_not_be_hijacked(live: Live, server: str) -> None:
     """The client gets a 501, and the log says what to do."""
     site = live(server, clean=False)
     with pytest.raises(websocket.WebSocketBadStatusException, match="501"):
         connect(site, "/hooked", site.token("/hook"))
-    site.until_logged("End TLS in a proxy in front, or set BOKEH_TRANSPORT = 'port'")
+    site.until_logged("Terminate TLS in a proxy in front, or set BOKEH_TRANSPORT = 'port'")
     assert "Traceback" not in site.log
 
 
@@ -66,7 +66,7 @@ def test_a_server_that_keeps_its_sockets(live: Live, tab: Tab) -> None:
     tab.page.get_by_text("This plot could not be reached. Reload the page.").wait_for(
         timeout=10_000
     )
-    site.until_logged("does not hand out its clients' sockets, so plots can't come on its port.")
+    site.until_logged("does not hand out its clients' sockets, so plots can't use its port.")
     site.stop()
     tab.trouble.clear()
     config = {"BOKEH_TRANSPORT": "port", "BOKEH_ALLOW_WS_ORIGIN": [site.url]}
@@ -175,25 +175,24 @@ class Input(io.BufferedReader):
         super().__init__(sock.makefile("rb", buffering=0))  # type: ignore[arg-type]
 
 
-def test_the_server_keeps_a_dead_peer() -> None:
-    """The client's socket is ours; the server's object finds silence and may write and close."""
+def test_the_server_keeps_a_placeholder() -> None:
+    """The client's socket is hijacked; the server's object is silent and may be closed."""
     client, server = socket.socketpair()
     before = set(os.listdir("/proc/self/fd"))
     body = Input(server)
-    taken = hijack({"werkzeug.socket": server, "wsgi.input": body})
+    connection = hijack({"werkzeug.socket": server, "wsgi.input": body})
     server.sendall(b"HTTP/1.1 101 nobody reads this\r\n\r\n")
     assert server.recv(10) == b""
     server.shutdown(socket.SHUT_RDWR)
     body.close()
     server.close()
-    taken.release_wsgi_server()
-    ours = taken.descriptor
-    assert ours is not None
-    ours.sendall(b"hello")
-    assert client.recv(10) == b"hello"
-    client.sendall(b"answer")
-    assert ours.recv(10) == b"answer"
-    taken.close()
+    connection.release_wsgi_server()
+    with socket.socket(fileno=os.dup(connection.fileno())) as ours:
+        ours.sendall(b"hello")
+        assert client.recv(10) == b"hello"
+        client.sendall(b"answer")
+        assert ours.recv(10) == b"answer"
+    connection.close()
     client.close()
     assert set(os.listdir("/proc/self/fd")) <= before
 
@@ -222,8 +221,8 @@ def test_early_bytes_give_the_client_back() -> None:
         ({"werkzeug.socket": object(), "HTTP_TRANSFER_ENCODING": "chunked"}, 400),
     ],
 )
-def test_what_can_not_be_taken(environ: dict[str, Any], status: int) -> None:
-    """A server without a socket, and a request with a body, are refused; nothing is taken."""
+def test_what_can_not_be_hijacked(environ: dict[str, Any], status: int) -> None:
+    """A server without a socket, and a request with a body, are refused; nothing is hijacked."""
     with pytest.raises(HandoffError) as caught:
         hijack(environ)
     assert caught.value.status == status

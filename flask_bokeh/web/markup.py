@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from ..bokeh_api.v3 import embed
 from ..errors import EmbedError, ServerStoppedError, kind_of
-from ..hijack.adapters import can_hijack, why_it_cannot_hijack
+from ..hijack.adapters import can_hijack, unsupported_reason
 from ..security.site import SENT
 from ..security.tokens import Token
 from ..server.pull import PulledSession
@@ -102,7 +102,7 @@ def render_session(
         )
     _page().has_token = True
     if settings.transport == "same-origin" and not can_hijack(request.environ) and _served():
-        _warn_of_server(why_it_cannot_hijack(request.environ))
+        _warn_of_server(unsupported_reason(request.environ))
     path = token.visit.path
     places = [] if model is None or pulled is None else _places(pulled, model)
     element_id = embed.new_element_id()

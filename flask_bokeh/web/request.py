@@ -8,12 +8,10 @@ from flask import abort, current_app, request
 
 from ..applications.registry import Registration
 from ..errors import UnknownApplicationError
+from ..hijack.upgrade_request import VISIBLE_HEADERS
 from ..state import BokehState
 
 __all__ = ("asked_application", "check_trusted_hosts", "visible_headers")
-
-
-_VISIBLE_HEADERS = ("Host", "Cookie", "User-Agent", "Accept-Language")
 
 
 def asked_application(state: BokehState, application: str) -> Registration:
@@ -36,4 +34,4 @@ def check_trusted_hosts() -> None:
 
 def visible_headers() -> Mapping[str, str]:
     """The request's headers that an application may see: those that a hand-over keeps, too."""
-    return {name: value for name in _VISIBLE_HEADERS if (value := request.headers.get(name))}
+    return {name: value for name in VISIBLE_HEADERS if (value := request.headers.get(name))}

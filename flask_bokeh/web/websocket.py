@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import closing
 
 from flask import Response, current_app, request
 from werkzeug.exceptions import HTTPException
@@ -12,7 +11,7 @@ from ..applications.registry import Registration
 from ..errors import HandoffError, LimitError, ServerStoppedError, SessionEndedError, TokenError
 from ..hijack.adapters import hijack
 from ..hijack.connection import HijackedConnection
-from ..hijack.upgrade_request import Upgrade, request_head
+from ..hijack.upgrade_request import UpgradeRequest, request_head
 from ..security.principal import Principal
 from ..security.tokens import Token
 from ..state import BokehState
@@ -138,7 +137,7 @@ class _Views:
         :raises HandoffError: if the client can't be had, or the session has gone.
         """
         path = token.visit.path
-        upgrade = Upgrade(
+        upgrade = UpgradeRequest(
             head=request_head(f"{path.rstrip('/')}/ws", request.environ, token.encoded),
             address=(request.remote_addr or "", int(request.environ.get("REMOTE_PORT") or 0)),
             session_id=token.visit.session_id,
@@ -173,17 +172,15 @@ class _Views:
 
 
 def _pass_on(
-    client: HijackedConnection, channel: WorkerChannel, upgrade: Upgrade, path: str
+    client: HijackedConnection, channel: WorkerChannel, upgrade: UpgradeRequest, path: str
 ) -> None:
-    with closing(client):
-        assert client.descriptor is not None  # it was taken to be passed on
-        try:
-            channel.send(client.descriptor, upgrade)
-        except HandoffError as error:
-            logger.warning("Lost a WebSocket of %s: %s", path, error)
-        except BaseException:
-            client.release_wsgi_server()
-            raise
+    try:
+        channel.send(client, upgrade)
+    except HandoffError as error:
+        logger.warning("Lost a WebSocket of %s: %s", path, error)
+    except BaseException:
+        client.release_wsgi_server()
+        raise
 
 
 def _refusal(error: HandoffError) -> Response:
