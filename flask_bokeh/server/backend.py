@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ..bokeh_api import embed
 from ..hijack.connection import HijackedConnection
-from ..hijack.upgrade_request import Upgrade
+from ..hijack.upgrade_request import UpgradeRequest
 from ..security.principal import Principal
 from ..security.tokens import Token
 from .pulled_session import PulledSession
@@ -110,10 +110,10 @@ class ServerBackend(Protocol):
         :raises WaitTimeoutError: if a wait takes longer than ``BOKEH_PULL_TIMEOUT``.
         """
 
-    def adopt(self, client: HijackedConnection, upgrade: Upgrade) -> None:
+    def adopt(self, client: HijackedConnection, upgrade: UpgradeRequest) -> None:
         """Serve a client's WebSocket. Does not wait.
 
-        :raises ServerStoppedError: if the server does not run; the client is still the caller's.
+        :raises ServerStoppedError: if the server does not run; the caller restores the connection.
         """
 
     def close_sessions(self, subject_digests: Collection[str], revoked_at: float) -> Closing:

@@ -18,7 +18,7 @@ from ..applications.hosted import HostedApplication
 from ..bokeh_api import BokehServer, BokehSession, embed
 from ..errors import ServerStartError, ServerStoppedError, WaitTimeoutError
 from ..hijack.connection import HijackedConnection
-from ..hijack.upgrade_request import Upgrade
+from ..hijack.upgrade_request import UpgradeRequest
 from ..runtime.executor import WORK_OWNER, WorkOwner
 from ..runtime.long_waits import LongWaits
 from ..runtime.loop import ServerLoop
@@ -26,8 +26,9 @@ from ..security.limits import Limits
 from ..security.principal import Principal
 from ..security.tokens import Token, TokenIssuer
 from ..settings import Settings
+from ..workers.listener import FindDirectory
 from .local_closing import LocalClosing
-from .loop_server import FindRuntimeDir, LoopServer
+from .loop_server import LoopServer
 from .pull import pull_client, pull_direct
 from .pulled_session import PulledSession
 
@@ -69,7 +70,7 @@ class InProcessServer:
         limits: Limits,
         tokens: TokenIssuer,
         io_loop: IOLoop | None = None,
-        find_runtime_dir: FindRuntimeDir | None = None,
+        find_runtime_dir: FindDirectory | None = None,
     ) -> InProcessServer:
         """Start the server, and return when it is ready.
 
@@ -112,7 +113,7 @@ class InProcessServer:
     def _start_on_loop(
         self,
         applications: Mapping[str, HostedApplication],
-        find_runtime_dir: FindRuntimeDir | None,
+        find_runtime_dir: FindDirectory | None,
     ) -> None:
         self._running = LoopServer(
             self.loop,
@@ -293,10 +294,10 @@ class InProcessServer:
             return pull_direct(self, token, headers, timeout)
         return pull_client(self, token, timeout, self._settings.max_message_size)
 
-    def adopt(self, client: HijackedConnection, upgrade: Upgrade) -> None:
+    def adopt(self, client: HijackedConnection, upgrade: UpgradeRequest) -> None:
         """Serve a client's WebSocket. Does not wait.
 
-        :raises ServerStoppedError: if the server does not run; the client is still the caller's.
+        :raises ServerStoppedError: if the server does not run; the caller restores the connection.
         """
 
         async def adopt() -> None:
@@ -311,8 +312,8 @@ class InProcessServer:
                 client.close()
             await client.until_released()
 
-        self.loop.submit(adopt)
         client.commit()
+        self.loop.submit(adopt)
 
     def close_sessions(self, subject_digests: Collection[str], revoked_at: float) -> LocalClosing:
         """Start to close the sessions of a user. Does not wait.

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
+from collections.abc import Collection, Mapping
 
 from bokeh.application import Application
 
 from ..bokeh_api import isolate_curdoc, make_server
-from ..hijack.upgrade_request import Upgrade
+from ..hijack.upgrade_request import UpgradeRequest
 from ..hijack.upgrade_server import UpgradeServer
 from ..runtime.close_codes import GOING_AWAY
 from ..runtime.lifecycle import logged
@@ -20,15 +19,13 @@ from ..runtime.watchdog import Watchdog
 from ..security.limits import Limits
 from ..security.tokens import TokenIssuer
 from ..settings import Settings
-from ..workers.listener import TransferListener
+from ..workers.listener import FindDirectory, TransferListener
 from .local_closing import LocalSessionCloser
 from .port_access import PortAuthorizer
 
-__all__ = ("FindRuntimeDir", "LoopServer")
+__all__ = ("LoopServer",)
 
 logger = logging.getLogger("flask_bokeh")
-
-FindRuntimeDir = Callable[[], "Path | None"]
 
 
 class LoopServer:
@@ -48,7 +45,7 @@ class LoopServer:
         limits: Limits,
         tokens: TokenIssuer,
         worker_id: str,
-        find_runtime_dir: FindRuntimeDir | None,
+        find_runtime_dir: FindDirectory | None,
     ) -> None:
         isolate_curdoc()
         self._settings = settings
@@ -66,14 +63,7 @@ class LoopServer:
         self._watchdog.start()
         self._listener: TransferListener | None = None
         if find_runtime_dir is not None:
-            self._listener = TransferListener(
-                find_runtime_dir,
-                worker_id,
-                holds=self.has_session,
-                adopt=self.adopt_socket,
-                close=self.close_sessions,
-                found_again=self.close_missed_sessions,
-            )
+            self._listener = TransferListener(find_runtime_dir, worker_id, self)
             self._listener.open(loop.asyncio_loop)
 
     # --- for the transfer listener ----------------------------------------------------------
@@ -83,7 +73,7 @@ class LoopServer:
         exists = self.bokeh.find_session(path, session_id) is not None
         return exists and not self._limits.is_closed(session_id)
 
-    def adopt_socket(self, client: socket.socket, upgrade: Upgrade) -> None:
+    def adopt_socket(self, client: socket.socket, upgrade: UpgradeRequest) -> None:
         """Serve a WebSocket on a client's socket."""
         self.upgrades.adopt(client, upgrade)
 
