@@ -185,10 +185,10 @@ def test_small_frames_do_not_wait(site: Flask, bokeh: FlaskBokeh) -> None:
         server = server_of(site)
 
         async def of_server() -> int:
-            session = server.find_session(pulled.path, pulled.id)
+            session: Any = server.find_session(pulled.path, pulled.id)
             assert session is not None
             (connection,) = session._subscribed_connections
-            stream = connection._socket.ws_connection.stream  # type: ignore[attr-defined,unused-ignore]
+            stream = connection._socket.ws_connection.stream
             return int(stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
         assert server.loop.call(of_server, what="a test", timeout=5) == 1
