@@ -37,7 +37,7 @@ def log_in(tab: Tab, url: str, name: str) -> None:
     tab.page.goto(f"{url}/budget", timeout=60_000)  # workers may still be starting
     tab.page.get_by_role("button", name=f"Log in as {name}").click()
     tab.page.wait_for_url(f"{url}/budget")
-    expect(tab.page.get_by_role("button", name="Add a row")).to_be_visible(timeout=30_000)
+    expect(tab.page.get_by_role("button", name="Add a row")).to_be_visible(timeout=60_000)
 
 
 def total(tab: Tab, text: str) -> None:

@@ -27,7 +27,7 @@ def session_of(app: Flask, path: str) -> ServerSession:
     async def create() -> Any:
         return await server.create_session(token, {})
 
-    session: ServerSession = server.loop.call(create, what="a test", timeout=10)
+    session: ServerSession = server.loop.call(create, what="a test", timeout=60)
     return session
 
 
@@ -276,7 +276,7 @@ def test_a_token_of_another_application(app: Flask, bokeh: FlaskBokeh) -> None:
         context = server.bokeh.tornado.applications["/y"]
         return await context.create_session_if_needed(token.visit.session_id, None, token.encoded)
 
-    session = server.loop.call(create, what="a test", timeout=10)
+    session = server.loop.call(create, what="a test", timeout=60)
     assert "could not be made" in box(session)
 
 
@@ -292,7 +292,7 @@ def test_a_pulled_token_makes_no_session(app: Flask, bokeh: FlaskBokeh) -> None:
     async def create() -> Any:
         return await server.create_session(token, {})
 
-    told = box(server.loop.call(create, what="a test", timeout=10))
+    told = box(server.loop.call(create, what="a test", timeout=60))
     assert told == "This pulled session has ended. Reload the page."
 
 

@@ -70,7 +70,7 @@ def test_run_without_descriptors(live: Live) -> None:
     host, port = site.address.split(":")
     with ExitStack() as stack:
         for _ in range(40):
-            stack.enter_context(socket.create_connection((host, int(port)), timeout=5))
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=60))
         lines, used = len(site.log), Usage.of(before["pid"]).cpu
         time.sleep(1)  # in which nothing should happen
         assert Usage.of(before["pid"]).cpu - used < 0.5
@@ -92,7 +92,7 @@ def test_run_with_unfinished_bodies(live: Live, announced: bytes) -> None:
     statuses = []
     with ExitStack() as stack:
         for _ in range(40):  # 14 MB each
-            sock = stack.enter_context(socket.create_connection((host, int(port)), timeout=20))
+            sock = stack.enter_context(socket.create_connection((host, int(port)), timeout=60))
             with suppress(ConnectionError):
                 sock.sendall(b"POST /length HTTP/1.1\r\nHost: site\r\n" + announced + b"\r\n\r\n")
                 for _ in range(14):
@@ -104,13 +104,13 @@ def test_run_with_unfinished_bodies(live: Live, announced: bytes) -> None:
         assert statuses
         assert set(statuses) <= {b"HTTP/1.1 503", b""}  # a reset may overtake the answer
         form = Request(f"{site.url}/length", b"x" * 60_000)
-        with urlopen(form, timeout=20) as answer:
+        with urlopen(form, timeout=60) as answer:
             assert answer.read() == b"60000"
         assert "plain" in site.get("/")
     site.until_logged("Refused a request with a body")
 
     def room() -> bool:
-        with suppress(OSError), urlopen(upload, timeout=20) as answer:
+        with suppress(OSError), urlopen(upload, timeout=60) as answer:
             return bool(answer.read() == b"15000000")
         return False
 

@@ -33,7 +33,7 @@ def test_a_race_for_the_last_place(live: Live, limits: dict[str, int], says: str
     together = threading.Barrier(40)
 
     def open_one(token: str) -> Upgraded:
-        together.wait(20)
+        together.wait(60)
         return visitor.upgrade(token)
 
     with ExitStack() as stack, ThreadPoolExecutor(40) as pool:
@@ -74,4 +74,4 @@ def test_places_come_back(live: Live) -> None:
             assert refused.status == 400
     for token in tokens[4:6]:
         assert visitor.status(token) == 101
-    eventually(lambda: visitor.status(tokens[6]) == 101, "a place", 10)
+    eventually(lambda: visitor.status(tokens[6]) == 101, "a place")

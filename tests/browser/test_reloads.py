@@ -25,7 +25,7 @@ def end_sessions(site: LiveServer, tab: Tab) -> Locator:
     """End the sessions of the page, and wait until it says so."""
     assert int(site.post("/close")) >= 1
     box = tab.page.get_by_role("alert").first
-    box.wait_for(timeout=20_000)
+    box.wait_for(timeout=60_000)
     tab.forgive_the_network()
     return box
 
@@ -34,8 +34,8 @@ def until_reloaded(site: LiveServer, tab: Tab) -> None:
     """End the sessions of the page, and wait until it is another page."""
     tab.page.evaluate("window.before = true")
     assert int(site.post("/close")) >= 1
-    tab.page.wait_for_function("window.before === undefined", timeout=20_000)
-    tab.page.wait_for_function("window.Bokeh?.documents.length == 1", timeout=20_000)
+    tab.page.wait_for_function("window.before === undefined", timeout=60_000)
+    tab.page.wait_for_function("window.Bokeh?.documents.length == 1", timeout=60_000)
     tab.forgive_the_network()
 
 
@@ -62,7 +62,7 @@ def test_a_post_whose_plot_is_unreachable(live: Live, tab: Tab) -> None:
     tab.page.goto(site.url)
     tab.page.click("button")
     box = tab.page.get_by_role("alert")
-    box.wait_for(timeout=20_000)
+    box.wait_for(timeout=60_000)
     assert box.inner_text() == "This plot could not be reached. Open this page again."
     assert requests_of(site)["POST /order"] == 1
     tab.forgive_the_network()
@@ -191,7 +191,7 @@ def test_a_frame_with_srcdoc(live: Live, tab: Tab, path: str) -> None:
     tab.page.goto(site.url + path)
     frame = tab.page.frame_locator("iframe")
     slide(frame)
-    frame.get_by_text("k=2").wait_for(timeout=20_000)
+    frame.get_by_text("k=2").wait_for(timeout=60_000)
     tab.forgive("can escape its sandboxing")
 
 
@@ -201,10 +201,10 @@ def test_a_frame_with_srcdoc_ends(live: Live, tab: Tab) -> None:
     tab.page.goto(f"{site.url}/frame-pulled")
     frame = tab.page.frame_locator("iframe")
     slide(frame)
-    frame.get_by_text("k=2").wait_for(timeout=20_000)
+    frame.get_by_text("k=2").wait_for(timeout=60_000)
     assert site.post("/close") == "1"
     box = frame.get_by_role("alert")
-    box.wait_for(timeout=20_000)
+    box.wait_for(timeout=60_000)
     assert box.inner_text() == f"{ENDED}Reload the page."
     assert box.get_by_role("link").count() == 0
     tab.forgive_the_network()
@@ -212,5 +212,5 @@ def test_a_frame_with_srcdoc_ends(live: Live, tab: Tab) -> None:
 
 def slide(frame: FrameLocator) -> None:
     handle = frame.locator(".noUi-handle")
-    handle.focus(timeout=20_000)
+    handle.focus(timeout=60_000)
     handle.press("ArrowRight")

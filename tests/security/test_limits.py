@@ -169,6 +169,6 @@ def test_a_limit_on_the_servers_own_port(app: Flask, bokeh: FlaskBokeh) -> None:
     async def create(token: Token) -> Any:
         return (await server.create_session(token, {})).document
 
-    documents = [server.loop.call(create, token, what="a test", timeout=10) for token in tokens]
+    documents = [server.loop.call(create, token, what="a test", timeout=60) for token in tokens]
     assert made == documents[:1]
     assert "as many plots as it can" in documents[1].roots[0].text

@@ -53,7 +53,7 @@ def test_callbacks_of_the_application_live(
         locked: Any = found.with_document_locked(edit)  # its type says None
         await locked
 
-    server_of(site).loop.call(change, what="a test", timeout=5)
+    server_of(site).loop.call(change, what="a test", timeout=60)
     assert calls[-1:] == [9]
 
 
@@ -191,7 +191,7 @@ def test_small_frames_do_not_wait(site: Flask, bokeh: FlaskBokeh) -> None:
             stream = connection._socket.ws_connection.stream
             return int(stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
-        assert server.loop.call(of_server, what="a test", timeout=5) == 1
+        assert server.loop.call(of_server, what="a test", timeout=60) == 1
         clients = [one for one in gc.get_objects() if type(one) is SignedClientSession]
         (client,) = [one for one in clients if one.id == pulled.id]
         connected: Any = client._connection

@@ -16,13 +16,12 @@ from types import TracebackType
 from typing import Self
 
 from . import ROOT
+from .waiting import TIMEOUT
 
 _ADDRESS = re.compile(
     r"(?:Running on|Listening at:|Serving on) (?:https?://(?=127|localhost)|unix://)(\S+[\w])"
     r"|bound to TCP address (127\.0\.0\.1:\d+)"
 )
-_START_TIMEOUT = 60
-"""Seconds; machines may be busy."""
 
 
 class ServerProcess:
@@ -49,7 +48,7 @@ class ServerProcess:
         self._found = threading.Event()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
-        if not self._found.wait(_START_TIMEOUT) or not self.address:
+        if not self._found.wait(TIMEOUT) or not self.address:
             self.stop()
             raise RuntimeError(f"{arguments} did not start:\n{self.log}")
         self.url = f"http://{self.address}"
@@ -68,7 +67,7 @@ class ServerProcess:
     def log(self) -> str:
         return "".join(self.lines)
 
-    def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = 20) -> int:
+    def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = TIMEOUT) -> int:
         """Send a signal, wait, and kill what is left; return the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(how)

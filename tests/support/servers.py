@@ -14,7 +14,7 @@ from typing import Any
 from .certificates import certificate, trusting
 from .html import tokens_in
 from .processes import ServerProcess
-from .waiting import eventually
+from .waiting import TIMEOUT, eventually
 
 SITE = "tests.live_apps.site:create_app()"
 
@@ -119,7 +119,7 @@ class LiveServer(ServerProcess):
     def get(self, path: str, **headers: str) -> str:
         """A page, as a new visitor sees it, unless the headers hold a Cookie."""
         request = urllib.request.Request(self.url + path, headers=headers)
-        with urllib.request.urlopen(request, timeout=20, context=self.context) as response:
+        with urllib.request.urlopen(request, timeout=TIMEOUT, context=self.context) as response:
             html = str(response.read().decode())
             new = [line.partition(";")[0] for line in response.headers.get_all("Set-Cookie", [])]
         cookies = "; ".join([*filter(None, [headers.get("Cookie")]), *new])
@@ -128,7 +128,7 @@ class LiveServer(ServerProcess):
 
     def post(self, path: str) -> str:
         address = self.url + path
-        with urllib.request.urlopen(address, b"", 20, context=self.context) as response:
+        with urllib.request.urlopen(address, b"", TIMEOUT, context=self.context) as response:
             return str(response.read().decode())
 
     @property
@@ -143,7 +143,7 @@ class LiveServer(ServerProcess):
         """The session token in a page."""
         return tokens_in(self.get(path))[0]
 
-    def stop(self, how: signal.Signals | None = None, timeout: float = 20) -> int:
+    def stop(self, how: signal.Signals | None = None, timeout: float = TIMEOUT) -> int:
         """Stop it as its users do: Ctrl-C for two that know no TERM."""
         # On SIGINT a gunicorn gthread worker can hang in its own signal handler for ever.
         by_hand = self.kind.startswith(("werkzeug", "waitress"))

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .waiting import TIMEOUT
+
 if TYPE_CHECKING:
     from .servers import LiveServer
 
@@ -39,7 +41,7 @@ class Socket:
                 subprotocols=["bokeh", token],
                 origin=origin or site.url,
                 cookie=site.cookies.get(token),
-                timeout=20,
+                timeout=TIMEOUT,
                 sslopt={"context": site.context} if site.context else None,
             )
         except websocket.WebSocketBadStatusException as error:

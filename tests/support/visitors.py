@@ -11,6 +11,7 @@ from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING
 
 from .html import tokens_in
+from .waiting import TIMEOUT
 
 if TYPE_CHECKING:
     from .servers import LiveServer
@@ -36,7 +37,7 @@ class Upgraded:
     head: str
     sock: socket.socket = field(repr=False)
 
-    def close_code(self, seconds: float = 20) -> int:
+    def close_code(self, seconds: float = TIMEOUT) -> int:
         """Read until the other side closes; the code of its close frame, or 0."""
         from wsproto.frame_protocol import FrameProtocol, Opcode
 
@@ -88,7 +89,7 @@ class Visitor:
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         request = urllib.request.Request(self.site.url + path, headers=names)
         try:
-            with self._opener.open(request, timeout=20) as response:
+            with self._opener.open(request, timeout=TIMEOUT) as response:
                 text = response.read().decode()
                 return Answer(response.status, dict(response.headers), text)
         except urllib.error.HTTPError as error:
@@ -131,7 +132,7 @@ class Visitor:
 
     def send(self, head: bytes) -> Upgraded:
         host, port = self.site.address.split(":")
-        sock = socket.create_connection((host, int(port)), timeout=20)
+        sock = socket.create_connection((host, int(port)), timeout=TIMEOUT)
         answer = b""
         with suppress(ConnectionError):
             sock.sendall(head)

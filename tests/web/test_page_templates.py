@@ -168,7 +168,7 @@ def test_in_a_browser(live: Live, tab: Tab, tmp_path: Path) -> None:
     assert tab.page.title() == EVIL  # BokehJS sets it to the document's
     tab.move_slider()
     tab.page.wait_for_function(
-        "Bokeh.documents[0].get_model_by_name('right').value > 0", timeout=20_000
+        "Bokeh.documents[0].get_model_by_name('right').value > 0", timeout=60_000
     )
 
 
