@@ -54,7 +54,7 @@ def check() -> None:
         wrong += not good
         click.echo(f"{'ok     ' if good else 'PROBLEM'} {text}")
 
-    keyed = bool(settings.secret_key or state.site.secrets())
+    keyed = state.authorizer.has_shared_key
     tell(
         keyed,
         "a key signs the session tokens"

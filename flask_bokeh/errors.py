@@ -149,11 +149,35 @@ class LoopThreadError(FlaskBokehError, RuntimeError):
         )
 
 
-class TokenError(FlaskBokehError, ValueError):
+PUBLIC = {
+    400: "This request can't open a WebSocket.",
+    403: "This plot can't be opened here.",
+    410: "This plot has ended.",
+    431: "The headers of the request are too large.",
+    501: "Plots can't be shown here.",
+    503: "This site is busy. Please try again in a moment.",
+}
+"""Messages for clients, by HTTP status."""
+
+
+class RefusedError(FlaskBokehError):
+    """A client is refused a session. Base of the errors that become an HTTP response.
+
+    Its own message is for the log.
+
+    :ivar status: the HTTP status of the response.
+    :ivar public: a sentence for the client that reveals nothing internal.
+    """
+
+    status: int = 403
+    public: str = PUBLIC[403]
+
+
+class TokenError(RefusedError, ValueError):
     """A session token is malformed, forged, too old, of another application or of somebody else."""
 
 
-class LimitError(FlaskBokehError, RuntimeError):
+class LimitError(RefusedError, RuntimeError):
     """There are as many sessions as a limit allows. In a view it becomes a 503.
 
     The message is for visitors, and names no setting.
@@ -162,9 +186,12 @@ class LimitError(FlaskBokehError, RuntimeError):
     :ivar limit: its value.
     """
 
+    status = 503
+
     def __init__(self, name: str, limit: int | None, message: str) -> None:
         self.setting = f"BOKEH_{name.upper()}"
         self.limit = limit
+        self.public = message
         super().__init__(message)
 
 
@@ -175,8 +202,11 @@ class MessageLimitError(FlaskBokehError, ValueError):
     """
 
 
-class SessionEndedError(FlaskBokehError, RuntimeError):
+class SessionEndedError(RefusedError, RuntimeError):
     """The session has been ended, by ``close_sessions`` or a logout."""
+
+    status = 410
+    public = PUBLIC[410]
 
 
 class ArgumentsError(FlaskBokehError, ValueError):
@@ -187,7 +217,7 @@ class EmbedError(FlaskBokehError, RuntimeError):
     """A template asked for something that can't be embedded."""
 
 
-class HandoffError(FlaskBokehError, RuntimeError):
+class HandoffError(RefusedError, RuntimeError):
     """The client's socket can't be taken from this WSGI server.
 
     The message is for the log.
@@ -200,17 +230,6 @@ class HandoffError(FlaskBokehError, RuntimeError):
         self.status = status
         self.public = public or PUBLIC[status]
         super().__init__(message)
-
-
-PUBLIC = {
-    400: "This request can't open a WebSocket.",
-    403: "This plot can't be opened here.",
-    410: "This plot has ended.",
-    431: "The headers of the request are too large.",
-    501: "Plots can't be shown here.",
-    503: "This site is busy. Please try again in a moment.",
-}
-"""What clients are told, by status."""
 
 
 def kind_of(value: object) -> str:

@@ -35,8 +35,8 @@ from ..errors import (
     kind_of,
 )
 from ..security.document_visit import token_of
+from ..security.integration import Integration
 from ..security.limits import Limits
-from ..security.site import Site
 from ..security.visit import Visit
 from .directories import check_directory, check_package, check_requests
 from .loading import load
@@ -53,19 +53,19 @@ Hook = Callable[["Document", Visit], Any]
 
 
 def build_applications(
-    applications: Registry, hooks: HookRegistry, limits: Limits, site: Site
+    applications: Registry, hooks: HookRegistry, limits: Limits, integration: Integration
 ) -> dict[str, HostedApplication]:
     """What the server hosts, by path."""
     modules: dict[str, Path] = {}
     return {
         item.path: HostedApplication(
             item.path,
-            _load(item, site.root, modules),
+            _load(item, integration.root_path, modules),
             hooks.for_path(item.path),
             limits,
-            context=site.context,
-            report=site.report,
-            debug=site.debug,
+            context=integration.application_context,
+            report=integration.report_failure,
+            debug=lambda: integration.debug,
         )
         for item in applications
     }
@@ -185,7 +185,7 @@ class HostedApplication(Application):
 
     def _check_lives(self, doc: Document) -> None:
         """Show nothing to somebody who has logged out while the document was filled."""
-        if self._limits.has_ended(token_of(doc).visit.session_id):
+        if self._limits.is_closed(token_of(doc).visit.session_id):
             raise SessionEndedError("This session has been ended.")
 
     @contextmanager
