@@ -114,7 +114,7 @@ MUTATIONS = [
     ("control characters in a head", HANDOFF, "or _FORBIDDEN.search(value)", "", "head or line"),
     ("the form of a target", HANDOFF, "if not _TARGET.fullmatch(target):", "if False:", "target or head"),
     ("one upgrade for a connection", "flask_bokeh/hijack/upgrade_server.py", "if stream.requests > 1:", "if False:", "carries_one_upgrade"),
-    ("bytes before the 101", SERVERS, "if taken.has_pending_data() or adapter.has_buffered_input(environ):", "if False:", "early"),
+    ("bytes before the 101", SERVERS, "if socket_hijack.has_pending_data() or adapter.has_buffered_input(environ):", "if False:", "early"),
     ("no body with an upgrade", SERVERS, 'if environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ:', "if False:", "smuggle"),
     ("no HEAD for an upgrade", SERVERS, 'if environ.get("REQUEST_METHOD", "GET") != "GET":', "if False:", "plain_get and HEAD"),
     ("HTTP/1.1 for an upgrade", SERVERS, 'if environ.get("SERVER_PROTOCOL") not in ("HTTP/1.1", None):', "if False:", "plain_get and HTTP"),
