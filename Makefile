@@ -23,7 +23,7 @@ demo: $(VENV)/demo-installed  ## Serve the example site.
 	@$(VENV)/bin/gunicorn --worker-class gthread --threads 8 --bind 127.0.0.1:$(PORT) "example_app:create_app()"
 
 test: $(VENV)/test-installed lint  ## Run all tests, browser included.
-	$(VENV)/bin/python -m tests.programs
+	$(VENV)/bin/python -m tests.support.programs
 	$(VENV)/bin/python -m pytest --numprocesses 4 --dist loadfile
 
 lint: $(VENV)/test-installed lint-js
@@ -45,7 +45,7 @@ js/node_modules/.package-lock.json: js/package.json js/package-lock.json
 	@touch $@
 
 test-lowest: $(LOWEST)/test-installed  ## Run all tests with the oldest dependencies (Python 3.11).
-	$(LOWEST)/bin/python -m tests.programs
+	$(LOWEST)/bin/python -m tests.support.programs
 	$(LOWEST)/bin/python -m pytest --numprocesses 4 --dist loadfile
 
 $(VENV)/demo-installed: pyproject.toml

@@ -14,14 +14,15 @@ import pytest
 from bokeh.document import Document
 from bokeh.plotting import figure
 from flask import Flask, render_template_string, session
-from flask_login import LoginManager, login_required
 from werkzeug.exceptions import Unauthorized
 
 from flask_bokeh import FlaskBokeh
 from flask_bokeh.hijack.adapters import ADAPTERS
 from flask_bokeh.settings import _FROM_BOKEH, Settings
 
-from .conftest import ROOT, SERVERS, Live, Tab
+from .support import ROOT
+from .support.browser import Tab
+from .support.servers import SERVERS, Live
 from .test_csp import POLICY
 
 README = (ROOT / "README.md").read_text()
@@ -140,12 +141,13 @@ def test_the_page_on_security(app: Flask, bokeh: FlaskBokeh) -> None:
     text = (ROOT / "docs" / "security.md").read_text()
     bokeh.add_application("/salaries", lambda doc: None)
     bokeh.init_app(app)
-    LoginManager(app).user_loader(lambda name: None)
+    flask_login = pytest.importorskip("flask_login")
+    flask_login.LoginManager(app).user_loader(lambda name: None)
     talismans: list[dict[str, Any]] = []
     names = {
         "app": app,
         "bokeh": bokeh,
-        "login_required": login_required,
+        "login_required": flask_login.login_required,
         "session": session,
         "managers": [],
         "Talisman": lambda app, **options: talismans.append(options),

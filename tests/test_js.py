@@ -16,8 +16,11 @@ from flask.testing import FlaskClient
 from flask_bokeh import FlaskBokeh
 from flask_bokeh.web.browser_script import browser_script
 
-from .conftest import ROOT, Live, Tab, eventually
 from .live_apps.configured import configured
+from .support import ROOT
+from .support.browser import Tab
+from .support.servers import Live
+from .support.waiting import eventually
 
 APP = "tests.test_js:create_app()"
 SOURCES = {path.name: path.read_text() for path in (ROOT / "js" / "src").glob("*.js")}
