@@ -31,7 +31,7 @@ COSTS = "flask_bokeh/bokeh_api/v3/message_costs.py"
 FILES = [
     *(f"tests/{name}" for name in ("attacks", "bokeh_api", "browser", "hijack", "security", "web")),
     *("tests/workers", "tests/server/test_closing.py", "tests/runtime/test_fairness.py"),
-    *("tests/test_csp.py", "tests/test_fuzz.py", "tests/test_templating.py"),
+    *(f"tests/test_{name}.py" for name in ("csp", "fuzz", "js", "templating")),
 ]
 
 # What is taken away, where, the code, what is there instead, the tests.
