@@ -59,7 +59,7 @@ def run_checks(state: BokehState) -> Iterator[Result]:
 
 def check_secret_key(state: BokehState) -> Iterator[Result]:
     """Check that all workers sign tokens with one key."""
-    if state.settings.secret_key or state.site.secrets():
+    if state.authorizer.has_shared_key:
         yield Result("ok", "a key signs the session tokens")
     else:
         yield Result(

@@ -14,12 +14,15 @@ from markupsafe import Markup
 
 from .applications.registrations import ExtensionRegistrations
 from .applications.registry import Source, check_path
+from .cli import commands
 from .errors import EmbedError, NotInitializedError, RegistrationError
 from .security.arguments import all_values
 from .server.pull import PulledSession
 from .state import BokehState
-from .web.markup import no_session, pulled_in_request, render_resources, render_session, server_url
-from .web.setup import wire
+from .web.markup import describe_non_session, render_resources, render_session
+from .web.request_state import request_state
+from .web.setup import set_up
+from .web.urls import server_url
 
 if TYPE_CHECKING:
     from bokeh.model import Model
@@ -61,8 +64,9 @@ class FlaskBokeh:
                 f"The Flask application {app.import_name!r} has flask_bokeh already. "
                 "Call init_app once, on one FlaskBokeh instance."
             )
-        state = wire(app, self._options, self._registered)
+        state = set_up(app, self._options, self._registered)
         app.extensions["bokeh"] = state
+        app.cli.add_command(commands)
         app.jinja_env.globals.update(
             server_document=self.server_document,
             server_session=self.server_session,
@@ -173,7 +177,7 @@ class FlaskBokeh:
             user=user,
             transport=transport,
         ) as session:
-            pulled_in_request().append(session)
+            request_state().pulled_sessions.append(session)
             yield session
 
     def with_session(
@@ -238,7 +242,7 @@ class FlaskBokeh:
         :raises ArgumentsError: if arguments or data can't travel in a token.
         """
         state = _state()
-        token = state.new_token(path, arguments=arguments, data=data)
+        token = state.authorizer.issue(path, arguments=arguments, data=data)
         return render_session(state.settings, token, server_url=server_url(state))
 
     def server_session(self, session: PulledSession, *, model: Model | None = None) -> Markup:
@@ -248,7 +252,7 @@ class FlaskBokeh:
         :raises EmbedError: if the page shows it already, or the model is no root of it.
         """
         if not isinstance(session, PulledSession):
-            raise EmbedError(f"server_session got {no_session(session)}")
+            raise EmbedError(f"server_session got {describe_non_session(session)}")
         state = _state()
         return render_session(
             state.settings,
@@ -294,7 +298,7 @@ class FlaskBokeh:
             named = {} if arguments is None else all_values(what, arguments)
             return self.server_document(what, arguments=named | keywords, data=data)
         if what is None:
-            pulled = pulled_in_request()
+            pulled = request_state().pulled_sessions
             if len(pulled) != 1:
                 raise EmbedError(
                     f"{{% bokeh %}} shows the session that was pulled in this request, but "
@@ -303,7 +307,7 @@ class FlaskBokeh:
                 )
             what = pulled[0]
         if not isinstance(what, PulledSession):
-            raise EmbedError(f"{{% bokeh %}} got {no_session(what)}")
+            raise EmbedError(f"{{% bokeh %}} got {describe_non_session(what)}")
         if unknown := keywords.keys() - {"model"}:
             raise EmbedError(
                 f"{{% bokeh %}} takes model=... with a pulled session, not "

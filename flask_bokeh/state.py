@@ -1,10 +1,9 @@
 """What one Flask application has of flask_bokeh: made by ``init_app``, found in
 ``app.extensions["bokeh"]``.
 
-It knows no Flask: what it needs from the site it gets as functions. Every token is minted and
-every token is admitted here, so this is where access is decided. The server is started on
-first use, once in each process, so it survives a fork (gunicorn's workers, ``--preload``), the
-reloader and several applications in a process.
+It does not import Flask: what it needs from the site it gets as an ``Integration``. The server is
+started on first use, once in each process, so it survives a fork (gunicorn's workers,
+``--preload``), the reloader and several applications in a process.
 """
 
 from __future__ import annotations
@@ -22,14 +21,12 @@ from typing import TYPE_CHECKING, Any
 from .applications.hosted import build_applications
 from .applications.registrations import AppRegistrations, ExtensionRegistrations
 from .applications.registry import HookRegistry, Registry
-from .errors import HandoffError, ServerStartError, SessionEndedError, TokenError, WaitTimeoutError
+from .errors import HandoffError, ServerStartError, WaitTimeoutError
 from .runtime.lifecycle import register, stop_all_at_exit
-from .security.keys import token_keys
+from .security.authorizer import Authorizer
+from .security.integration import Integration
 from .security.limits import Limits
-from .security.principal import Principal
-from .security.revocation import RevocationList
-from .security.site import Site
-from .security.tokens import Token, TokenIssuer
+from .security.tokens import Token
 from .server.closing import SessionCloser
 from .server.in_process import InProcessServer
 from .server.pull import PulledSession, pull_client, pull_direct
@@ -50,24 +47,29 @@ class BokehState:
     """Settings, registrations and server of one Flask application. For any thread."""
 
     settings: Settings
-    site: Site
+    integration: Integration
     extension_registrations: InitVar[ExtensionRegistrations]
     """Those of the extension, which other Flask applications may share."""
     registrations: AppRegistrations = field(init=False, repr=False)
     """Those of this Flask application, ``BOKEH_APPLICATIONS`` included."""
-    ended: RevocationList = field(init=False, repr=False)
-    """Whose tokens open nothing any more."""
+    authorizer: Authorizer = field(init=False, repr=False)
+    """Issues, authorizes and revokes tokens."""
     closer: SessionCloser = field(init=False, repr=False)
     """Ends sessions in all workers."""
     _server: InProcessServer | None = field(default=None, repr=False)
     _owner: int = field(default=0, repr=False)
-    _issuer: TokenIssuer | None = field(default=None, repr=False)
     _meeting: RuntimeDir | EllipsisType | None = field(default=..., repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self, extension_registrations: ExtensionRegistrations) -> None:
         self.registrations = AppRegistrations(extension_registrations, self.settings.applications)
-        self.ended = RevocationList(lambda: self.folder, self.settings.token_max_age)
+        self.authorizer = Authorizer(
+            self.settings,
+            self.integration,
+            find_runtime_dir=lambda: self.folder,
+            check_path=self.registrations.check_path,
+            has_session=self._lives,
+        )
         self.closer = SessionCloser(self)
         register(self)
 
@@ -82,26 +84,14 @@ class BokehState:
         return self.registrations.guards
 
     @property
-    def tokens(self) -> TokenIssuer:
-        """Mints and reads this site's tokens."""
-        if self._issuer is None:
-            with self._locked():
-                if self._issuer is None:
-                    self._issuer = TokenIssuer(
-                        keys=token_keys(self.settings.secret_key, self.site.secrets()),
-                        expiration=self.settings.token_expiration,
-                        max_age=self.settings.token_max_age,
-                        max_arguments_size=self.settings.max_arguments_size,
-                    )
-        return self._issuer
-
-    @property
     def meeting(self) -> RuntimeDir | None:
         """Finds where this site's workers meet; None if others can't know the key."""
         if isinstance(self._meeting, EllipsisType):
-            known = self.settings.secret_key or self.site.secrets()
+            authorizer = self.authorizer
             self._meeting = (
-                RuntimeDir(self.tokens.key, self.settings.runtime_dir) if known else None
+                RuntimeDir(authorizer.tokens.key, self.settings.runtime_dir)
+                if authorizer.has_shared_key
+                else None
             )
         return self._meeting
 
@@ -142,16 +132,20 @@ class BokehState:
         :param io_loop: a loop that the caller owns and runs.
         :raises ServerStartError: as :meth:`server`; also if it runs already on another loop.
         """
-        tokens = self.tokens
+        authorizer = self.authorizer
         with self._locked():
             if self._server is None or self._owner != os.getpid():
-                limits = Limits(self.settings, self.ended, subject_digests=self.subject_digests)
-                hosted = build_applications(self.registrations.freeze(), limits, self.site)
+                limits = Limits(
+                    self.settings,
+                    authorizer.revocations,
+                    subject_digests=authorizer.subject_digests,
+                )
+                hosted = build_applications(self.registrations.freeze(), limits, self.integration)
                 server = InProcessServer.start(
                     hosted,
                     self.settings,
                     limits,
-                    tokens,
+                    authorizer.tokens,
                     io_loop,
                     None if self.meeting is None else self.meeting.find,
                 )
@@ -187,67 +181,9 @@ class BokehState:
         if self._server is not None and self._owner == os.getppid():
             self._server.forked()
 
-    def new_token(
-        self,
-        path: str,
-        *,
-        arguments: Mapping[str, Any] | None = None,
-        data: Mapping[str, Any] | None = None,
-        principal: Principal | None = None,
-        user: str | EllipsisType | None = ...,
-        worker_id: str | None = None,
-        skip_guards: bool = False,
-    ) -> Token:
-        """A token of a new session of an application. In a request, which the guards have seen.
-
-        :param principal: who may use it; by default, who is asking.
-        :param user: who visits; by default, the principal's user.
-        :raises UnknownApplicationError: listing the known paths.
-        :raises ArgumentsError: if arguments or data can't travel in a token.
-        """
-        self.registrations.check_path(path)
-        principal = self.site.visitor() if principal is None else principal
-        token = self.tokens.mint(
-            path,
-            principal=principal,
-            user=principal.user if isinstance(user, EllipsisType) else user,
-            arguments=arguments,
-            data=data,
-            worker_id=worker_id,
-        )
-        if not skip_guards:
-            self.site.check(token.visit)
-        return token
-
-    def authorize(self, path: str, text: str, principal: Principal) -> Token:
-        """Decide whether who has this token may come in. In a request.
-
-        :raises TokenError: if not.
-        :raises SessionEndedError: if all that they had has been ended, after they got it.
-        """
-        token = self.tokens.read(text)
-        if token.visit.path != path:
-            raise TokenError("The session token is of another application.")
-        if not self.tokens.belongs_to(token, principal):
-            raise TokenError("The session token is of another user or browser.")
-        if self.ended.ends(token):
-            raise SessionEndedError("This session has been ended.")
-        if token.subject is None and self.tokens.expired(token) and not self._lives(token):
-            raise TokenError("The session token has expired: reload the page.")
-        self.site.check(token.visit)
-        return token
-
-    def end_tokens(self, user: str) -> float:
-        """Refuse the tokens of a user: see :meth:`SessionCloser.end_tokens`."""
-        return self.closer.end_tokens(user)
-
     def close_sessions(self, user: str, then: float | None = None) -> int:
         """End the sessions of a user in all workers: see :meth:`SessionCloser.close`."""
         return self.closer.close(user, then)
-
-    def subject_digests(self, user: str) -> tuple[str, ...]:
-        """What the tokens that a user asks for are bound to."""
-        return self.tokens.subject_digests(Principal(user=user))
 
     @contextmanager
     def pull(
@@ -267,8 +203,8 @@ class BokehState:
         self.registrations.check_path(path)
         server = self.server()
         server.long_waits.check()
-        principal = self.site.visitor()
-        token = self.new_token(
+        principal = self.integration.identify_or_set_cookie()
+        token = self.authorizer.issue(
             path,
             arguments=arguments,
             data=data,
@@ -280,7 +216,7 @@ class BokehState:
         server.limits.reserve(token, principal)
         timeout = self.settings.pull_timeout
         if transport == "direct":
-            pulled = pull_direct(server, token, self.site.headers(), timeout)
+            pulled = pull_direct(server, token, self.integration.application_headers(), timeout)
         else:
             pulled = pull_client(server, token, timeout, self.settings.max_message_size)
         with pulled as session:

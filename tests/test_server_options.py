@@ -71,7 +71,7 @@ def test_options_of_websockets(app: Flask, bokeh: FlaskBokeh) -> None:
     state = app.extensions["bokeh"]
     with app.test_request_context():
         bokeh.start()
-        token = state.new_token("/x")
+        token = state.authorizer.issue("/x")
 
     async def visit() -> None:
         pinged, ended = asyncio.Event(), asyncio.Event()

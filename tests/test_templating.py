@@ -51,7 +51,7 @@ def render(app: Flask, bokeh: FlaskBokeh) -> Render:
 
 
 def visits(app: Flask, html: str) -> list[Any]:
-    return [app.extensions["bokeh"].tokens.read(text).visit for text in tokens_in(html)]
+    return [app.extensions["bokeh"].authorizer.tokens.read(text).visit for text in tokens_in(html)]
 
 
 def test_bokehjs_is_loaded_once(render: Render) -> None:
@@ -141,7 +141,7 @@ def test_nothing_of_the_visit_breaks_out_of_the_script(render: Render) -> None:
         ("{% bokeh '/x', data=5 %}", ArgumentsError, "expected a dict"),
         ("{% bokeh '/x' 5 %}", TemplateSyntaxError, "expected token ','"),
         ("{% bokeh '/x', '/y' %}", TemplateSyntaxError, "takes one path or session"),
-        ("{% bokeh_resources 1 %}", TemplateSyntaxError, "takes nothing"),
+        ("{% bokeh_resources 1 %}", TemplateSyntaxError, "takes no arguments"),
     ],
 )
 def test_wrong_use(render: Render, template: str, error: type[Exception], message: str) -> None:

@@ -31,8 +31,8 @@ from ..errors import (
     kind_of,
 )
 from ..security.document_visit import token_of
+from ..security.integration import Integration
 from ..security.limits import Limits
-from ..security.site import Site
 from ..security.visit import Visit
 from .directories import DirectoryModules, check_package
 from .loading import load_or_fail_later
@@ -49,14 +49,14 @@ Hook = Callable[["Document", Visit], Any]
 
 
 def build_applications(
-    registrations: Registrations, limits: Limits, integration: Site
+    registrations: Registrations, limits: Limits, integration: Integration
 ) -> dict[str, HostedApplication]:
     """Return the applications for the server to host, by path."""
     modules = DirectoryModules()
     return {
         registration.path: HostedApplication(
             registration.path,
-            load_or_fail_later(registration, integration.root, modules),
+            load_or_fail_later(registration, integration.root_path, modules),
             registrations.hooks.for_path(registration.path),
             limits,
             integration,
@@ -79,7 +79,7 @@ class HostedApplication(Application):
         application: Application,
         hooks: list[Hook],
         limits: Limits,
-        integration: Site,
+        integration: Integration,
     ) -> None:
         kinds = map(type, application.handlers)
         if not any(issubclass(kind, DocumentLifecycleHandler) for kind in kinds):
@@ -100,7 +100,7 @@ class HostedApplication(Application):
         """Fill a new document. On the IOLoop's thread or a worker thread of Bokeh's."""
         try:
             self._check_token(doc)
-            with self._integration.context():
+            with self._integration.application_context():
                 self._fill(doc)
                 self._run_hooks(doc)
                 check_compiled(doc)
@@ -133,7 +133,7 @@ class HostedApplication(Application):
 
     def debug(self) -> bool:
         """Return whether visitors may see tracebacks."""
-        return self._integration.debug()
+        return self._integration.debug
 
     # --- pulled sessions ----------------------------------------------------------------------
 
@@ -216,7 +216,7 @@ class HostedApplication(Application):
 
     def _check_not_closed(self, doc: Document) -> None:
         """:raises SessionEndedError: if the user logged out while the document was filled."""
-        if self._limits.has_ended(token_of(doc).visit.session_id):
+        if self._limits.is_closed(token_of(doc).visit.session_id):
             raise SessionEndedError("This session has been ended.")
 
     def _error_box(self, failure: ApplicationFailedError, error: BaseException) -> str:
@@ -224,7 +224,7 @@ class HostedApplication(Application):
         if isinstance(error, LimitError | SessionEndedError):  # the application has not failed
             return escape(str(error))
         try:
-            return self._integration.report(failure)
+            return self._integration.report_failure(failure)
         except Exception:  # the site's own template of the box may fail, too
             logger.exception("The error box could not be rendered.")
             return "This plot could not be made."

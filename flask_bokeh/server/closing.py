@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import ServerStoppedError, SessionsNotEndedError, WaitTimeoutError
-from ..security.revocation import RevocationList
+from ..security.authorizer import Authorizer
 from ..settings import Settings
 from ..workers.runtime_dir import RuntimeDir
 from ..workers.sender import broadcast_close
@@ -30,14 +29,13 @@ class State(Protocol):
     """What is needed of a Flask application's state."""
 
     settings: Settings
-    ended: RevocationList
+    authorizer: Authorizer
 
     @property
     def meeting(self) -> RuntimeDir | None: ...
     @property
     def folder(self) -> Path | None: ...
     def running(self) -> InProcessServer | None: ...
-    def subject_digests(self, user: str) -> tuple[str, ...]: ...
 
 
 class SessionCloser:
@@ -49,19 +47,10 @@ class SessionCloser:
         self._threads: ThreadPoolExecutor | None = None
         self._pending: set[Future[None]] = set()
 
-    def end_tokens(self, user: str) -> float:
-        """Refuse the tokens of a user from now on, in all workers; say what now is.
-
-        In seconds since the epoch.
-        """
-        now = time.time()
-        self._state.ended.add(self._state.subject_digests(user), now)
-        return now
-
     def close(self, user: str, then: float | None = None) -> int:
         """End the sessions of a user in all workers, and say how many. Not on the loop.
 
-        :param then: from :meth:`end_tokens`; pages that were made later are left alone.
+        :param then: from :meth:`Authorizer.revoke_tokens`; pages made later are left alone.
         :raises WaitTimeoutError: if this process's loop is blocked; they will end all the same.
         :raises SessionsNotEndedError: if some may live on, here or in another worker.
         """
@@ -69,10 +58,10 @@ class SessionCloser:
         server = state.running()
         if server is not None:
             server.loop.check_not_on_loop_thread("ending a user's sessions")
-        then = self.end_tokens(user) if then is None else then
-        subject_digests, closed, ending = state.subject_digests(user), 0, None
+        then = state.authorizer.revoke_tokens(user) if then is None else then
+        subject_digests, closed, ending = state.authorizer.subject_digests(user), 0, None
         if server is not None:
-            reservations, closed = server.limits.end(subject_digests, then)
+            reservations, closed = server.limits.close(subject_digests, then)
             with suppress(ServerStoppedError):  # and its sessions with it
                 ending = server.loop.submit(server.ending.end, reservations)
         failed: list[str] = []

@@ -285,7 +285,7 @@ class InProcessServer:
 
         def holds(path: str, session_id: str) -> bool:
             lives = self.find_session(path, session_id) is not None
-            return lives and not self.limits.has_ended(session_id)
+            return lives and not self.limits.is_closed(session_id)
 
         self._owner = TransferListener(
             folder,

@@ -35,19 +35,19 @@ class LocalSessionCloser:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def end_user(self, subject_digests: list[str], then: float) -> int:
-        """End the sessions of a user, and say how many: see :meth:`Limits.end`."""
-        reservations, count = self._limits.end(subject_digests, then)
+        """End the sessions of a user, and say how many: see :meth:`Limits.close`."""
+        reservations, count = self._limits.close(subject_digests, then)
         await self.end(reservations)
         return count
 
     def end_missed(self) -> None:
         """End what has been ended while other workers could not tell this one."""
-        reservations, _ = self._limits.end_missed()
+        reservations, _ = self._limits.close_revoked()
         if reservations:
             self._start(reservations).add_done_callback(_log_failure)
 
     async def end(self, reservations: list[Reservation]) -> None:
-        """End the sessions that :meth:`Limits.end` has marked.
+        """End the sessions that :meth:`Limits.close` has marked.
 
         Returns within a second; a session whose application is busy ends when it is done.
 
@@ -72,7 +72,7 @@ class LocalSessionCloser:
         while reservations := [
             reservation
             for reservation in reservations
-            if reservation not in failed and self._limits.holds(reservation)
+            if reservation not in failed and self._limits.is_held(reservation)
         ]:
             server = self._running()
             if server is None:

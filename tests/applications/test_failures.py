@@ -21,7 +21,7 @@ def session_of(app: Flask, path: str) -> ServerSession:
     """The session that a browser would get for a page of this application."""
     state = app.extensions["bokeh"]
     with app.test_request_context():
-        token = state.new_token(path)
+        token = state.authorizer.issue(path)
     server = state.server()
 
     async def create() -> ServerSession:
@@ -268,7 +268,7 @@ def test_a_token_of_another_application(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.init_app(app)
     state = app.extensions["bokeh"]
     with app.test_request_context():
-        token = state.new_token("/x")
+        token = state.authorizer.issue("/x")
     server = state.server()
 
     async def create() -> ServerSession:
@@ -286,7 +286,7 @@ def test_a_pulled_token_makes_no_session(app: Flask, bokeh: FlaskBokeh) -> None:
     state = app.extensions["bokeh"]
     server = state.server()
     with app.test_request_context():
-        token = state.new_token("/x", worker_id=server.worker_id)
+        token = state.authorizer.issue("/x", worker_id=server.worker_id)
 
     async def create() -> ServerSession:
         return await server.create_session(token, {})

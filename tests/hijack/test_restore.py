@@ -66,7 +66,7 @@ def test_a_server_that_stops_meanwhile(app: Flask, bokeh: FlaskBokeh) -> None:
     running = state.server()
     running.stop()  # past the state, which still has it
     with app.test_request_context():
-        token = state.new_token("/x").encoded
+        token = state.authorizer.issue("/x").encoded
     headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Origin": "http://localhost"}
     headers |= {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}
     headers |= {"Sec-WebSocket-Protocol": f"bokeh, {token}"}
@@ -78,7 +78,7 @@ def test_a_server_that_stops_meanwhile(app: Flask, bokeh: FlaskBokeh) -> None:
         )
         assert answer.status_code == 503
         assert set(os.listdir("/proc/self/fd")) == before
-        assert running.limits._seats == {}
+        assert running.limits._reservations == {}
     server.sendall(b"HTTP/1.1 503")
     assert client.recv(20) == b"HTTP/1.1 503"
     client.close()

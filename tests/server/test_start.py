@@ -182,5 +182,5 @@ def test_the_key_does_not_change_with_a_fork(app: Flask, bokeh: FlaskBokeh) -> N
     again = Flask("again")
     again.secret_key = app.secret_key
     bokeh.init_app(again)
-    token = app.extensions["bokeh"].tokens.mint("/x", principal=Principal(), user=None)
-    assert again.extensions["bokeh"].tokens.read(token.encoded) == token
+    token = app.extensions["bokeh"].authorizer.tokens.mint("/x", principal=Principal(), user=None)
+    assert again.extensions["bokeh"].authorizer.tokens.read(token.encoded) == token

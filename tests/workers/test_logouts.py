@@ -34,9 +34,9 @@ def test_a_user_of_any_length(two: list[Any], user: str) -> None:
     there.config["USER"] = user
     # The user is in the token, too, which is limited: nobody gets a longer one into a page.
     state = there.extensions["bokeh"]
-    subject_digests = state.subject_digests(user)
+    subject_digests = state.authorizer.subject_digests(user)
     pull(there, theirs, user="bob")
-    reservation = next(iter(state.server().limits._seats.values()))
+    reservation = next(iter(state.server().limits._reservations.values()))
     assert reservation.subject in subject_digests or len(user) > 10_000
     reservation.user = user
     assert close(here, ours, user) == 1

@@ -28,7 +28,7 @@ from bokeh.util.token import get_token_payload
 from tornado.web import ErrorHandler, HTTPError
 from tornado.websocket import WebSocketClosedError
 
-from ...errors import HandoffError, LimitError, MessageLimitError, SessionEndedError, TokenError
+from ...errors import MessageLimitError, RefusedError, TokenError
 from ...hijack.stream import TOO_COSTLY
 from ...log_text import describe, handling_a_message, location, printable, raised_in
 from ...runtime.executor import WORK_OWNER, WorkOwner
@@ -75,7 +75,7 @@ def open_sockets_only(
 
 def _judge(
     limits: Limits, tokens: TokenIssuer, text: str, address: str | None
-) -> Token | HandoffError:
+) -> Token | RefusedError:
     """The token that a text stands for, or the reason if it opens no session from an address.
 
     Clients of the server's own port get their reservation here; all others have one already. Bokeh
@@ -84,14 +84,10 @@ def _judge(
     try:
         token = tokens.read(text)
         if get_token_payload(text)["session_expiry"] <= time.time():
-            return HandoffError("The session token has expired.", 403)
+            return TokenError("The session token has expired.")
         limits.reserve(token, Principal(address=address))
-    except TokenError as error:
-        return HandoffError(str(error), 403)
-    except SessionEndedError as error:
-        return HandoffError(str(error), 410)
-    except LimitError as error:
-        return HandoffError(str(error), 503, public=str(error))
+    except RefusedError as error:
+        return error
     return token
 
 
@@ -100,7 +96,7 @@ class _SessionSocket(WSHandler):
 
     def initialize(  # type: ignore[override]
         self,
-        judge: Callable[..., Token | HandoffError],
+        judge: Callable[..., Token | RefusedError],
         path: str,
         inspector: MessageInspector,
         **bokehs: Any,
@@ -118,7 +114,7 @@ class _SessionSocket(WSHandler):
     async def prepare(self) -> None:
         offered = self.request.headers.get("Sec-WebSocket-Protocol", "").rpartition(",")[2]
         judged = self._judge(offered.strip(), self.request.remote_ip)
-        if isinstance(judged, HandoffError):
+        if isinstance(judged, RefusedError):
             logger.warning(
                 "Refused a WebSocket of %s from %s: %s", self._path, self.request.remote_ip, judged
             )
