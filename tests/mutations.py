@@ -21,7 +21,7 @@ WEBSOCKET, PAGES = "flask_bokeh/web/websocket.py", "flask_bokeh/web/pages.py"
 STATIC = "flask_bokeh/web/static.py"
 HEADERS = "flask_bokeh/web/response_headers.py"
 ORIGIN, WIRING = "flask_bokeh/web/origin.py", "flask_bokeh/web/setup.py"
-PAGE_JS = "templates/flask_bokeh/page.js"
+JS = "js/src"
 SOCKETS, HANDOFF = "flask_bokeh/bokeh_api/v3/websocket.py", "flask_bokeh/hijack/upgrade_server.py"
 LOGS, PATCHES = "flask_bokeh/log_text.py", "flask_bokeh/bokeh_api/v3/patches.py"
 SERVERS, AFFINITY = "flask_bokeh/hijack/adapters.py", "flask_bokeh/workers/sender.py"
@@ -147,14 +147,14 @@ MUTATIONS = [
     ("the end in workers to come", "flask_bokeh/security/revocation.py", "latest = max(latest, record.stat().st_mtime)", "pass", "before_any_plot"),
     ("the end of what was opened before", LIMITS, "reservation.issued_at <= revoked_at\n                and ", "", "ended_session"),
     ("users whose loader reads the session", "flask_bokeh/web/logout.py", " or (user is not None and user.get_id())", "", "reads_the_session"),
-    ("a word about the limit", PAGE_JS, "if (answer?.status === 503) return say(element, (await answer.text()).trim());", "", "limit_in"),
-    ("a redirect to the login", PAGE_JS, ' || answer.type === "opaqueredirect"', "", "sends_elsewhere"),
-    ("no reload of what was posted", PAGE_JS, "if (!gets || ", "if (", "answer_to_a_post"),
-    ("no reload of what was typed", PAGE_JS, " || typed || filled()", "", "what_was_typed"),
-    ("the query of the page", PAGE_JS, " + location.search", "", "with_the_query"),
-    ("the nonce of a plot", "templates/flask_bokeh/embed.html", "<script{{ attributes }}>", "<script>", "strict_policy"),
-    ("the nonce of BokehJS", "templates/flask_bokeh/resources.html", "<script{{ attributes }} src", "<script src", "strict_policy and server"),
-    ("the nonce of a page", "flask_bokeh/bokeh_api/v3/embed.py", "<script{attribute}>", "<script>", "strict_policy and page"),
+    ("a word about the limit", f"{JS}/show.js", "if (status.status === 503) return showMessage(plot.element, (await status.text()).trim());", "", "limit_in"),
+    ("a redirect to the login", f"{JS}/session_status.js", ' || status.type === "opaqueredirect"', "", "sends_elsewhere"),
+    ("no reload of what was posted", f"{JS}/reload.js", "if (!pageAnswersGet() || ", "if (", "answer_to_a_post"),
+    ("no reload of what was typed", f"{JS}/reload.js", " || visitorHasTyped()", "", "what_was_typed"),
+    ("the query of the page", f"{JS}/session_status.js", "  url.search = location.search;", "", "with_the_query"),
+    ("the host of a smuggled plot", f"{JS}/show.js", "if (!isSameHost(origin))", "if (false)", "another_host"),
+    ("the nonce of BokehJS", "templates/flask_bokeh/resources.html", '<script{{ attributes }} src="{{ url', '<script src="{{ url', "strict_policy and server"),
+    ("the nonce of our script", "templates/flask_bokeh/resources.html", '<script{{ attributes }} src="{{ script_url', '<script src="{{ script_url', "strict_policy and page"),
     ("the same id under a new key", TOKENS, "session_id = _sign_again(session_id, self.key)", "pass", "keys_are_changed"),
     ("a digest in place of the user", TOKENS, "return _base64(hmac.new(key, b\"principal \" + identity.encode(), hashlib.sha256).digest()[:16])", "return identity", "belongs_to"),
 ]  # fmt: skip
@@ -169,7 +169,7 @@ def main() -> None:
         tried += 1
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder, "checkout")
-            ignored = shutil.ignore_patterns(".*", "__pycache__")
+            ignored = shutil.ignore_patterns(".*", "__pycache__", "node_modules")
             shutil.copytree(ROOT, copy, ignore=ignored)
             file = copy / name
             text = file.read_text()

@@ -31,6 +31,7 @@ def make_blueprint(state: BokehState, app: Flask) -> Blueprint:
         for host in rule_options(app):
             blueprint.add_url_rule(rule, endpoint, view, **options, **host)
 
+    add("/static/flask_bokeh.js", "script", static.browser_script)
     add("/static/<path:filename>", "static", static.bokehjs)
     add("/static/extensions/<name>/<path:filename>", "extension_static", static.extension)
     add("/<path:application>/static/<path:filename>", "app_static", static.application)

@@ -10,6 +10,7 @@ from flask import Flask, got_request_exception
 
 from ..errors import ApplicationFailedError, ScriptError
 from ..log_text import Lines, printable
+from .browser_script import box_style
 from .templates import render
 
 __all__ = ("report_failure",)
@@ -34,6 +35,7 @@ def report_failure(app: Flask, failure: ApplicationFailedError) -> str:
     with app.app_context():
         return render(
             "error.html",
+            box_style=box_style(),
             message=str(failure),
             reference=reference,
             detail=detail if app.debug else None,

@@ -17,6 +17,7 @@ from ..hijack.adapters import can_hijack, why_it_cannot_hijack
 from ..security.tokens import Token
 from ..server.pull import PulledSession
 from ..settings import Settings
+from .browser_script import browser_script
 from .request_state import request_state
 from .templates import render
 from .urls import application_url, root_url
@@ -45,7 +46,7 @@ def page_markup(settings: Settings, token: Token) -> embed.PageParts:
         resources=_resources(settings),
         nonce=_nonce(settings),
         app_url=own_url,
-        state_url=f"{own_url}/ws",
+        status_url=f"{own_url}/ws",
     )
 
 
@@ -85,11 +86,11 @@ def render_session(
     places = [] if model is None or pulled is None else _places(pulled, model)
     element_id = embed.new_element_id()
     own_url = application_url(settings, path)
-    script = embed.show_script(
+    plot_script = embed.plot_script(
         token.encoded,
         element_id,
         app_url=own_url if server_url is None else path,
-        state_url=f"{own_url}/ws",
+        status_url=f"{own_url}/ws",
         answers_get=_answers_get(),
         server_url=server_url,
         places=places,
@@ -100,8 +101,7 @@ def render_session(
         element_id=element_id,
         path=path,
         places=[place for _, place in places],
-        script=script,
-        nonce=_nonce(settings),
+        plot_script=plot_script,
     )
 
 
@@ -136,9 +136,14 @@ def _warn_about_server(why: str) -> None:
 
 
 def _resources(settings: Settings) -> Markup:
-    assets = embed.assets(settings, root_url(settings))
+    root = root_url(settings)
     return render(
-        "resources.html", assets=assets, nonce=_nonce(settings), answers_get=_answers_get()
+        "resources.html",
+        assets=embed.assets(settings, root),
+        script_url=f"{root}static/flask_bokeh.js?v={browser_script().version}",
+        log_level=settings.log_level,
+        answers_get=_answers_get(),
+        nonce=_nonce(settings),
     )
 
 

@@ -1,4 +1,4 @@
-"""Static files: of BokehJS, of Bokeh extensions such as Panel, and of applications."""
+"""Static files: BokehJS, our script, and those of Bokeh extensions and applications."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..file_versions import content_version
 from ..security.arguments import Arguments
 from ..security.visit import Visit
 from ..state import BokehState
+from .browser_script import browser_script
 from .requested_application import requested_application
 
 __all__ = ("StaticViews", "check_access")
@@ -24,6 +25,20 @@ class StaticViews:
 
     def __init__(self, state: BokehState) -> None:
         self._state = state
+
+    def browser_script(self) -> Response:
+        """Send our script, which every page with a plot loads."""
+        script = browser_script()
+        response = Response(script.text, mimetype="text/javascript")
+        response.set_etag(script.version)
+        if request.args.get("v") == script.version:
+            response.cache_control.public = True
+            response.cache_control.immutable = True
+            response.cache_control.max_age = _YEAR
+        else:
+            response.cache_control.no_cache = True
+        response.make_conditional(request)
+        return response
 
     def bokehjs(self, filename: str) -> Response:
         """Send a file of BokehJS."""

@@ -108,7 +108,7 @@ def test_a_script_fails(
             {"broken/main.py": "", "broken/app_hooks.py": "import no_such_library"},
             "no_such_library",
         ),
-        ({"broken/main.py": "", "broken/app_hooks.py": "raise SystemExit('over')"}, "over"),
+        ({"broken/main.py": "", "broken/app_hooks.py": "raise SystemExit('enough')"}, "enough"),
     ],
 )
 def test_one_application_can_not_be_loaded(

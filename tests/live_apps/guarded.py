@@ -95,7 +95,7 @@ def create_app() -> Flask:
             app,
             force_https=False,
             content_security_policy=policy,
-            content_security_policy_nonce_in=["script-src"],
+            content_security_policy_nonce_in=app.config.get("NONCE_IN", ["script-src"]),
         )
     if app.config.get("PROXIES"):
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]

@@ -46,7 +46,7 @@ __all__ = ("open_sockets_only",)
 logger = logging.getLogger("flask_bokeh")
 
 _FAILED = "flask_bokeh.failed"
-"""What page.js calls the message that a callback has failed."""
+"""Type of the message that tells the page that a callback has failed; see js/src/show.js."""
 _QUICK = 10_000
 """Bytes of a frame that is quickly parsed, and of a message that is quickly applied."""
 _FRAME = 256
