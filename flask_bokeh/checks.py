@@ -16,11 +16,11 @@ from typing import Literal
 from flask import current_app
 
 from .applications.registry import Registration
-from .bokeh_api.v3.serialization import check_serializable
+from .bokeh_api import check_serializable
 from .errors import FlaskBokehError
 from .hijack.adapters import ADAPTERS
 from .runtime.descriptors import max_client_fd
-from .state import BokehState
+from .state import AppState
 from .web.markup import render_resources
 
 __all__ = ("CHECKS", "Check", "Result", "run_checks")
@@ -40,13 +40,13 @@ class Check:
     """A check of one part of a site."""
 
     name: str
-    run: Callable[[BokehState], Iterable[Result]]
+    run: Callable[[AppState], Iterable[Result]]
     """Yields results as they are found. Problems of the site don't raise."""
     is_essential: bool = False
     """True if the following checks are of no use when this one finds a problem."""
 
 
-def run_checks(state: BokehState) -> Iterator[Result]:
+def run_checks(state: AppState) -> Iterator[Result]:
     """Run all checks, and yield their results as they are found."""
     for check in CHECKS:
         has_problem = False
@@ -57,7 +57,7 @@ def run_checks(state: BokehState) -> Iterator[Result]:
             return
 
 
-def check_secret_key(state: BokehState) -> Iterator[Result]:
+def check_secret_key(state: AppState) -> Iterator[Result]:
     """Check that all workers sign tokens with one key."""
     if state.authorizer.has_shared_key:
         yield Result("ok", "a key signs the session tokens")
@@ -67,13 +67,13 @@ def check_secret_key(state: BokehState) -> Iterator[Result]:
         )
 
 
-def check_trusted_hosts(state: BokehState) -> Iterator[Result]:
+def check_trusted_hosts(state: AppState) -> Iterator[Result]:
     """Check that the site does not answer under any host name."""
     if not current_app.config.get("TRUSTED_HOSTS"):
         yield Result("hint", "any Host is answered: set TRUSTED_HOSTS to the names of the site")
 
 
-def check_wsgi_servers(state: BokehState) -> Iterator[Result]:
+def check_wsgi_servers(state: AppState) -> Iterator[Result]:
     """Name the WSGI servers that work, and those that are installed and do not."""
     if state.settings.transport != "same-origin":
         return
@@ -87,7 +87,7 @@ def check_wsgi_servers(state: BokehState) -> Iterator[Result]:
 _WITHOUT_HIJACKING = ("granian", "hypercorn", "a2wsgi")
 
 
-def check_file_descriptors(state: BokehState) -> Iterator[Result]:
+def check_file_descriptors(state: AppState) -> Iterator[Result]:
     """Compare the limit of file descriptors with the number of sessions."""
     available, wanted = max_client_fd(), state.settings.max_sessions or 0
     if available is not None and available < wanted:
@@ -98,19 +98,19 @@ def check_file_descriptors(state: BokehState) -> Iterator[Result]:
         )
 
 
-def check_server(state: BokehState) -> Iterator[Result]:
+def check_server(state: AppState) -> Iterator[Result]:
     """Start the Bokeh server."""
     try:
-        server = state.server()
+        server = state.servers.get()
     except FlaskBokehError as error:
         yield Result("problem", str(error))
     else:
         yield Result("ok", f"the Bokeh server runs on {server.url or 'a unix socket'}")
 
 
-def check_runtime_dir(state: BokehState) -> Iterator[Result]:
+def check_runtime_dir(state: AppState) -> Iterator[Result]:
     """Check the directory in which the workers find each other."""
-    if (runtime_dir := state.meeting) is None:
+    if (runtime_dir := state.runtime_dir) is None:
         return
     folder = runtime_dir.find()
     if folder is None or runtime_dir.problem:
@@ -119,30 +119,30 @@ def check_runtime_dir(state: BokehState) -> Iterator[Result]:
         yield Result("ok", f"workers meet in {folder} (BOKEH_RUNTIME_DIR)")
 
 
-def check_applications(state: BokehState) -> Iterator[Result]:
+def check_applications(state: AppState) -> Iterator[Result]:
     """Create sessions of each application. Guards are not asked."""
-    for registration in sorted(state.applications, key=lambda one: one.path):
+    for registration in sorted(state.registrations.applications, key=lambda one: one.path):
         yield from _check_application(state, registration)
 
 
-def _check_application(state: BokehState, registration: Registration) -> Iterator[Result]:
+def _check_application(state: AppState, registration: Registration) -> Iterator[Result]:
     path, started = registration.path, time.perf_counter()
     try:
         with (
             current_app.test_request_context(),
-            state.pull(path, user=None, transport="direct", skip_guards=True) as session,
+            state.puller.pull(path, user=None, transport="direct", skip_guards=True) as session,
         ):
             milliseconds = 1000 * (time.perf_counter() - started)
             roots = len(session.document.roots)
             check_serializable(path, session.document)
             # Models that sessions share, or that don't compile, fail in a second session only.
             render_resources(state.settings)
-            with state.pull(path, user=None, transport="direct", skip_guards=True):
+            with state.puller.pull(path, user=None, transport="direct", skip_guards=True):
                 pass
     except FlaskBokehError as error:
         yield Result("problem", f"{path}: {error}")
         return
-    guards = _count(len(state.guards.for_path(path)), "guard")
+    guards = _count(len(state.registrations.guards.for_path(path)), "guard")
     yield Result("ok", f"{path}: {milliseconds:.0f} ms, {_count(roots, 'root')}; {guards}")
     if not roots:
         yield Result("hint", f"{path} shows nothing until it calls doc.add_root(...)")

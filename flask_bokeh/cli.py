@@ -16,7 +16,7 @@ from tornado.ioloop import IOLoop
 from .checks import run_checks
 from .hijack.tornado_server import TornadoWSGIServer
 from .log_text import LineFormatter
-from .state import BokehState
+from .state import AppState
 
 __all__ = ("commands",)
 
@@ -29,7 +29,7 @@ _LABELS = {"ok": "ok     ", "problem": "PROBLEM", "hint": "       "}
 @commands.command()
 def check() -> None:
     """Start the server, create sessions of each application, and print all problems."""
-    state: BokehState = current_app.extensions["bokeh"]
+    state: AppState = current_app.extensions["bokeh"]
     problems = 0
     try:
         for result in run_checks(state):
@@ -68,7 +68,7 @@ def run(host: str, port: int, threads: int, cert: str | None, key: str | None) -
 async def _serve(
     application: Flask, server: TornadoWSGIServer, host: str, port: int, threads: int
 ) -> None:
-    state: BokehState = application.extensions["bokeh"]
+    state: AppState = application.extensions["bokeh"]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     # A library must not handle signals, but here this is the program.
@@ -78,7 +78,7 @@ async def _serve(
         except NotImplementedError:  # Windows: Ctrl-C raises KeyboardInterrupt
             break
     try:
-        state.start(IOLoop.current()).long_waits.lower(threads // 2)
+        state.servers.start(IOLoop.current()).limit_waiting_pages(threads // 2)
         try:
             port = server.listen(port, host)
         except OSError as error:

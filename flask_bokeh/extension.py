@@ -17,8 +17,8 @@ from .applications.registry import Source, check_path
 from .cli import commands
 from .errors import EmbedError, NotInitializedError, RegistrationError
 from .security.arguments import all_values
-from .server.pull import PulledSession
-from .state import BokehState
+from .server.pulled_session import PulledSession
+from .state import AppState
 from .web.markup import describe_non_session, render_resources, render_session
 from .web.request_state import request_state
 from .web.setup import set_up
@@ -170,7 +170,7 @@ class FlaskBokeh:
         :raises WaitTimeoutError: if it takes longer than ``BOKEH_PULL_TIMEOUT`` seconds.
         """
         state = _state()
-        with state.pull(
+        with state.puller.pull(
             path,
             arguments=arguments,
             data=data,
@@ -223,7 +223,7 @@ class FlaskBokeh:
         :raises WaitTimeoutError: if an application blocks the loop; they end when it is free.
         :raises SessionsNotEndedError: if some may live on, for instance in a worker that is frozen.
         """
-        return _state().close_sessions(user)
+        return _state().closer.close(user)
 
     # --- markup ---------------------------------------------------------------------------
 
@@ -275,7 +275,7 @@ class FlaskBokeh:
             notebook), instead of on a thread.
         :raises ServerStartError: with the cause.
         """
-        _state().start(io_loop)
+        _state().servers.start(io_loop)
 
     def stop(self) -> None:
         """Stop the server of this process, in an application context. Idempotent.
@@ -316,8 +316,8 @@ class FlaskBokeh:
         return self.server_session(what, **keywords)
 
 
-def _state() -> BokehState:
+def _state() -> AppState:
     state = current_app.extensions.get("bokeh")
-    if not isinstance(state, BokehState):
+    if not isinstance(state, AppState):
         raise NotInitializedError()
     return state

@@ -76,7 +76,7 @@ def test_options_of_websockets(app: Flask, bokeh: FlaskBokeh) -> None:
     async def visit() -> None:
         pinged, ended = asyncio.Event(), asyncio.Event()
         client = await websocket_connect(
-            f"ws://127.0.0.1:{state.server().port}/x/ws",
+            f"ws://127.0.0.1:{state.servers.get().port}/x/ws",
             subprotocols=["bokeh", token.encoded],
             compression_options={},
             on_message_callback=lambda text: ended.set() if text is None else None,

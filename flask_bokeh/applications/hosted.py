@@ -19,9 +19,7 @@ from bokeh.application.handlers.document_lifecycle import DocumentLifecycleHandl
 from bokeh.core.templates import FILE
 from bokeh.models.widgets import Div
 
-from ..bokeh_api.v3.custom_models import check_compiled
-from ..bokeh_api.v3.patches import make_columns_private
-from ..bokeh_api.v3.serialization import check_serializable
+from ..bokeh_api import check_compiled, check_serializable, make_columns_private
 from ..errors import (
     ApplicationFailedError,
     LimitError,

@@ -11,10 +11,10 @@ from werkzeug.exceptions import HTTPException
 from ..errors import HandoffError, RefusedError, ServerStoppedError
 from ..hijack.adapters import hijack
 from ..hijack.connection import HijackedConnection
-from ..hijack.upgrade_request import Upgrade, request_head
+from ..hijack.upgrade_request import UpgradeRequest, request_head
 from ..security.principal import Principal
 from ..security.tokens import Token
-from ..state import BokehState
+from ..state import AppState
 from ..workers.sender import WorkerChannel
 from .origin import origin_is_allowed, own_origin
 from .refusals import log_refusal, refusal
@@ -28,7 +28,7 @@ logger = logging.getLogger("flask_bokeh")
 class WebSocketView:
     """The view of WebSocket upgrade requests. Its methods are in the order of their calls."""
 
-    def __init__(self, state: BokehState) -> None:
+    def __init__(self, state: AppState) -> None:
         self._state = state
 
     def upgrade(self, application: str = "") -> Response:
@@ -70,19 +70,21 @@ class WebSocketView:
             reached.
         """
         upgrade = _upgrade(token)
-        channel = self._state.find_owner(token)
+        channel = self._state.router.find_owner(token)
         if channel is not None:
             with closing(channel):
                 if client := _pass_on(channel, upgrade, token):
                     return client
         return self._adopt(upgrade, token, principal)
 
-    def _adopt(self, upgrade: Upgrade, token: Token, principal: Principal) -> HijackedConnection:
+    def _adopt(
+        self, upgrade: UpgradeRequest, token: Token, principal: Principal
+    ) -> HijackedConnection:
         """Serve the client in this process."""
-        server = self._state.server()
+        server = self._state.servers.get()
         with ExitStack() as undo:
-            if server.limits.reserve(token, principal):
-                undo.callback(server.limits.release, upgrade.session_id)
+            if server.reserve(token, principal):
+                undo.callback(server.release, upgrade.session_id)
             client = hijack(request.environ)
             undo.callback(client.restore)
             try:
@@ -105,20 +107,22 @@ def _offered_token() -> str:
     return protocols[1]
 
 
-def _upgrade(token: Token) -> Upgrade:
+def _upgrade(token: Token) -> UpgradeRequest:
     """Build the upgrade request for the Bokeh server.
 
     :raises HandoffError: if a header is malformed or too large.
     """
     environ, visit = request.environ, token.visit
-    return Upgrade(
+    return UpgradeRequest(
         head=request_head(f"{visit.path.rstrip('/')}/ws", environ, token.encoded),
         address=(request.remote_addr or "", int(environ.get("REMOTE_PORT") or 0)),
         session_id=visit.session_id,
     )
 
 
-def _pass_on(channel: WorkerChannel, upgrade: Upgrade, token: Token) -> HijackedConnection | None:
+def _pass_on(
+    channel: WorkerChannel, upgrade: UpgradeRequest, token: Token
+) -> HijackedConnection | None:
     """Pass the client on to the worker that has the session.
 
     :returns: None if that is not possible, but this process can create the session again.
@@ -130,13 +134,11 @@ def _pass_on(channel: WorkerChannel, upgrade: Upgrade, token: Token) -> Hijacked
         if token.pulled:
             raise
         return None
-    with closing(client):
-        assert client.descriptor is not None  # or it could not be passed on
-        try:
-            channel.send(client.descriptor, upgrade)
-        except HandoffError as error:
-            logger.warning("Lost a WebSocket of %s: %s", token.visit.path, error)
-        except BaseException:
-            client.release_wsgi_server()
-            raise
+    try:
+        channel.send(client, upgrade)
+    except HandoffError as error:
+        logger.warning("Lost a WebSocket of %s: %s", token.visit.path, error)
+    except BaseException:
+        client.release_wsgi_server()
+        raise
     return client

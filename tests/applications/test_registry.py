@@ -196,7 +196,10 @@ def test_applications_from_the_config(app: Flask, bokeh: FlaskBokeh) -> None:
     app.config["BOKEH_APPLICATIONS"] = {"/more": fill}
     bokeh.add_application("/x", fill)
     bokeh.init_app(app)
-    assert {item.path for item in app.extensions["bokeh"].applications} == {"/x", "/more"}
+    assert {item.path for item in app.extensions["bokeh"].registrations.applications} == {
+        "/x",
+        "/more",
+    }
     other = Flask("other")
     other.config["BOKEH_APPLICATIONS"] = {"/x": "other.py"}
     with pytest.raises(RegistrationError, match="already registered at '/x'"):

@@ -36,7 +36,7 @@ def test_a_user_of_any_length(two: list[Any], user: str) -> None:
     state = there.extensions["bokeh"]
     subject_digests = state.authorizer.subject_digests(user)
     pull(there, theirs, user="bob")
-    reservation = next(iter(state.server().limits._reservations.values()))
+    reservation = next(iter(state.servers.get().limits._reservations.values()))
     assert reservation.subject in subject_digests or len(user) > 10_000
     reservation.user = user
     assert close(here, ours, user) == 1
@@ -56,7 +56,7 @@ def test_a_folder_that_is_lost_while_workers_run(
         take(folder)
         close(here, ours)
         eventually(lambda: living(there) == 0, "the end there")
-        folder = here.extensions["bokeh"].folder
+        folder = here.extensions["bokeh"].find_runtime_dir()
         eventually(lambda: len(sockets(folder)) == 2, "both to listen again")  # noqa: B023
     pull(there, theirs)
     assert close(here, ours) == 1
@@ -76,9 +76,9 @@ def test_workers_without_a_folder(
     bokeh.init_app(app)
     pull(app, bokeh)
     assert close(app, bokeh) == 1
-    assert "A user's sessions were ended in this worker only. Logouts and" in caplog.text
+    assert "A user's sessions were closed in this worker only. Logouts and" in caplog.text
     (short / "nowhere").mkdir()
-    folder = app.extensions["bokeh"].folder
+    folder = app.extensions["bokeh"].find_runtime_dir()
     eventually(lambda: len(sockets(folder)) == 1, "this worker to listen")
     with app.app_context():
         bokeh.stop()
