@@ -27,7 +27,7 @@ class PulledSession:
     force_roundtrip: Callable[[], None] = field(default=_nothing_to_send, repr=False)
     """Wait until the server has every edit made so far. The end of the block does so, too."""
     embedded: bool = field(default=False, repr=False)
-    """Whether a template has rendered it. A page shows a session once."""
+    """True once a template has rendered it: a page shows a session only once."""
 
     @property
     def id(self) -> str:
