@@ -22,7 +22,7 @@ STATIC = "flask_bokeh/web/static.py"
 HEADERS = "flask_bokeh/web/response_headers.py"
 ORIGIN, WIRING = "flask_bokeh/web/origin.py", "flask_bokeh/web/setup.py"
 JS = "js/src"
-SOCKETS, HANDOFF = "flask_bokeh/bokeh_api/v3/websocket.py", "flask_bokeh/hijack/upgrade_server.py"
+SOCKETS, HANDOFF = "flask_bokeh/bokeh_api/v3/websocket.py", "flask_bokeh/hijack/upgrade_request.py"
 LOGS, PATCHES = "flask_bokeh/log_text.py", "flask_bokeh/bokeh_api/v3/patches.py"
 SERVERS, AFFINITY = "flask_bokeh/hijack/adapters.py", "flask_bokeh/workers/sender.py"
 MESSAGES = "flask_bokeh/bokeh_api/v3/message_limits.py"
@@ -102,25 +102,25 @@ MUTATIONS = [
     ("long strings in columns", MESSAGES, "if count > 20 and", "if False and", "long_strings"),
     ("streams that widen a column", "flask_bokeh/bokeh_api/v3/message_inspector.py", "if 4 * width * len(column) >", "if False and 4 * width * len(column) >", "widen"),
     ("a client that was refused", SOCKETS, "if self.ws_connection is None:", "if False:", "not_heard"),
-    ("a visitor's share of the threads", "flask_bokeh/runtime/gevent.py", "if running >= (1 if owner.heavy else self.share):", "if False:", "share_of"),
+    ("a visitor's share of the threads", "flask_bokeh/runtime/executor.py", "if running >= (1 if owner.heavy else self.share):", "if False:", "share_of"),
     ("messages that are not kept", SOCKETS, "            vars(self.receiver).clear()  # it refers to itself\n", "", "not_kept"),
     ("a visitor's large frames", "flask_bokeh/bokeh_api/v3/websocket_reads.py", "            await lock.acquire()\n            self._lock = lock\n", "", "large_frames"),
     ("what a visitor's sockets hold", "flask_bokeh/bokeh_api/v3/websocket_reads.py", "            await self._reads.begin(n)\n", "            pass\n", "frames_of_many"),
     ("a visitor's turns", "flask_bokeh/bokeh_api/v3/turns.py", "if since < self._shared_until:", "if False:", "turns_of"),
-    ("the sockets of a session", HANDOFF, "streams[:-MAX_SOCKETS]", "[]", "sockets_of_a_session"),
+    ("the sockets of a session", "flask_bokeh/hijack/upgrade_server.py", "streams[:-MAX_SOCKETS]", "[]", "sockets_of_a_session"),
     ("the descriptors that are left", SERVERS, "if not is_below_fd_reserve(number):", "if False:", "descriptors_are_left"),
     ("control characters in a head", HANDOFF, "or _FORBIDDEN.search(value)", "", "head or line"),
     ("the form of a target", HANDOFF, "if not _TARGET.fullmatch(target):", "if False:", "target or head"),
-    ("one upgrade for a connection", HANDOFF, "if stream.requests > 1:", "if False:", "carries_one_upgrade"),
-    ("bytes before the 101", SERVERS, "if taken.pending() or adapter.has_buffered_input(environ):", "if False:", "early"),
+    ("one upgrade for a connection", "flask_bokeh/hijack/upgrade_server.py", "if stream.requests > 1:", "if False:", "carries_one_upgrade"),
+    ("bytes before the 101", SERVERS, "if taken.has_pending_data() or adapter.has_buffered_input(environ):", "if False:", "early"),
     ("no body with an upgrade", SERVERS, 'if environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ:', "if False:", "smuggle"),
     ("no HEAD for an upgrade", SERVERS, 'if environ.get("REQUEST_METHOD", "GET") != "GET":', "if False:", "plain_get and HEAD"),
     ("HTTP/1.1 for an upgrade", SERVERS, 'if environ.get("SERVER_PROTOCOL") not in ("HTTP/1.1", None):', "if False:", "plain_get and HTTP"),
     ("the room for bodies", "flask_bokeh/hijack/request_bodies.py", "if self._bytes + size > self._max_bytes:", "if False:", "unfinished_bodies"),
     ("the private folder", "flask_bokeh/workers/runtime_dir.py", "if not (wrong := _what_is_wrong(found)):", "if True:", "folder_that_was_taken"),
-    ("who knocks", "flask_bokeh/workers/listener.py", "                check_peer_uid(sender)\n", "", "another_user"),
-    ("who is knocked at", AFFINITY, "        check_peer_uid(connection)\n        connection.sendall(f", "        connection.sendall(f", "another_user"),
-    ("a worker's name", AFFINITY, "if folder is None or not _NAME.fullmatch(name):", "if folder is None:", "name_is_no_path"),
+    ("who knocks", "flask_bokeh/workers/receiver.py", "            check_peer_uid(sender)\n", "", "another_user"),
+    ("who is knocked at", AFFINITY, "        check_peer_uid(connection)\n", "", "another_user"),
+    ("a worker's name", AFFINITY, "if directory is None or not NAME.fullmatch(name):", "if directory is None:", "name_is_no_path"),
     ("other sites' scripts", "flask_bokeh/web/autoload.py", 'request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")', "True", "other_sites"),
     ("other sites' pictures", PAGES, 'if destination not in ("document", *_FRAMES):', "if False:", "fetched_for"),
     ("the length of a token", TOKENS, "if len(encoded) > MAX_TOKEN_LENGTH:\n            raise TokenError", "if False:\n            raise TokenError", "too_long"),
@@ -142,7 +142,7 @@ MUTATIONS = [
     ("the end of sessions pulled for a user", LIMITS, "subjects = set() if user is None else set(self._subject_digests(user))", "subjects = set()", "logout_ends"),
     ("the logout", WIRING, "    follow_logouts(app)\n", "", "logout_ends"),
     ("the end of what is filled for long", "flask_bokeh/applications/hosted.py", "            self._check_lives(doc)\n", "", "takes_long_to_fill"),
-    ("the end of what others could not tell", "flask_bokeh/workers/listener.py", "        self._found_again()\n", "", "lost_while"),
+    ("the end of what others could not tell", "flask_bokeh/workers/listener.py", "            self._target.close_missed_sessions()\n", "            pass\n", "lost_while"),
     ("the end of tokens of before", "flask_bokeh/security/revocation.py", "self._revoked_at(digest) >= issued_at", "False", "before_and_after_login"),
     ("the end in workers to come", "flask_bokeh/security/revocation.py", "latest = max(latest, record.stat().st_mtime)", "pass", "before_any_plot"),
     ("the end of what was opened before", LIMITS, "reservation.issued_at <= revoked_at\n                and ", "", "ended_session"),

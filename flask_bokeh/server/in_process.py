@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import socket
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -26,7 +27,7 @@ from ..bokeh_api.v3.curdoc import isolate_curdoc
 from ..bokeh_api.v3.server import BokehServer, make_server, stop_server
 from ..errors import ServerStartError, ServerStoppedError, WaitTimeoutError
 from ..hijack.connection import HijackedConnection
-from ..hijack.upgrade_request import Upgrade
+from ..hijack.upgrade_request import UpgradeRequest
 from ..hijack.upgrade_server import UpgradeServer
 from ..runtime.executor import WORK_OWNER, WorkOwner
 from ..runtime.lifecycle import logged
@@ -36,7 +37,7 @@ from ..runtime.watchdog import Watchdog
 from ..security.limits import Limits
 from ..security.tokens import Token, TokenIssuer
 from ..settings import Settings
-from ..workers.listener import Folder, TransferListener
+from ..workers.listener import FindDirectory, TransferListener
 from .local_closing import LocalSessionCloser
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class InProcessServer:
         settings: Settings,
         limits: Limits,
         tokens: TokenIssuer,
-        folder: Folder | None,
+        folder: FindDirectory | None,
     ) -> None:
         self.loop = loop
         self.limits = limits
@@ -83,7 +84,7 @@ class InProcessServer:
         limits: Limits,
         tokens: TokenIssuer,
         io_loop: IOLoop | None = None,
-        folder: Folder | None = None,
+        folder: FindDirectory | None = None,
     ) -> InProcessServer:
         """Start the server, and return when it is ready.
 
@@ -168,10 +169,10 @@ class InProcessServer:
         """Bokeh's context of an application."""
         return self._running().tornado.applications[path]
 
-    def adopt(self, client: HijackedConnection, upgrade: Upgrade) -> None:
+    def adopt(self, client: HijackedConnection, upgrade: UpgradeRequest) -> None:
         """Serve a client who was taken from the WSGI server. From any thread; does not wait.
 
-        :raises ServerStoppedError: if the server does not run; the client is still the caller's.
+        :raises ServerStoppedError: if the server does not run; the caller restores the client.
         """
 
         async def adopt() -> None:
@@ -186,8 +187,30 @@ class InProcessServer:
                 client.close()
             await client.until_released()
 
-        self.loop.submit(adopt)
         client.commit()
+        self.loop.submit(adopt)
+
+    # From here on: the methods of a TransferTarget, for the site's other workers.
+
+    def has_session(self, path: str, session_id: str) -> bool:
+        """Whether a session lives here and has not been closed."""
+        lives = self.find_session(path, session_id) is not None
+        return lives and not self.limits.is_closed(session_id)
+
+    def adopt_socket(self, client: socket.socket, upgrade: UpgradeRequest) -> None:
+        """Serve a client that another worker has hijacked. On the loop."""
+        if self._upgrades is None:
+            client.close()
+            raise ServerStoppedError("The Bokeh server of this process is not running.")
+        self._upgrades.adopt(client, upgrade)
+
+    async def close_sessions(self, subject_digests: list[str], revoked_at: float) -> int:
+        """Close the sessions of a user, and return how many. On the loop."""
+        return await self.ending.end_user(subject_digests, revoked_at)
+
+    def close_missed_sessions(self) -> None:
+        """Close what should have been closed while other workers could not reach this one."""
+        self.ending.end_missed()
 
     def forked(self) -> None:
         """In a child process: what clients and other workers hold is ours alone."""
@@ -278,23 +301,11 @@ class InProcessServer:
         )
         self._watchdog.start()
         if self._folder is not None:
-            self._meet(self._folder, self._upgrades)
+            self._listen_for_workers(self._folder)
 
-    def _meet(self, folder: Folder, upgrades: UpgradeServer) -> None:
-        """Let the site's other workers pass sockets on to this one, and tell of logouts."""
-
-        def holds(path: str, session_id: str) -> bool:
-            lives = self.find_session(path, session_id) is not None
-            return lives and not self.limits.is_closed(session_id)
-
-        self._owner = TransferListener(
-            folder,
-            self.worker_id,
-            holds=holds,
-            adopt=upgrades.adopt,
-            close=self.ending.end_user,
-            found_again=self.ending.end_missed,
-        )
+    def _listen_for_workers(self, find_directory: FindDirectory) -> None:
+        """Let the site's other workers pass sockets to this one, and report logouts to it."""
+        self._owner = TransferListener(find_directory, self.worker_id, self)
         self._owner.open(self.loop.asyncio_loop)
 
     def _running(self) -> BokehServer:

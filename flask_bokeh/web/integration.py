@@ -11,6 +11,7 @@ from flask import Flask, request
 
 from ..applications.registrations import Registrations
 from ..errors import ApplicationFailedError
+from ..hijack.upgrade_request import VISIBLE_HEADERS
 from ..security.principal import Principal
 from ..security.visit import Visit
 from ..settings import Settings
@@ -20,8 +21,6 @@ from .browser_cookie import BrowserCookie
 from .error_box import report_failure
 
 __all__ = ("FlaskIntegration",)
-
-_VISIBLE_HEADERS = ("Host", "Cookie", "User-Agent", "Accept-Language")
 
 
 class FlaskIntegration:
@@ -77,7 +76,7 @@ class FlaskIntegration:
     def application_headers(self) -> Mapping[str, str]:
         """Return the headers of this request that an application may see."""
         headers = request.headers
-        return {name: value for name in _VISIBLE_HEADERS if (value := headers.get(name))}
+        return {name: value for name in VISIBLE_HEADERS if (value := headers.get(name))}
 
     def report_failure(self, failure: ApplicationFailedError) -> str:
         """Log a failure and return the HTML of the error box for the visitor."""

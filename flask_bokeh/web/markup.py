@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from ..bokeh_api.v3 import embed
 from ..errors import EmbedError, kind_of
-from ..hijack.adapters import can_hijack, why_it_cannot_hijack
+from ..hijack.adapters import can_hijack, unsupported_reason
 from ..security.tokens import Token
 from ..server.pull import PulledSession
 from ..settings import Settings
@@ -81,7 +81,7 @@ def render_session(
         )
     state.holds_token = True
     if settings.transport == "same-origin" and not can_hijack(request.environ) and _is_served():
-        _warn_about_server(why_it_cannot_hijack(request.environ))
+        _warn_about_server(unsupported_reason(request.environ))
     path = token.visit.path
     places = [] if model is None or pulled is None else _places(pulled, model)
     element_id = embed.new_element_id()

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from ..errors import HandoffError, RefusedError, ServerStoppedError
 from ..hijack.adapters import hijack
 from ..hijack.connection import HijackedConnection
-from ..hijack.upgrade_request import Upgrade, request_head
+from ..hijack.upgrade_request import UpgradeRequest, request_head
 from ..security.principal import Principal
 from ..security.tokens import Token
 from ..state import BokehState
@@ -77,7 +77,9 @@ class WebSocketView:
                     return client
         return self._adopt(upgrade, token, principal)
 
-    def _adopt(self, upgrade: Upgrade, token: Token, principal: Principal) -> HijackedConnection:
+    def _adopt(
+        self, upgrade: UpgradeRequest, token: Token, principal: Principal
+    ) -> HijackedConnection:
         """Serve the client in this process."""
         server = self._state.server()
         with ExitStack() as undo:
@@ -105,20 +107,22 @@ def _offered_token() -> str:
     return protocols[1]
 
 
-def _upgrade(token: Token) -> Upgrade:
+def _upgrade(token: Token) -> UpgradeRequest:
     """Build the upgrade request for the Bokeh server.
 
     :raises HandoffError: if a header is malformed or too large.
     """
     environ, visit = request.environ, token.visit
-    return Upgrade(
+    return UpgradeRequest(
         head=request_head(f"{visit.path.rstrip('/')}/ws", environ, token.encoded),
         address=(request.remote_addr or "", int(environ.get("REMOTE_PORT") or 0)),
         session_id=visit.session_id,
     )
 
 
-def _pass_on(channel: WorkerChannel, upgrade: Upgrade, token: Token) -> HijackedConnection | None:
+def _pass_on(
+    channel: WorkerChannel, upgrade: UpgradeRequest, token: Token
+) -> HijackedConnection | None:
     """Pass the client on to the worker that has the session.
 
     :returns: None if that is not possible, but this process can create the session again.
@@ -130,13 +134,11 @@ def _pass_on(channel: WorkerChannel, upgrade: Upgrade, token: Token) -> Hijacked
         if token.pulled:
             raise
         return None
-    with closing(client):
-        assert client.descriptor is not None  # or it could not be passed on
-        try:
-            channel.send(client.descriptor, upgrade)
-        except HandoffError as error:
-            logger.warning("Lost a WebSocket of %s: %s", token.visit.path, error)
-        except BaseException:
-            client.release_wsgi_server()
-            raise
+    try:
+        channel.send(client, upgrade)
+    except HandoffError as error:
+        logger.warning("Lost a WebSocket of %s: %s", token.visit.path, error)
+    except BaseException:
+        client.release_wsgi_server()
+        raise
     return client

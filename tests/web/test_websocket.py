@@ -7,8 +7,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from flask_bokeh import FlaskBokeh
+from flask_bokeh.hijack.upgrade_request import FORWARDED_HEADERS, VISIBLE_HEADERS
 from flask_bokeh.settings import Settings
-from flask_bokeh.web import integration
+from flask_bokeh.web.integration import FlaskIntegration
 
 from ..support.html import tokens_in
 from ..support.upgrades import upgrade
@@ -63,11 +64,9 @@ def test_a_websockets_address_as_a_page(site: FlaskClient) -> None:
 
 def test_the_visible_headers(app: Flask) -> None:
     """An application sees the same headers whether its session is pulled or handed over."""
-    from flask_bokeh.hijack.upgrade_request import _FORWARDED
-
-    assert set(integration._VISIBLE_HEADERS) <= set(_FORWARDED)
+    assert set(VISIBLE_HEADERS) <= set(FORWARDED_HEADERS)
     with app.test_request_context(headers={"Cookie": "a=b", "Authorization": "x"}):
-        headers = integration.FlaskIntegration(app, Settings()).application_headers()
+        headers = FlaskIntegration(app, Settings()).application_headers()
         assert headers == {"Host": "localhost", "Cookie": "a=b"}
 
 

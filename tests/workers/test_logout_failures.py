@@ -74,7 +74,7 @@ def test_an_error_there(
     monkeypatch.setattr("flask_bokeh.server.local_closing.disconnect", breaks)
     with pytest.raises(SessionsNotEndedError, match="failed, and its log says why"):
         close(here, ours)
-    assert "that another worker has asked to end may live on" in caplog.text
+    assert "that another worker has asked to close may still be open" in caplog.text
 
 
 def test_a_worker_that_does_not_answer(two: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ def test_a_worker_that_does_not_answer(two: list[Any], monkeypatch: pytest.Monke
     with socket.socket(socket.AF_UNIX) as frozen:
         frozen.bind(str(folder / "frozen-worker"))
         frozen.listen()
-        with pytest.raises(SessionsNotEndedError, match="frozen-worker did not say within"):
+        with pytest.raises(SessionsNotEndedError, match="frozen-worker did not confirm within"):
             close(here, ours)
 
 

@@ -41,7 +41,7 @@ TAKEN = [
     pytest.param(give_away, "belongs to user 65534", marks=as_root),
     (open_to_all, "has mode 0755"),
     (make_a_link, "is a symbolic link"),
-    (make_a_file, "is no folder"),
+    (make_a_file, "is not a directory"),
 ]
 
 
@@ -61,7 +61,7 @@ def test_a_folder_that_was_taken(
     assert second is not None
     assert second != first
     assert stat.S_IMODE(second.stat().st_mode) == 0o700
-    assert caplog.text.count(f"{first} must be a folder of this account") == 2  # one each
+    assert caplog.text.count(f"{first} must be a directory of this account") == 2  # one each
     assert why in caplog.text
     assert f"Workers meet in {second} instead" in caplog.text
     if first.is_symlink() or first.is_file():

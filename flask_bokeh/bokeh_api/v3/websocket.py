@@ -29,8 +29,8 @@ from tornado.web import ErrorHandler, HTTPError
 from tornado.websocket import WebSocketClosedError
 
 from ...errors import MessageLimitError, RefusedError, TokenError
-from ...hijack.stream import TOO_COSTLY
 from ...log_text import describe, handling_a_message, location, printable, raised_in
+from ...runtime.close_codes import TOO_COSTLY
 from ...runtime.executor import WORK_OWNER, WorkOwner
 from ...security.limits import Limits
 from ...security.principal import Principal
