@@ -7,36 +7,37 @@ import inspect
 from dataclasses import MISSING, fields
 from pathlib import Path
 
-from flask_bokeh.server_options import ELSEWHERE
-from flask_bokeh.settings import Settings, key_of
+from flask_bokeh.server_options import ACCEPTED, REFUSED
+from flask_bokeh.settings import Settings, key_of, setting_infos
 
 HEAD = """# Settings
 
-<!-- Written by docs/make_settings.py; tests/test_docs.py holds it to the code. -->
+<!-- Written by docs/make_settings.py; tests/test_docs.py compares it with the code. -->
 
-Keys of `app.config`, read once by `init_app`. An argument of `FlaskBokeh(...)` with the same name
-in lower case and without `BOKEH_` wins over the key; for those keys that Bokeh itself reads from
-the environment (marked *), the key wins over the environment. Other `BOKEH_*` variables of Bokeh
-hold for the whole process and stay in the environment. A wrong key or value is refused with a
-message that says what is right.
+The settings are keys of `app.config`. `init_app` reads them once. An argument of `FlaskBokeh(...)`
+with the same name in lower case and without `BOKEH_` has priority over the key. The keys marked
+with * are environment variables of Bokeh, too; the key has priority over the environment. The other
+`BOKEH_*` variables of Bokeh apply to the whole process and stay in the environment. `init_app`
+raises a `ConfigError` that lists all wrong keys and values, with the accepted values.
 
 | key | default | |
 |---|---|---|
 """
 
-TAIL = """
+OPTIONS = """
 ## BOKEH_SERVER_OPTIONS
 
-Any keyword of Bokeh's `Server` and `BokehTornado`, such as `{"keep_alive_milliseconds": 20_000}`,
-but for these, which are refused with a reason:
+A dict with keywords of Bokeh's `Server` and `BokehTornado`, such as
+`{"keep_alive_milliseconds": 20_000}`. These keywords are accepted:
 
 """
 
 PORT = """
 ## BOKEH_TRANSPORT
 
-`same-origin` needs the client's socket, which most servers hand out ([Servers](servers.md)). With
-`port` browsers connect to the Bokeh server's own port, on any WSGI server:
+`same-origin` needs a WSGI server from which the client's socket can be hijacked, such as those in
+[Servers](servers.md). With `port`, browsers connect to the Bokeh server's own port, and any WSGI
+server will do:
 
 ```python
 app.config.update(
@@ -46,18 +47,13 @@ app.config.update(
 )
 ```
 
-That port answers to signed tokens only, for as long as `BOKEH_TOKEN_EXPIRATION` says: it does not
-renew them.
+This port accepts only signed tokens. It does not renew them, so each is accepted for
+`BOKEH_TOKEN_EXPIRATION` seconds.
 """
 
-FROM_ENVIRONMENT = {
-    *("secret_key", "allow_ws_origin", "resources", "minified", "log_level", "auth_module"),
-    *("cookie_secret", "xsrf_cookies", "ico_path", "ssl_certfile", "ssl_keyfile", "ssl_password"),
-}
 
-
-def sentences() -> dict[str, str]:
-    """The sentence under each field."""
+def descriptions() -> dict[str, str]:
+    """Return the text below each field of Settings."""
     (tree,) = ast.parse(inspect.getsource(Settings)).body
     assert isinstance(tree, ast.ClassDef)
     found = {}
@@ -69,16 +65,17 @@ def sentences() -> dict[str, str]:
 
 
 def page() -> str:
-    text = HEAD
-    said = sentences()
+    """Return the page as Markdown."""
+    text, described, infos = HEAD, descriptions(), setting_infos()
     for field in fields(Settings):
         default = field.default if field.default is not MISSING else {}
-        star = " *" if field.name in FROM_ENVIRONMENT else ""
-        meaning = " ".join(said[field.name].replace("``", "`").split())
+        star = " *" if infos[field.name].environment else ""
+        meaning = " ".join(described[field.name].replace("``", "`").split())
         text += f"| `{key_of(field.name)}`{star} | `{default!r}` | {meaning} |\n"
-    text += TAIL
-    for name, reason in sorted(ELSEWHERE.items()):
-        text += f"- `{name}`: {reason}\n"
+    text += OPTIONS
+    text += "".join(f"- `{name}`\n" for name in sorted(ACCEPTED))
+    text += "\nThese are refused, with a reason:\n\n"
+    text += "".join(f"- `{name}`: {reason}\n" for name, reason in sorted(REFUSED.items()))
     return text + PORT
 
 

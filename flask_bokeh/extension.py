@@ -9,16 +9,16 @@ from functools import wraps
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flask import Flask, current_app
+from flask import Flask, current_app, has_request_context
 from markupsafe import Markup
 
-from .applications.registrations import Registrations
+from .applications.registrations import ExtensionRegistrations
 from .applications.registry import Source, check_path
 from .cli import commands
 from .errors import EmbedError, NotInitializedError, RegistrationError
 from .security.arguments import all_values
-from .server.pull import PulledSession
-from .state import BokehState
+from .server.pulled_session import PulledSession
+from .state import AppState
 from .web.markup import describe_non_session, render_resources, render_session
 from .web.request_state import request_state
 from .web.setup import set_up
@@ -47,7 +47,7 @@ class FlaskBokeh:
 
     def __init__(self, app: Flask | None = None, **options: Any) -> None:
         self._options = options
-        self._registered = Registrations()
+        self._registered = ExtensionRegistrations(has_request_context)
         if app is not None:
             self.init_app(app)
 
@@ -67,7 +67,6 @@ class FlaskBokeh:
         state = set_up(app, self._options, self._registered)
         app.extensions["bokeh"] = state
         app.cli.add_command(commands)
-        self._registered.reopen()
         app.jinja_env.globals.update(
             server_document=self.server_document,
             server_session=self.server_session,
@@ -99,7 +98,7 @@ class FlaskBokeh:
         :param source: file names are relative to ``app.root_path``.
         :param page: as in :meth:`application`.
         :raises RegistrationError: for a bad path, a path that is taken, a source of a wrong
-            kind, or after the first page of the newest Flask application.
+            kind, or if it comes after the first page of all Flask applications.
         """
         self._registered.applications.add(path, source, page=page)
 
@@ -171,7 +170,7 @@ class FlaskBokeh:
         :raises WaitTimeoutError: if it takes longer than ``BOKEH_PULL_TIMEOUT`` seconds.
         """
         state = _state()
-        with state.pull(
+        with state.puller.pull(
             path,
             arguments=arguments,
             data=data,
@@ -224,7 +223,7 @@ class FlaskBokeh:
         :raises WaitTimeoutError: if an application blocks the loop; they end when it is free.
         :raises SessionsNotEndedError: if some may live on, for instance in a worker that is frozen.
         """
-        return _state().close_sessions(user)
+        return _state().closer.close(user)
 
     # --- markup ---------------------------------------------------------------------------
 
@@ -276,7 +275,7 @@ class FlaskBokeh:
             notebook), instead of on a thread.
         :raises ServerStartError: with the cause.
         """
-        _state().start(io_loop)
+        _state().servers.start(io_loop)
 
     def stop(self) -> None:
         """Stop the server of this process, in an application context. Idempotent.
@@ -317,8 +316,8 @@ class FlaskBokeh:
         return self.server_session(what, **keywords)
 
 
-def _state() -> BokehState:
+def _state() -> AppState:
     state = current_app.extensions.get("bokeh")
-    if not isinstance(state, BokehState):
+    if not isinstance(state, AppState):
         raise NotInitializedError()
     return state

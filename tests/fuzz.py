@@ -64,7 +64,7 @@ def read_token(data: bytes) -> None:
     except TokenError:
         return
     ISSUER.belongs_to(token, ANN)
-    ISSUER.expired(token)
+    ISSUER.is_expired(token)
 
 
 def rebuild_head(data: bytes) -> None:

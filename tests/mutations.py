@@ -24,6 +24,7 @@ ORIGIN, WIRING = "flask_bokeh/web/origin.py", "flask_bokeh/web/setup.py"
 JS = "js/src"
 SOCKETS, HANDOFF = "flask_bokeh/bokeh_api/v3/websocket.py", "flask_bokeh/hijack/upgrade_request.py"
 LOGS, PATCHES = "flask_bokeh/log_text.py", "flask_bokeh/bokeh_api/v3/patches.py"
+QUIET = "flask_bokeh/bokeh_api/v3/quiet_handler.py"
 SERVERS, AFFINITY = "flask_bokeh/hijack/adapters.py", "flask_bokeh/workers/sender.py"
 MESSAGES = "flask_bokeh/bokeh_api/v3/message_limits.py"
 FILES = [
@@ -74,12 +75,12 @@ MUTATIONS = [
     ("a site that denies frames", HEADERS, 'response.headers.get("X-Frame-Options", "").strip().lower() == "deny"', "False", "own_policy"),
     ("other sites' frames", PAGES, "if destination in _FRAMES and not self._state.settings.allow_ws_origin:", "if False:", "fetched_for"),
     ("pages fetched ahead", PAGES, 'if any("prefetch" in headers.get(name, "") for name in _PURPOSES):', "if False:", "fetched_for"),
-    ("what the inner port leaves out", "flask_bokeh/bokeh_api/v3/server.py", "    open_sockets_only(server.tornado, limits, tokens, MessageInspector(allowed))\n", "", "the_port_inside"),
+    ("what the inner port leaves out", "flask_bokeh/bokeh_api/v3/server.py", "    serve_websockets_only(server._tornado, authorize, _inspector(settings))\n", "", "the_port_inside"),
     ("paths that are no patterns", SOCKETS, "re.escape(path.rstrip(\"/\"))", "path.rstrip(\"/\")", "the_port_inside"),
-    ("limits on the inner port", SOCKETS, "        limits.reserve(token, Principal(address=address))\n", "", "own_port"),
+    ("limits on the inner port", "flask_bokeh/server/port_access.py", "        self._limits.reserve(token, Principal(address=address))\n", "", "own_port"),
     ("the size of a whole message", SOCKETS, 'self._size > self.application.settings["websocket_max_message_size"]', "False", "many_frames"),
-    ("what a log line holds", SOCKETS, "    async def on_message(self, message", "    async def _on_message(self, message", "not_logged_whole"),
-    ("the text of an exception", SOCKETS, "text = detail or", "text = describe(error) or", "callback_that_raises"),
+    ("what a log line holds", QUIET, "    async def on_message(self, message", "    async def _on_message(self, message", "not_logged_whole"),
+    ("the text of an exception", QUIET, "text = detail or", "text = describe(error) or", "callback_that_raises"),
     ("the values of a message", LOGS, "hidden = None if not content else _values(content)", "hidden = None", "typed_is_not_logged"),
     ("a copy of a column", PATCHES, "column = _copy(self[name])", "column = self[name]", "of_one_visitor"),
     ("a copy of an item", PATCHES, "copies[index[0]] = item.copy()", "copies[index[0]] = item", "of_one_visitor"),
@@ -132,16 +133,16 @@ MUTATIONS = [
     ("networks of IPv6", "flask_bokeh/security/network.py", "return str(IPv6Network((int(parsed) >> 64 << 64, 64)))", "return address", "counts_as_one"),
     ("clients without an address", ACCESS, "    return address\n", "    return address or None\n", "unix_socket"),
     ("the rate", "flask_bokeh/security/rate_limit.py", "self._refilled(key, self._per_minute) >= 1", "True", "race_for and limits3"),
-    ("places taken before the session is there", WEBSOCKET, "if server.limits.reserve(token, principal):", "if server.limits.check(token, principal):", "race_for"),
-    ("the limit of pulled sessions", STATE, "server.limits.reserve(token, principal)", "", "race_for"),
-    ("the limit of pages", PAGES, "server.limits.reserve(token, principal)", "", "race_for"),
-    ("the place of a refused upgrade", WEBSOCKET, "undo.callback(server.limits.release, upgrade.session_id)", "pass", "places_come_back"),
+    ("places taken before the session is there", WEBSOCKET, "if server.reserve(token, principal):", "if server.check(token, principal):", "race_for"),
+    ("the limit of pulled sessions", "flask_bokeh/server/pulling.py", "server.reserve(token, principal)", "", "race_for"),
+    ("the limit of pages", PAGES, "server.reserve(token, principal)", "", "race_for"),
+    ("the place of a refused upgrade", WEBSOCKET, "undo.callback(server.release, upgrade.session_id)", "pass", "places_come_back"),
     ("the place of an ended session", "flask_bokeh/applications/hosted.py", "self._limits.release(str(session_context.id), session_context)", "pass", "places_come_back"),
-    ("the end in other workers", "flask_bokeh/server/closing.py", "elsewhere, failed = broadcast_close(folder, own, subject_digests, then)", "elsewhere = 0", "logout_ends"),
-    ("the end in this worker", "flask_bokeh/server/local_closing.py", 'disconnect(session, 1008, "the session has been ended")', "pass", "logout_ends"),
+    ("the end in other workers", "flask_bokeh/server/closing.py", "return broadcast_close(folder, own_id, digests, revoked_at)", "return 0, []", "logout_ends"),
+    ("the end in this worker", "flask_bokeh/server/local_closing.py", 'close_websockets(session, POLICY_VIOLATION, "the session has been ended")', "pass", "logout_ends"),
     ("the end of sessions pulled for a user", LIMITS, "subjects = set() if user is None else set(self._subject_digests(user))", "subjects = set()", "logout_ends"),
     ("the logout", WIRING, "    follow_logouts(app)\n", "", "logout_ends"),
-    ("the end of what is filled for long", "flask_bokeh/applications/hosted.py", "            self._check_lives(doc)\n", "", "takes_long_to_fill"),
+    ("the end of what is filled for long", "flask_bokeh/applications/hosted.py", "            self._check_not_closed(doc)\n", "", "takes_long_to_fill"),
     ("the end of what others could not tell", "flask_bokeh/workers/listener.py", "            self._target.close_missed_sessions()\n", "            pass\n", "lost_while"),
     ("the end of tokens of before", "flask_bokeh/security/revocation.py", "self._revoked_at(digest) >= issued_at", "False", "before_and_after_login"),
     ("the end in workers to come", "flask_bokeh/security/revocation.py", "latest = max(latest, record.stat().st_mtime)", "pass", "before_any_plot"),

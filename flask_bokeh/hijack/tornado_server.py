@@ -26,7 +26,7 @@ from tornado.wsgi import WSGIContainer
 from werkzeug.test import run_wsgi_app
 
 from ..runtime.acceptor import Acceptor
-from ..runtime.loop import finishes_within
+from ..runtime.tasks import finishes_within
 from .adapters import TORNADO_REQUEST_KEY
 from .connection import HijackedConnection
 from .request_bodies import BodyReader

@@ -10,7 +10,7 @@ from flask import abort, current_app, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
-from ..applications.registrations import Registrations
+from ..applications.registrations import AppRegistrations
 from ..errors import kind_of
 from ..security.visit import Visit
 
@@ -20,7 +20,7 @@ UserLoader = Callable[[], "str | None"]
 Guard = Callable[..., Any]
 
 
-def load_user(registrations: Registrations) -> str | None:
+def load_user(registrations: AppRegistrations) -> str | None:
     """Return the user of this request; None for an anonymous visitor.
 
     :raises TypeError: if the site's ``user_loader`` returns something other than a string or None.
@@ -36,7 +36,7 @@ def load_user(registrations: Registrations) -> str | None:
     return user or None
 
 
-def check_guards(registrations: Registrations, visit: Visit) -> None:
+def check_guards(registrations: AppRegistrations, visit: Visit) -> None:
     """Run the guards of the visited application, and those of every application.
 
     :raises HTTPException: if a guard refuses: 403 if it returned False, else what it aborted with

@@ -8,9 +8,9 @@ import re
 from flask import Response, abort, current_app, request
 
 from ..applications.registry import Registration
-from ..bokeh_api.v3 import embed
+from ..bokeh_api import embed
 from ..security.principal import Principal
-from ..state import BokehState
+from ..state import AppState
 from .origin import is_own_origin, origin_is_allowed, own_origin
 from .pages import issue_page_token
 from .requested_application import requested_page_application
@@ -26,7 +26,7 @@ _ELEMENT_ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 class AutoloadView:
     """The view of ``autoload.js``."""
 
-    def __init__(self, state: BokehState) -> None:
+    def __init__(self, state: AppState) -> None:
         self._state = state
 
     def script(self, application: str = "") -> Response:

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, Flask, Response
 
-from ..state import BokehState
+from ..state import AppState
 from .autoload import AutoloadView
 from .hosts import check_trusted_hosts, follow_hosts, rule_options
 from .pages import PageViews
@@ -20,7 +20,7 @@ from .websocket import WebSocketView
 __all__ = ("make_blueprint",)
 
 
-def make_blueprint(state: BokehState, app: Flask) -> Blueprint:
+def make_blueprint(state: AppState, app: Flask) -> Blueprint:
     """Return the blueprint of one Flask application. Its name leaves ``bokeh`` to the site."""
     blueprint = Blueprint("flask_bokeh", __name__, template_folder=template_folder())
     static, pages = StaticViews(state), PageViews(state)

@@ -9,13 +9,13 @@ from typing import Any
 
 from flask import Flask, request
 
-from ..applications.registrations import Registrations
+from ..applications.registrations import AppRegistrations
 from ..errors import ApplicationFailedError
 from ..hijack.upgrade_request import VISIBLE_HEADERS
 from ..security.principal import Principal
 from ..security.visit import Visit
 from ..settings import Settings
-from ..state import BokehState
+from ..state import AppState
 from .auth import check_guards, client_address, load_user
 from .browser_cookie import BrowserCookie
 from .error_box import report_failure
@@ -83,12 +83,12 @@ class FlaskIntegration:
         return report_failure(self._app, failure)
 
     @property
-    def _state(self) -> BokehState:
-        state: BokehState = self._app.extensions["bokeh"]
+    def _state(self) -> AppState:
+        state: AppState = self._app.extensions["bokeh"]
         return state
 
     @property
-    def _registrations(self) -> Registrations:
+    def _registrations(self) -> AppRegistrations:
         return self._state.registrations
 
     def _signing_keys(self) -> tuple[bytes, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask, Response, after_this_request
 
 from ..errors import FlaskBokehError
-from ..state import BokehState
+from ..state import AppState
 from .auth import load_user
 
 __all__ = ("follow_logouts",)
@@ -26,7 +26,7 @@ def follow_logouts(app: Flask) -> None:
 
 
 def _on_logout(app: Flask, user: Any = None, **_: Any) -> None:
-    state: BokehState = app.extensions["bokeh"]
+    state: AppState = app.extensions["bokeh"]
     # A loader of the site that reads the cookie session returns None by now.
     name = load_user(state.registrations) or (user is not None and user.get_id())
     if name:
@@ -36,7 +36,7 @@ def _on_logout(app: Flask, user: Any = None, **_: Any) -> None:
 class _Logout:
     """One logout, in the order of its steps."""
 
-    def __init__(self, state: BokehState, user: str) -> None:
+    def __init__(self, state: AppState, user: str) -> None:
         self._state = state
         self._user = user
         self._revoked_at = 0.0
@@ -53,11 +53,11 @@ class _Logout:
 
     def _close_sessions_in_background(self) -> None:
         # It may have to wait for other workers, while some servers are here on their own loop.
-        self._state.closer.in_background(self._close_sessions)
+        self._state.background.run(self._close_sessions)
 
     def _close_sessions(self) -> None:
         try:
-            self._state.close_sessions(self._user, self._revoked_at)
+            self._state.closer.close(self._user, self._revoked_at)
         except Exception as error:  # no caller would see it
             is_unexpected = not isinstance(error, FlaskBokehError)
             logger.warning("Sessions may outlive a logout: %s", error, exc_info=is_unexpected)

@@ -11,11 +11,11 @@ from flask.sessions import SessionMixin
 from jinja2 import Undefined
 from markupsafe import Markup
 
-from ..bokeh_api.v3 import embed
+from ..bokeh_api import embed
 from ..errors import EmbedError, kind_of
 from ..hijack.adapters import can_hijack, unsupported_reason
 from ..security.tokens import Token
-from ..server.pull import PulledSession
+from ..server.pulled_session import PulledSession
 from ..settings import Settings
 from .browser_script import browser_script
 from .request_state import request_state

@@ -10,11 +10,10 @@ from typing import Any
 from flask import Response, abort, current_app, jsonify, request
 
 from ..applications.registry import Registration
-from ..bokeh_api.v3 import embed
 from ..errors import ArgumentsError
 from ..security.principal import Principal
 from ..security.tokens import Token
-from ..state import BokehState
+from ..state import AppState
 from .markup import page_markup
 from .request_state import request_state
 from .requested_application import requested_page_application
@@ -34,7 +33,7 @@ _PURPOSES = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
 class PageViews:
     """The views of applications' own pages of one Flask application."""
 
-    def __init__(self, state: BokehState) -> None:
+    def __init__(self, state: AppState) -> None:
         self._state = state
 
     def page(self, application: str = "") -> Response:
@@ -54,27 +53,16 @@ class PageViews:
         """Return the application's own metadata as JSON."""
         registration = requested_page_application(self._state, application)
         check_access(self._state, registration)
-        metadata = self._state.server().context(registration.path).application.metadata
-        data = metadata() if callable(metadata) else metadata
-        return jsonify(url=registration.path, data=data or {})
+        metadata = self._state.servers.get().metadata(registration.path)
+        return jsonify(url=registration.path, data=metadata)
 
     def _create_page(self, token: Token, principal: Principal) -> str:
-        server, settings = self._state.server(), self._state.settings
-        server.long_waits.check()
+        server, settings = self._state.servers.get(), self._state.settings
+        server.check_waiting_pages()
         token = self._state.authorizer.tokens.renew(replace(token, worker_id=server.worker_id))
-        server.limits.reserve(token, principal)
+        server.reserve(token, principal)
         headers = self._state.integration.application_headers()
-        parts = page_markup(settings, token)
-
-        async def create() -> str:
-            return embed.page(await server.create_session(token, headers), parts)
-
-        return server.loop.call(
-            create,
-            what=f"the page of {token.visit.path}",
-            timeout=settings.pull_timeout,
-            long_waits=server.long_waits,
-        )
+        return server.render_page(token, headers, page_markup(settings, token))
 
     def _check_fetch_metadata(self, registration: Registration) -> None:
         """Abort before a session is created for a page that nobody will see.
@@ -99,7 +87,7 @@ class PageViews:
 
 
 def issue_page_token(
-    state: BokehState,
+    state: AppState,
     registration: Registration,
     arguments: Mapping[str, Any],
     principal: Principal,

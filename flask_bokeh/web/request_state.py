@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flask import request
 
 if TYPE_CHECKING:
-    from ..server.pull import PulledSession
+    from ..server.pulled_session import PulledSession
 
 __all__ = ("RequestState", "request_state")
 

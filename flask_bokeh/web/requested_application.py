@@ -6,7 +6,7 @@ from flask import abort, current_app, request
 
 from ..applications.registry import Registration
 from ..errors import UnknownApplicationError
-from ..state import BokehState
+from ..state import AppState
 
 __all__ = ("requested_application", "requested_page_application")
 
@@ -15,18 +15,18 @@ _PARAMETERS = ("bokeh-session-id", "bokeh-token")
 _HEADER = "Bokeh-Session-Id"
 
 
-def requested_application(state: BokehState, name: str) -> Registration:
+def requested_application(state: AppState, name: str) -> Registration:
     """Return the application of the matched URL; abort with 404 if there is none.
 
     :param name: the application's path without the first slash.
     """
     try:
-        return state.applications.get(f"/{name}")
+        return state.registrations.applications.get(f"/{name}")
     except UnknownApplicationError:
         abort(404)
 
 
-def requested_page_application(state: BokehState, name: str) -> Registration:
+def requested_page_application(state: AppState, name: str) -> Registration:
     """Return the application of the matched URL if it has a page of its own.
 
     Abort with 404 if it has none, and with 403 if the client wants to choose a session.

@@ -10,7 +10,7 @@ import logging
 from flask import Response, request
 
 from ..errors import HandoffError, LimitError, RefusedError
-from ..state import BokehState
+from ..state import AppState
 from .refusals import log_refusal, refusal
 from .requested_application import requested_application
 from .response_headers import forbid_storing
@@ -23,7 +23,7 @@ logger = logging.getLogger("flask_bokeh")
 class SessionStatusView:
     """The view of a WebSocket's URL for ordinary requests."""
 
-    def __init__(self, state: BokehState) -> None:
+    def __init__(self, state: AppState) -> None:
         self._state = state
 
     def status(self, application: str = "") -> Response:
@@ -44,12 +44,12 @@ class SessionStatusView:
         token = state.authorizer.authorize(path, encoded, principal)
         if state.settings.transport == "port" and state.authorizer.tokens.is_expired(token):
             raise HandoffError("The session token has expired, and a port renews none.", 410)
-        channel = state.find_owner(token)
+        channel = state.router.find_owner(token)
         if channel is not None:
             channel.close()
             return
         try:
-            state.server().limits.check(token, principal)
+            state.servers.get().check(token, principal)
         except LimitError as error:
             log_refusal(path, principal, error)
             raise

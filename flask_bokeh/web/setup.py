@@ -10,10 +10,10 @@ from typing import Any
 from flask import Flask, Response, current_app, request_finished
 from werkzeug.exceptions import ServiceUnavailable
 
-from ..applications.registrations import Registrations
+from ..applications.registrations import ExtensionRegistrations
 from ..errors import LimitError
 from ..settings import Settings
-from ..state import BokehState
+from ..state import AppState
 from .blueprint import make_blueprint
 from .browser_cookie import BrowserCookie
 from .integration import FlaskIntegration
@@ -27,7 +27,7 @@ __all__ = ("set_up",)
 logger = logging.getLogger("flask_bokeh")
 
 
-def set_up(app: Flask, options: Mapping[str, Any], registered: Registrations) -> BokehState:
+def set_up(app: Flask, options: Mapping[str, Any], registered: ExtensionRegistrations) -> AppState:
     """Set up a Flask application, and return its state.
 
     :param options: settings that take precedence over ``app.config``.
@@ -35,8 +35,7 @@ def set_up(app: Flask, options: Mapping[str, Any], registered: Registrations) ->
     """
     settings = Settings.load(app.config, options)
     integration = FlaskIntegration(app, settings)
-    state = BokehState(settings, integration, registered)
-    state.applications  # noqa: B018  # raises for mistakes in BOKEH_APPLICATIONS
+    state = AppState(settings, integration, registered)
     app.register_blueprint(make_blueprint(state, app), url_prefix=settings.url_prefix)
     app.after_request(partial(_finish_response, integration.cookie))
     request_finished.connect(add_security_headers, app)

@@ -6,11 +6,11 @@ from flask import Response, abort, request, send_from_directory
 from werkzeug.security import safe_join
 
 from ..applications.registry import Registration
-from ..bokeh_api.v3 import embed
+from ..bokeh_api import embed
 from ..file_versions import content_version
 from ..security.arguments import Arguments
 from ..security.visit import Visit
-from ..state import BokehState
+from ..state import AppState
 from .browser_script import browser_script
 from .requested_application import requested_application
 
@@ -23,7 +23,7 @@ _YEAR = 31_536_000
 class StaticViews:
     """The views of static files of one Flask application."""
 
-    def __init__(self, state: BokehState) -> None:
+    def __init__(self, state: AppState) -> None:
         self._state = state
 
     def browser_script(self) -> Response:
@@ -52,12 +52,12 @@ class StaticViews:
         """Send a file from the ``static`` folder of a directory application."""
         registration = requested_application(self._state, application)
         check_access(self._state, registration)
-        folder = self._state.server().context(registration.path).application.static_path
-        is_guarded = bool(self._state.guards.for_path(registration.path))
+        folder = self._state.servers.get().static_folder(registration.path)
+        is_guarded = bool(self._state.registrations.guards.for_path(registration.path))
         return _send(folder, filename, public=not is_guarded)
 
 
-def check_access(state: BokehState, registration: Registration) -> None:
+def check_access(state: AppState, registration: Registration) -> None:
     """Run the guards of an application for a request that belongs to no session."""
     visit = Visit(
         user=state.integration.identify().user,

@@ -6,10 +6,10 @@ import re
 
 from flask import request
 
-from ..bokeh_api.v3 import embed
+from ..bokeh_api import embed
 from ..errors import ServerStoppedError
 from ..settings import Settings
-from ..state import BokehState
+from ..state import AppState
 
 __all__ = ("application_url", "root_url", "server_url")
 
@@ -24,11 +24,11 @@ def root_url(settings: Settings) -> str:
     return embed.url_path(request.script_root, settings.url_prefix, "/")
 
 
-def server_url(state: BokehState) -> str | None:
+def server_url(state: AppState) -> str | None:
     """Return the URL of the Bokeh server for browsers; None if it has no port of its own."""
     if state.settings.transport == "same-origin":
         return None
-    port = state.server().port
+    port = state.servers.get().port
     if port is None:
         raise ServerStoppedError("BOKEH_TRANSPORT is 'port', but the server is on a unix socket.")
     scheme = "https" if state.settings.ssl_certfile else "http"

@@ -14,7 +14,7 @@ from ..hijack.connection import HijackedConnection
 from ..hijack.upgrade_request import UpgradeRequest, request_head
 from ..security.principal import Principal
 from ..security.tokens import Token
-from ..state import BokehState
+from ..state import AppState
 from ..workers.sender import WorkerChannel
 from .origin import origin_is_allowed, own_origin
 from .refusals import log_refusal, refusal
@@ -28,7 +28,7 @@ logger = logging.getLogger("flask_bokeh")
 class WebSocketView:
     """The view of WebSocket upgrade requests. Its methods are in the order of their calls."""
 
-    def __init__(self, state: BokehState) -> None:
+    def __init__(self, state: AppState) -> None:
         self._state = state
 
     def upgrade(self, application: str = "") -> Response:
@@ -70,7 +70,7 @@ class WebSocketView:
             reached.
         """
         upgrade = _upgrade(token)
-        channel = self._state.find_owner(token)
+        channel = self._state.router.find_owner(token)
         if channel is not None:
             with closing(channel):
                 if client := _pass_on(channel, upgrade, token):
@@ -81,10 +81,10 @@ class WebSocketView:
         self, upgrade: UpgradeRequest, token: Token, principal: Principal
     ) -> HijackedConnection:
         """Serve the client in this process."""
-        server = self._state.server()
+        server = self._state.servers.get()
         with ExitStack() as undo:
-            if server.limits.reserve(token, principal):
-                undo.callback(server.limits.release, upgrade.session_id)
+            if server.reserve(token, principal):
+                undo.callback(server.release, upgrade.session_id)
             client = hijack(request.environ)
             undo.callback(client.restore)
             try:

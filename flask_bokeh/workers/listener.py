@@ -105,7 +105,7 @@ class TransferListener:
             self._reported = problem
             logger.warning(
                 "Other workers can't reach this one, neither for logouts nor to pass on sockets: "
-                "%s (see BOKEH_SOCKET_DIR)",
+                "%s (see BOKEH_RUNTIME_DIR)",
                 problem,
             )
 

@@ -55,7 +55,7 @@ class RuntimeDir:
         if directory is None:
             self._report(
                 "Logouts and close_sessions() reach only the worker that gets them, and sockets "
-                f"can't be passed on to other workers: {reason}. {refusal}Set BOKEH_SOCKET_DIR to "
+                f"can't be passed on to other workers: {reason}. {refusal}Set BOKEH_RUNTIME_DIR to "
                 "a directory that this account may write to."
             )
         elif refusal:

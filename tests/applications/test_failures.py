@@ -22,7 +22,7 @@ def session_of(app: Flask, path: str) -> ServerSession:
     state = app.extensions["bokeh"]
     with app.test_request_context():
         token = state.authorizer.issue(path)
-    server = state.server()
+    server = state.servers.get()
 
     async def create() -> ServerSession:
         return await server.create_session(token, {})
@@ -220,7 +220,7 @@ def test_a_broken_error_template(
 
     bokeh.init_app(app)
     assert box(session_of(app, "/x")) == "This plot could not be made."
-    assert "box that tells of an error could not be made" in caplog.text
+    assert "The error box could not be rendered." in caplog.text
 
 
 def test_a_context_processor_that_needs_a_request(app: Flask, bokeh: FlaskBokeh) -> None:
@@ -269,10 +269,10 @@ def test_a_token_of_another_application(app: Flask, bokeh: FlaskBokeh) -> None:
     state = app.extensions["bokeh"]
     with app.test_request_context():
         token = state.authorizer.issue("/x")
-    server = state.server()
+    server = state.servers.get()
 
     async def create() -> ServerSession:
-        context = server.context("/y")
+        context = server.bokeh.tornado.applications["/y"]
         return await context.create_session_if_needed(token.visit.session_id, None, token.encoded)
 
     session = server.loop.call(create, what="a test", timeout=10)
@@ -284,7 +284,7 @@ def test_a_pulled_token_makes_no_session(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.add_application("/x", lambda doc: None)
     bokeh.init_app(app)
     state = app.extensions["bokeh"]
-    server = state.server()
+    server = state.servers.get()
     with app.test_request_context():
         token = state.authorizer.issue("/x", worker_id=server.worker_id)
 
@@ -311,7 +311,7 @@ def test_a_blocked_loop_is_told_of(
     app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When something blocks the loop, the log says where, once."""
-    app.config["BOKEH_BLOCKED_AFTER"] = 0.2
+    app.config["BOKEH_SLOW_CALLBACK_DURATION"] = 0.2
     bokeh.init_app(app)
 
     async def compute() -> None:
@@ -319,7 +319,7 @@ def test_a_blocked_loop_is_told_of(
 
     with app.app_context():
         bokeh.start()
-        server = app.extensions["bokeh"].server()
+        server = app.extensions["bokeh"].servers.get()
         server.loop.call(compute, what="a computation", timeout=5)
         eventually(lambda: "has been blocked for" in caplog.text, "the log")
         bokeh.stop()

@@ -69,7 +69,7 @@ def test_a_server_that_stops_meanwhile(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.add_application("/x", lambda doc: None)
     bokeh.init_app(app)
     state = app.extensions["bokeh"]
-    running = state.server()
+    running = state.servers.get()
     running.stop()  # past the state, which still has it
     with app.test_request_context():
         token = state.authorizer.issue("/x").encoded

@@ -150,8 +150,8 @@ def create_app() -> Flask:
 
     @app.get("/stats")
     def stats() -> Response:
-        server = app.extensions["bokeh"]._server
-        sessions = [] if server is None else server._server.get_sessions()
+        server = app.extensions["bokeh"].servers.running()
+        sessions = [] if server is None else server.bokeh.get_sessions()
         return jsonify(
             pid=os.getpid(),
             descriptors=len(os.listdir("/proc/self/fd")),

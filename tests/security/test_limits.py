@@ -162,7 +162,7 @@ def test_a_limit_on_the_servers_own_port(app: Flask, bokeh: FlaskBokeh) -> None:
     state = app.extensions["bokeh"]
     with app.test_request_context():
         tokens = [state.authorizer.issue("/x") for _ in range(2)]
-    server = state.server()
+    server = state.servers.get()
 
     async def create(token: Token) -> Document:
         return (await server.create_session(token, {})).document

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from flask_bokeh import FlaskBokeh
 from flask_bokeh.hijack.upgrade_request import FORWARDED_HEADERS, VISIBLE_HEADERS
 from flask_bokeh.settings import Settings
-from flask_bokeh.web.integration import FlaskIntegration
+from flask_bokeh.web import integration
 
 from ..support.html import tokens_in
 from ..support.upgrades import upgrade
@@ -66,7 +66,7 @@ def test_the_visible_headers(app: Flask) -> None:
     """An application sees the same headers whether its session is pulled or handed over."""
     assert set(VISIBLE_HEADERS) <= set(FORWARDED_HEADERS)
     with app.test_request_context(headers={"Cookie": "a=b", "Authorization": "x"}):
-        headers = FlaskIntegration(app, Settings()).application_headers()
+        headers = integration.FlaskIntegration(app, Settings()).application_headers()
         assert headers == {"Host": "localhost", "Cookie": "a=b"}
 
 

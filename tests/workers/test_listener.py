@@ -28,7 +28,7 @@ from ..support.waiting import eventually
 
 
 def meeting_place(config: dict[str, str]) -> Path:
-    (folder,) = Path(config["BOKEH_SOCKET_DIR"]).iterdir()
+    (folder,) = Path(config["BOKEH_RUNTIME_DIR"]).iterdir()
     return folder
 
 
@@ -50,7 +50,7 @@ def test_the_meeting_place_is_private(live: Live, config: dict[str, str]) -> Non
 def test_no_folder_for_a_random_key(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
     """Without a key of the site's there is nobody to meet, and nothing is left in the system."""
     app.secret_key = None
-    app.config["BOKEH_SOCKET_DIR"] = str(tmp_path)
+    app.config["BOKEH_RUNTIME_DIR"] = str(tmp_path)
     bokeh.init_app(app)
     with app.app_context():
         bokeh.start()
@@ -65,7 +65,7 @@ def test_another_user_is_not_served(config: dict[str, str]) -> None:
         "import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX); "
         "s.bind(sys.argv[1]); s.listen(); print('ready', flush=True); s.accept(); input()"
     )
-    other = Path(config["BOKEH_SOCKET_DIR"])
+    other = Path(config["BOKEH_RUNTIME_DIR"])
     other.chmod(0o777)
     path = other / "listening-here"
     with subprocess.Popen(
@@ -108,7 +108,7 @@ def test_another_user_is_not_heard(live: Live, config: dict[str, str]) -> None:
 
 def test_a_name_is_no_path(config: dict[str, str]) -> None:
     """Whatever a token says its worker is, nothing outside the folder is asked."""
-    folder = Path(config["BOKEH_SOCKET_DIR"]) / "inside"
+    folder = Path(config["BOKEH_RUNTIME_DIR"]) / "inside"
     folder.mkdir()
     with socket.socket(socket.AF_UNIX) as outside:
         outside.bind(str(folder.parent / "listening"))

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from bokeh.core.templates import AUTOLOAD_JS
@@ -36,11 +36,9 @@ from markupsafe import Markup
 
 from ...file_versions import content_version
 from ...settings import Settings
+from ..interface import BokehSession
 from .custom_models import bundle_what_compiles
 from .page_templates import escaping, marked
-
-if TYPE_CHECKING:
-    from bokeh.server.session import ServerSession
 
 __all__ = (
     "Assets",
@@ -177,7 +175,7 @@ def autoload_script(
     return str(AUTOLOAD_JS.render(bundle=bundle, elementid=element_id))
 
 
-def page(session: ServerSession, parts: PageParts) -> str:
+def page(session: BokehSession, parts: PageParts) -> str:
     """The page of an application: its own template, or Bokeh's, around its document."""
     document = session.document
     item = RenderItem(token=parts.token, roots=document.roots, use_for_title=True)
