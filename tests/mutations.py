@@ -30,7 +30,7 @@ MESSAGES = "flask_bokeh/bokeh_api/v3/message_limits.py"
 FILES = [
     *(f"tests/{name}" for name in ("attacks", "bokeh_api", "browser", "hijack", "security", "web")),
     *("tests/workers", "tests/server/test_closing.py", "tests/runtime/test_fairness.py"),
-    *("tests/test_csp.py", "tests/test_fuzz.py", "tests/test_templating.py"),
+    *("tests/test_csp.py", "tests/test_fuzz.py", "tests/test_js.py", "tests/test_templating.py"),
 ]
 
 # What is taken away, where, the code, what is there instead, the tests.
