@@ -7,8 +7,8 @@ import inspect
 from dataclasses import MISSING, fields
 from pathlib import Path
 
-from flask_bokeh.config import Settings, key_of
 from flask_bokeh.server_options import ELSEWHERE
+from flask_bokeh.settings import Settings, key_of
 
 HEAD = """# Settings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from . import bokeh_version as bokeh_version  # first: the others need a Bokeh that they know
+from .bokeh_api import version as bokeh_version  # noqa: F401  # first: the others need a Bokeh that they know
 from .errors import (
     ApplicationFailedError,
     ApplicationLoadError,
@@ -27,8 +27,9 @@ from .errors import (
     WaitTimeoutError,
 )
 from .extension import FlaskBokeh
-from .sessions import PulledSession
-from .visits import Visit, visit
+from .security.document_visit import visit
+from .security.visit import Visit
+from .server.pull import PulledSession
 
 __all__ = (
     "ApplicationFailedError",

@@ -15,14 +15,14 @@ from flask import Flask, current_app
 from flask.cli import AppGroup
 from tornado.ioloop import IOLoop
 
-from .bokeh_logs import LineFormatter
-from .bridge.servers import ADAPTERS
+from .bokeh_api.v3.serialization import check_serializable
 from .errors import FlaskBokehError
-from .host import Host
-from .native import highest_descriptor
-from .serialization import check_serializable
+from .hijack.adapters import ADAPTERS
+from .hijack.tornado_server import TornadoWSGIServer
+from .log_text import LineFormatter
+from .runtime.descriptors import max_client_fd
 from .state import BokehState
-from .templating import render_resources
+from .web.markup import render_resources
 
 __all__ = ("commands",)
 
@@ -68,7 +68,7 @@ def check() -> None:
         click.echo(f"        plots come on Flask's own port with {names} and 'flask bokeh run'")
         for name in filter(find_spec, _CLOSED_SERVERS):
             click.echo(f"        {name} does not hand out sockets: set BOKEH_TRANSPORT = 'port'")
-    highest, wanted = highest_descriptor(), settings.max_sessions or 0
+    highest, wanted = max_client_fd(), settings.max_sessions or 0
     if highest is not None and highest < wanted:
         click.echo(
             f"        {highest} sockets of plots fit into the process (ulimit -n), and "
@@ -89,14 +89,14 @@ def check() -> None:
         try:
             with (
                 current_app.test_request_context(),
-                state.pull(path, user=None, transport="direct", past_guards=True) as session,
+                state.pull(path, user=None, transport="direct", skip_guards=True) as session,
             ):
                 took = time.perf_counter() - begun
                 roots = len(session.document.roots)
                 check_serializable(path, session.document)
                 # Models that every session shares or that don't compile show only in the second.
                 render_resources(settings)
-                with state.pull(path, user=None, transport="direct", past_guards=True):
+                with state.pull(path, user=None, transport="direct", skip_guards=True):
                     pass
         except FlaskBokehError as error:
             tell(False, f"{path}: {error}")
@@ -132,7 +132,7 @@ def run(host: str, port: int, threads: int, cert: str | None, key: str | None) -
     for name in ("flask_bokeh", "tornado.access"):
         logging.getLogger(name).setLevel(logging.INFO)
     application: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    server = Host(
+    server = TornadoWSGIServer(
         application,
         threads=threads,
         max_body_size=_max_body(),
@@ -141,7 +141,9 @@ def run(host: str, port: int, threads: int, cert: str | None, key: str | None) -
     asyncio.run(_serve(application, server, host, port, threads))
 
 
-async def _serve(application: Flask, server: Host, host: str, port: int, threads: int) -> None:
+async def _serve(
+    application: Flask, server: TornadoWSGIServer, host: str, port: int, threads: int
+) -> None:
     state: BokehState = application.extensions["bokeh"]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

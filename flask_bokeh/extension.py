@@ -12,20 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flask import Flask, current_app
 from markupsafe import Markup
 
-from .arguments import all_values
+from .applications.registrations import Registrations
+from .applications.registry import Source, check_path
 from .errors import EmbedError, NotInitializedError, RegistrationError
-from .registrations import Registrations
-from .registry import Source, check_path
-from .sessions import PulledSession
+from .security.arguments import all_values
+from .server.pull import PulledSession
 from .state import BokehState
-from .templating import (
-    no_session,
-    pulled_in_request,
-    render_resources,
-    render_session,
-    server_url,
-)
-from .wiring import wire
+from .web.markup import no_session, pulled_in_request, render_resources, render_session, server_url
+from .web.setup import wire
 
 if TYPE_CHECKING:
     from bokeh.model import Model
@@ -44,7 +38,7 @@ class FlaskBokeh:
     ``app.extensions["bokeh"]``.
 
     :param app: a Flask application to initialize right away.
-    :param options: settings, as the fields of :class:`~flask_bokeh.config.Settings`; they win
+    :param options: settings, as the fields of :class:`~flask_bokeh.settings.Settings`; they win
         over the ``BOKEH_*`` keys of ``app.config``.
     """
 
@@ -114,7 +108,7 @@ class FlaskBokeh:
         :param path: the application; None for every application.
         """
 
-        register = self._registered.hooks.at(path)
+        register = self._registered.hooks.decorator(path)
 
         def decorate(hook: F) -> F:
             if inspect.iscoroutinefunction(hook):
@@ -132,7 +126,7 @@ class FlaskBokeh:
         A session is for the user whose page it is on: they are asked for again when the browser
         opens its WebSocket. By default it is Flask-Login's user.
         """
-        return self._registered.user_loaders.at(None)(function)
+        return self._registered.user_loaders.decorator(None)(function)
 
     def guard(self, path: str | None = None) -> Callable[[F], F]:
         """Register a check ``f()`` or ``f(visit)`` of who may see an application.
@@ -143,7 +137,7 @@ class FlaskBokeh:
 
         :param path: the application; None for every application.
         """
-        return self._registered.guards.at(path)
+        return self._registered.guards.decorator(path)
 
     # --- sessions -------------------------------------------------------------------------
 

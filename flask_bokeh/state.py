@@ -19,28 +19,23 @@ from pathlib import Path
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
-from .bridge.affinity import Passage, knock
-from .bridge.folder import WorkersFolder
-from .closing import SessionCloser
-from .config import Settings
-from .customize import host
-from .ended import Ended
-from .errors import (
-    HandoffError,
-    ServerStartError,
-    SessionEndedError,
-    TokenError,
-    WaitTimeoutError,
-)
-from .lifetime import look_after, stop_all_at_exit
-from .limits import Limits
-from .registrations import Registrations
-from .registry import ByPath, Registry
-from .server import InProcessServer
-from .sessions import PulledSession, pull_client, pull_direct
-from .site import Site
-from .tokens import TokenIssuer, token_keys
-from .visits import Asker, Token
+from .applications.hosted import build_applications
+from .applications.registrations import Registrations
+from .applications.registry import HookRegistry, Registry
+from .errors import HandoffError, ServerStartError, SessionEndedError, TokenError, WaitTimeoutError
+from .runtime.lifecycle import register, stop_all_at_exit
+from .security.keys import token_keys
+from .security.limits import Limits
+from .security.principal import Principal
+from .security.revocation import RevocationList
+from .security.site import Site
+from .security.tokens import Token, TokenIssuer
+from .server.closing import SessionCloser
+from .server.in_process import InProcessServer
+from .server.pull import PulledSession, pull_client, pull_direct
+from .settings import Settings
+from .workers.runtime_dir import RuntimeDir
+from .workers.sender import WorkerChannel, request_transfer
 
 if TYPE_CHECKING:
     from tornado.ioloop import IOLoop
@@ -58,21 +53,21 @@ class BokehState:
     site: Site
     registered: Registrations
     """Those of the extension, which other Flask applications may share."""
-    ended: Ended = field(init=False, repr=False)
+    ended: RevocationList = field(init=False, repr=False)
     """Whose tokens open nothing any more."""
     closer: SessionCloser = field(init=False, repr=False)
     """Ends sessions in all workers."""
     _server: InProcessServer | None = field(default=None, repr=False)
     _owner: int = field(default=0, repr=False)
     _issuer: TokenIssuer | None = field(default=None, repr=False)
-    _meeting: WorkersFolder | EllipsisType | None = field(default=..., repr=False)
+    _meeting: RuntimeDir | EllipsisType | None = field(default=..., repr=False)
     _frozen: Registrations | None = field(default=None, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
-        self.ended = Ended(lambda: self.folder, self.settings.token_max_age)
+        self.ended = RevocationList(lambda: self.folder, self.settings.token_max_age)
         self.closer = SessionCloser(self)
-        look_after(self)
+        register(self)
 
     @property
     def registrations(self) -> Registrations:
@@ -85,7 +80,7 @@ class BokehState:
         return self.registrations.applications
 
     @property
-    def guards(self) -> ByPath:
+    def guards(self) -> HookRegistry:
         """The guards of this Flask application."""
         return self.registrations.guards
 
@@ -113,13 +108,11 @@ class BokehState:
         return self._issuer
 
     @property
-    def meeting(self) -> WorkersFolder | None:
+    def meeting(self) -> RuntimeDir | None:
         """Finds where this site's workers meet; None if others can't know the key."""
         if isinstance(self._meeting, EllipsisType):
             known = self.settings.secret_key or self.site.secrets()
-            self._meeting = (
-                WorkersFolder(self.tokens.key, self.settings.socket_dir) if known else None
-            )
+            self._meeting = RuntimeDir(self.tokens.key, self.settings.socket_dir) if known else None
         return self._meeting
 
     @property
@@ -127,18 +120,18 @@ class BokehState:
         """Where this site's workers meet now; None where they can't."""
         return None if self.meeting is None else self.meeting.find()
 
-    def passage(self, token: Token) -> Passage | None:
+    def find_owner(self, token: Token) -> WorkerChannel | None:
         """The way to the worker that holds the session; None if this process serves it.
 
         :raises HandoffError: for a pulled session: 410 if it has gone, 503 if its worker does not
             answer.
         """
-        if token.worker is None:
+        if token.worker_id is None:
             return None
         server, visit = self.running(), token.visit
         try:
-            if server is None or server.worker != token.worker:
-                return knock(self.folder, token.worker, visit.path, visit.session_id)
+            if server is None or server.worker_id != token.worker_id:
+                return request_transfer(self.folder, token.worker_id, visit.path, visit.session_id)
             if not self._lives(token):
                 raise HandoffError("The pulled session has ended.", 410)
         except HandoffError:
@@ -162,8 +155,10 @@ class BokehState:
         tokens = self.tokens
         with self._locked():
             if self._server is None or self._owner != os.getpid():
-                limits = Limits(self.settings, self.ended, digests=self.digests)
-                hosted = host(self.settled(), self.registrations.hooks, limits, self.site)
+                limits = Limits(self.settings, self.ended, subject_digests=self.subject_digests)
+                hosted = build_applications(
+                    self.settled(), self.registrations.hooks, limits, self.site
+                )
                 server = InProcessServer.start(
                     hosted,
                     self.settings,
@@ -184,7 +179,7 @@ class BokehState:
     def stop(self) -> None:
         """Stop the server of this process, if it runs. Not from the loop's thread. Idempotent."""
         if (running := self.running()) is not None:
-            running.loop.forbid_loop_thread("stopping the Bokeh server")
+            running.loop.check_not_on_loop_thread("stopping the Bokeh server")
         server = self._taken()
         if server is not None:
             server.stop()
@@ -210,33 +205,33 @@ class BokehState:
         *,
         arguments: Mapping[str, Any] | None = None,
         data: Mapping[str, Any] | None = None,
-        asker: Asker | None = None,
+        principal: Principal | None = None,
         user: str | EllipsisType | None = ...,
-        worker: str | None = None,
-        past_guards: bool = False,
+        worker_id: str | None = None,
+        skip_guards: bool = False,
     ) -> Token:
         """A token of a new session of an application. In a request, which the guards have seen.
 
-        :param asker: who may use it; by default, who is asking.
-        :param user: who visits; by default, the asker's user.
+        :param principal: who may use it; by default, who is asking.
+        :param user: who visits; by default, the principal's user.
         :raises UnknownApplicationError: listing the known paths.
         :raises ArgumentsError: if arguments or data can't travel in a token.
         """
         self.settled().get(path)
-        asker = self.site.visitor() if asker is None else asker
+        principal = self.site.visitor() if principal is None else principal
         token = self.tokens.mint(
             path,
-            asker=asker,
-            user=asker.user if isinstance(user, EllipsisType) else user,
+            principal=principal,
+            user=principal.user if isinstance(user, EllipsisType) else user,
             arguments=arguments,
             data=data,
-            worker=worker,
+            worker_id=worker_id,
         )
-        if not past_guards:
+        if not skip_guards:
             self.site.check(token.visit)
         return token
 
-    def admit(self, path: str, text: str, asker: Asker) -> Token:
+    def authorize(self, path: str, text: str, principal: Principal) -> Token:
         """Decide whether who has this token may come in. In a request.
 
         :raises TokenError: if not.
@@ -245,11 +240,11 @@ class BokehState:
         token = self.tokens.read(text)
         if token.visit.path != path:
             raise TokenError("The session token is of another application.")
-        if not self.tokens.belongs_to(token, asker):
+        if not self.tokens.belongs_to(token, principal):
             raise TokenError("The session token is of another user or browser.")
         if self.ended.ends(token):
             raise SessionEndedError("This session has been ended.")
-        if token.bound is None and self.tokens.expired(token) and not self._lives(token):
+        if token.subject is None and self.tokens.expired(token) and not self._lives(token):
             raise TokenError("The session token has expired: reload the page.")
         self.site.check(token.visit)
         return token
@@ -262,9 +257,9 @@ class BokehState:
         """End the sessions of a user in all workers: see :meth:`SessionCloser.close`."""
         return self.closer.close(user, then)
 
-    def digests(self, user: str) -> tuple[str, ...]:
+    def subject_digests(self, user: str) -> tuple[str, ...]:
         """What the tokens that a user asks for are bound to."""
-        return self.tokens.digests(Asker(user=user))
+        return self.tokens.subject_digests(Principal(user=user))
 
     @contextmanager
     def pull(
@@ -275,26 +270,26 @@ class BokehState:
         data: Mapping[str, Any] | None = None,
         user: str | EllipsisType | None = ...,
         transport: str | None = None,
-        past_guards: bool = False,
+        skip_guards: bool = False,
     ) -> Iterator[PulledSession]:
-        """A session in the caller's hands: see :mod:`flask_bokeh.sessions`."""
+        """A session in the caller's hands: see :mod:`flask_bokeh.server.in_process.pull`."""
         transport = transport or self.settings.pull_transport
         if transport not in ("direct", "client"):
             raise ValueError(f"transport is {transport!r}; expected 'direct' or 'client'.")
         self.settled().get(path)
         server = self.server()
         server.long_waits.check()
-        asker = self.site.visitor()
+        principal = self.site.visitor()
         token = self.new_token(
             path,
             arguments=arguments,
             data=data,
-            asker=asker,
+            principal=principal,
             user=user,
-            worker=server.worker,
-            past_guards=past_guards,
+            worker_id=server.worker_id,
+            skip_guards=skip_guards,
         )
-        server.limits.open(token, asker)
+        server.limits.reserve(token, principal)
         timeout = self.settings.pull_timeout
         if transport == "direct":
             pulled = pull_direct(server, token, self.site.headers(), timeout)

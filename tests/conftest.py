@@ -416,9 +416,9 @@ def own_folder() -> Iterator[None]:
 def nothing_left() -> Iterator[None]:
     """No test leaves a thread of ours behind: what starts a server stops it."""
     yield
-    from flask_bokeh.lifetime import looked_after
+    from flask_bokeh.runtime.lifecycle import registered
 
-    for one in looked_after():
+    for one in registered():
         one.stop()
     left = [thread.name for thread in threading.enumerate() if "flask_bokeh" in thread.name]
     assert left == []

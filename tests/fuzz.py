@@ -24,19 +24,23 @@ except ImportError:
     atheris = None
 
 if atheris is not None:
-    with atheris.instrument_imports(include=["flask_bokeh.tokens", "flask_bokeh.visits"]):
-        from flask_bokeh import tokens, visits
-    with atheris.instrument_imports(include=["flask_bokeh.bridge.handoff"]):
-        from flask_bokeh.bridge import handoff
+    with atheris.instrument_imports(
+        include=["flask_bokeh.security.tokens", "flask_bokeh.security.visit"]
+    ):
+        from flask_bokeh.security import tokens
+        from flask_bokeh.security import visit as visits
+    with atheris.instrument_imports(include=["flask_bokeh.hijack.upgrade_server"]):
+        from flask_bokeh.hijack import upgrade_request as handoff
 else:
-    from flask_bokeh import tokens, visits
-    from flask_bokeh.bridge import handoff
+    from flask_bokeh.hijack import upgrade_request as handoff
+    from flask_bokeh.security import tokens
+    from flask_bokeh.security import visit as visits
 
 from flask_bokeh.errors import HandoffError, TokenError
 
 KEY = b"a key for the tests only"
 ISSUER = tokens.TokenIssuer(keys=(KEY,), expiration=300, max_age=3600, max_arguments_size=2048)
-ANN = visits.Asker(user="ann")
+ANN = visits.Principal(user="ann")
 NAMES = {"Connection", "Upgrade", "Sec-WebSocket-Protocol", *handoff._FORWARDED}
 
 
@@ -92,11 +96,11 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
     "token": (
         read_token,
         [
-            ISSUER.mint("/x", asker=ANN, user="ann", arguments={"a": 1}, data={"b": [1]})
+            ISSUER.mint("/x", principal=ANN, user="ann", arguments={"a": 1}, data={"b": [1]})
             .text.split(".")[0]
             .encode(),
             base64.urlsafe_b64decode(
-                ISSUER.mint("/x", asker=ANN, user=None).text.split(".")[0] + "=="
+                ISSUER.mint("/x", principal=ANN, user=None).text.split(".")[0] + "=="
             ),
             b'{"session_id": "a.b", "session_expiry": 1, "__bk__zlib_": "eJyrrgUAAXUA-Q"}',
         ],

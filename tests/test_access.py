@@ -27,11 +27,11 @@ from flask_bokeh import (
     Visit,
     WaitTimeoutError,
 )
-from flask_bokeh.config import Settings
-from flask_bokeh.ended import Ended
-from flask_bokeh.limits import WAIT, Limits
-from flask_bokeh.tokens import TokenIssuer
-from flask_bokeh.visits import Asker, Token
+from flask_bokeh.security.limits import WAIT, Limits
+from flask_bokeh.security.principal import Principal
+from flask_bokeh.security.revocation import RevocationList
+from flask_bokeh.security.tokens import Token, TokenIssuer
+from flask_bokeh.settings import Settings
 
 from .conftest import eventually, tokens_in
 from .test_views import upgrade
@@ -184,9 +184,9 @@ def test_a_session_for_somebody_else(app: Flask, bokeh: FlaskBokeh, site: FlaskC
     ):
         assert session.token.visit.user == "ann"
     with app.test_request_context(headers={"User": "ann"}), pytest.raises(TokenError):
-        state.admit("/x", session.token.text, state.site.asker())
+        state.authorize("/x", session.token.encoded, state.site.principal())
     with app.test_request_context(headers={"User": "boss"}):
-        state.admit("/x", session.token.text, state.site.asker())
+        state.authorize("/x", session.token.encoded, state.site.principal())
 
 
 def test_keys_are_rotated(bokeh: FlaskBokeh) -> None:
@@ -213,10 +213,10 @@ def test_keys_are_rotated(bokeh: FlaskBokeh) -> None:
         state = app.extensions["bokeh"]
         with app.test_request_context(headers={"Cookie": cookie}):
             if good:
-                state.admit("/x", token, state.site.asker())
+                state.authorize("/x", token, state.site.principal())
             else:
                 with pytest.raises(TokenError, match="wrong signature"):
-                    state.admit("/x", token, state.site.asker())
+                    state.authorize("/x", token, state.site.principal())
 
 
 def test_one_cookie_for_a_page(site: FlaskClient) -> None:
@@ -358,7 +358,7 @@ def test_bad_guards(bokeh: FlaskBokeh, path: str, guard: Any) -> None:
 
 ISSUER = TokenIssuer(keys=(b"a key",), expiration=300, max_age=3600, max_arguments_size=2048)
 context = object()
-ANN = Asker(user="ann", address="192.0.2.1")
+ANN = Principal(user="ann", address="192.0.2.1")
 
 
 class Clock:
@@ -373,71 +373,71 @@ def clock() -> Iterator[Clock]:
     return Clock()  # type: ignore[return-value]
 
 
-def token(asker: Asker = ANN) -> Token:
-    return ISSUER.mint("/x", asker=asker, user=asker.user)
+def token(principal: Principal = ANN) -> Token:
+    return ISSUER.mint("/x", principal=principal, user=principal.user)
 
 
 def limits_of(clock: Clock, **settings: int) -> Limits:
-    return Limits(Settings(**settings), Ended(lambda: None, 60), clock)
+    return Limits(Settings(**settings), RevocationList(lambda: None, 60), clock)
 
 
 def test_a_place_that_is_not_used(clock: Clock) -> None:
     """A place that was taken for a session that never came is free after a while."""
     limits = limits_of(clock, max_sessions=1)
     never, other = token(), token()
-    assert limits.open(never, ANN) is True
-    assert limits.open(never, ANN) is False
+    assert limits.reserve(never, ANN) is True
+    assert limits.reserve(never, ANN) is False
     with pytest.raises(LimitError) as caught:
-        limits.open(other, ANN)
+        limits.reserve(other, ANN)
     assert (caught.value.setting, caught.value.limit) == ("BOKEH_MAX_SESSIONS", 1)
     clock.now += WAIT + 1
-    assert limits.open(other, ANN) is True
-    limits.created(other, context)
+    assert limits.reserve(other, ANN) is True
+    limits.confirm(other, context)
     clock.now += 10 * WAIT
     with pytest.raises(LimitError):
-        limits.created(never, context)
-    limits.leave(other.visit.session_id, context)
-    limits.created(never, context)
+        limits.confirm(never, context)
+    limits.release(other.visit.session_id, context)
+    limits.confirm(never, context)
 
 
 def test_asking_takes_nothing(clock: Clock) -> None:
     """only_ask leaves place and rate as they are."""
     limits = limits_of(clock, max_sessions=1, max_session_rate=1)
     for _ in range(5):
-        limits.open(token(), ANN, only_ask=True)
-    limits.open(token(), ANN)
+        limits.reserve(token(), ANN, only_ask=True)
+    limits.reserve(token(), ANN)
     with pytest.raises(LimitError):
-        limits.open(token(), ANN, only_ask=True)
+        limits.reserve(token(), ANN, only_ask=True)
 
 
 def test_the_rate_comes_back(clock: Clock) -> None:
     """So many a minute: all at once, then one after the other as time goes by."""
     limits = limits_of(clock, max_session_rate=60)
     for _ in range(60):
-        limits.open(token(), ANN)
+        limits.reserve(token(), ANN)
     with pytest.raises(LimitError, match="wait a minute"):
-        limits.open(token(), ANN)
-    bob = Asker(user="bob", address="192.0.2.1")
-    limits.open(token(bob), bob)
-    nobody = Asker(browser="b", address="192.0.2.1")
-    limits.open(token(nobody), nobody)
+        limits.reserve(token(), ANN)
+    bob = Principal(user="bob", address="192.0.2.1")
+    limits.reserve(token(bob), bob)
+    nobody = Principal(browser="b", address="192.0.2.1")
+    limits.reserve(token(nobody), nobody)
     clock.now += 2
     for _ in range(2):
-        limits.open(token(), ANN)
+        limits.reserve(token(), ANN)
     with pytest.raises(LimitError):
-        limits.open(token(), ANN)
+        limits.reserve(token(), ANN)
 
 
 def test_visitors_without_a_user_share_the_rate_of_an_address(clock: Clock) -> None:
     """Who throws the cookie away stays at the same address."""
     limits = limits_of(clock, max_session_rate=3)
     for number in range(3):
-        nobody = Asker(browser=str(number), address="192.0.2.1")
-        limits.open(token(nobody), nobody)
-    other = Asker(browser="other", address="192.0.2.1")
+        nobody = Principal(browser=str(number), address="192.0.2.1")
+        limits.reserve(token(nobody), nobody)
+    other = Principal(browser="other", address="192.0.2.1")
     with pytest.raises(LimitError):
-        limits.open(token(other), other)
-    limits.open(token(other), Asker(browser="other", address="192.0.2.2"))
+        limits.reserve(token(other), other)
+    limits.reserve(token(other), Principal(browser="other", address="192.0.2.2"))
 
 
 @pytest.mark.parametrize(
@@ -460,13 +460,13 @@ def test_what_counts_as_one_address(clock: Clock, one: str, other: str, same: bo
     """An IPv6 customer has 2 to the 64 addresses, and is one address all the same."""
     for setting in ("max_session_rate", "max_sessions_per_address"):
         limits = limits_of(clock, **{setting: 1})
-        first, second = (Asker(browser=name, address=name) for name in (one, other))
-        limits.open(token(first), first)
+        first, second = (Principal(browser=name, address=name) for name in (one, other))
+        limits.reserve(token(first), first)
         if same:
             with pytest.raises(LimitError):
-                limits.open(token(second), second)
+                limits.reserve(token(second), second)
         else:
-            limits.open(token(second), second)
+            limits.reserve(token(second), second)
 
 
 def test_clients_of_a_unix_socket_are_one_address(app: Flask, bokeh: FlaskBokeh) -> None:
@@ -485,37 +485,37 @@ def test_clients_of_a_unix_socket_are_one_address(app: Flask, bokeh: FlaskBokeh)
 
 def test_an_ended_session_does_not_come_back(clock: Clock) -> None:
     """Neither one that lives nor one that is about to be created; tokens of later are good."""
-    ended = Ended(lambda: None, 60)
+    ended = RevocationList(lambda: None, 60)
     limits = Limits(Settings(), ended, clock)
-    lives, waits, other = token(), token(), token(Asker(user="bob"))
+    lives, waits, other = token(), token(), token(Principal(user="bob"))
     for one in (lives, waits, other):
-        limits.open(one, ANN)
-    limits.created(lives, context)
-    digests, now = ISSUER.digests(Asker(user="ann")), time.time()
-    ended.add(digests, now)
+        limits.reserve(one, ANN)
+    limits.confirm(lives, context)
+    subject_digests, now = ISSUER.subject_digests(Principal(user="ann")), time.time()
+    ended.add(subject_digests, now)
     later = token()
-    limits.open(later, ANN)
-    (seat, _), news = limits.end(digests, now)
+    limits.reserve(later, ANN)
+    (reservation, _), news = limits.end(subject_digests, now)
     assert news == 2
-    assert limits.end(digests, now)[1] == 0
-    assert seat.session_id == lives.visit.session_id
+    assert limits.end(subject_digests, now)[1] == 0
+    assert reservation.session_id == lives.visit.session_id
     for one in (lives, waits):
         with pytest.raises(SessionEndedError):
-            limits.open(one, ANN)
+            limits.reserve(one, ANN)
         with pytest.raises(SessionEndedError):
-            limits.created(one, context)
-    limits.created(other, context)
-    limits.leave(lives.visit.session_id, context)
-    assert not limits.holds(seat)
+            limits.confirm(one, context)
+    limits.confirm(other, context)
+    limits.release(lives.visit.session_id, context)
+    assert not limits.holds(reservation)
     with pytest.raises(SessionEndedError):
-        limits.open(lives, ANN)
-    assert limits.open(later, ANN) is False
-    assert limits.open(token(), ANN) is True
+        limits.reserve(lives, ANN)
+    assert limits.reserve(later, ANN) is False
+    assert limits.reserve(token(), ANN) is True
 
 
 def test_a_logout_is_known_to_all(tmp_path: Path) -> None:
     """Also to a worker that starts later, until every token of before is too old."""
-    here, later = Ended(lambda: tmp_path, 3600), Ended(lambda: tmp_path, 3600)
+    here, later = RevocationList(lambda: tmp_path, 3600), RevocationList(lambda: tmp_path, 3600)
     now = time.time()
     here.add(["ann"], now)
     assert here._since("ann") >= now - 1e-6
@@ -531,9 +531,9 @@ def test_a_logout_is_known_to_all(tmp_path: Path) -> None:
 
 def test_logouts_of_an_hour_ago(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One counts until the tokens of before are too old, whatever the hour of the clock."""
-    ended, start = Ended(lambda: tmp_path, 3600), time.time()
+    ended, start = RevocationList(lambda: tmp_path, 3600), time.time()
     ended.add(["ann"], start)
-    other = Ended(lambda: tmp_path, 3600)
+    other = RevocationList(lambda: tmp_path, 3600)
     monkeypatch.setattr(time, "time", lambda: start + 3599)
     other.add(["bob"], start + 3599)
     assert other._since("ann") >= start - 1e-6
@@ -542,7 +542,7 @@ def test_logouts_of_an_hour_ago(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_many_logouts(tmp_path: Path) -> None:
     """However many there were, the next one removes a few of the old ones only; all go in time."""
     now = time.time()
-    ended = Ended(lambda: tmp_path, 3600)
+    ended = RevocationList(lambda: tmp_path, 3600)
     old = ended._marks(tmp_path, now - 8000)
     old.mkdir()
     for number in range(1000):
@@ -558,30 +558,30 @@ def test_many_logouts(tmp_path: Path) -> None:
 
 def test_a_logout_without_a_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """It is known in this process; if there should be a folder, the log tells."""
-    alone = Ended(lambda: None, 3600)
+    alone = RevocationList(lambda: None, 3600)
     for number in range(1000):
         alone.add([f"old {number}"], 5.0)
     alone.add(["ann"], time.time())
     assert alone._since("ann") > 0
     assert len(alone._times) < 500
     assert caplog.text == ""
-    gone = Ended(lambda: tmp_path / "gone", 3600)
+    gone = RevocationList(lambda: tmp_path / "gone", 3600)
     gone.add(["ann"], time.time())
     assert gone._since("ann") > 0
     assert "Other workers may not learn of a logout" in caplog.text
 
 
 def test_a_seat_goes_with_its_own_session(clock: Clock) -> None:
-    """A session that came back under the same id keeps its seat when the one before it ends."""
+    """A session that came back under its id keeps its reservation when the one before it ends."""
     limits = limits_of(clock, max_sessions=1)
     one, again = token(), object()
-    limits.created(one, context)
-    limits.created(one, again)
-    limits.leave(one.visit.session_id, context)
+    limits.confirm(one, context)
+    limits.confirm(one, again)
+    limits.release(one.visit.session_id, context)
     with pytest.raises(LimitError):
-        limits.open(token(), ANN)
-    limits.leave(one.visit.session_id, again)
-    limits.open(token(), ANN)
+        limits.reserve(token(), ANN)
+    limits.release(one.visit.session_id, again)
+    limits.reserve(token(), ANN)
 
 
 def test_a_view_may_catch_a_limit(app: Flask, bokeh: FlaskBokeh) -> None:
@@ -624,7 +624,7 @@ def test_the_end_of_sessions_on_a_blocked_loop(app: Flask, bokeh: FlaskBokeh) ->
         with bokeh.pull_session("/x"):
             pass
         server = state.server()
-        server.loop.run(block)
+        server.loop.submit(block)
         with pytest.raises(WaitTimeoutError, match="a user's sessions to end"):
             bokeh.close_sessions(user="ann")
         assert len(server._server.get_sessions()) == 1

@@ -28,7 +28,7 @@ from flask import Flask, has_app_context, has_request_context
 from tornado.ioloop import IOLoop
 
 from flask_bokeh import ApplicationFailedError, FlaskBokeh
-from flask_bokeh.customize import HostedApplication
+from flask_bokeh.applications.hosted import HostedApplication
 
 from .conftest import ROOT, Live, eventually, tokens_in
 from .sockets import connect

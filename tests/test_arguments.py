@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from werkzeug.datastructures import MultiDict
 
 from flask_bokeh import ArgumentsError, FlaskBokeh, Visit, visit
-from flask_bokeh.arguments import Arguments
+from flask_bokeh.security.arguments import Arguments
 
 from .conftest import tokens_in
 

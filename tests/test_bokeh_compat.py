@@ -21,7 +21,7 @@ from bokeh.server.session import ServerSession
 from bokeh.server.tornado import BokehTornado
 from bokeh.server.views import ws
 
-from flask_bokeh.bokeh_compat import _Curdocs, part_curdocs
+from flask_bokeh.bokeh_api.v3.curdoc import _Curdocs, isolate_curdoc
 
 
 def test_the_servers_tornado_application() -> None:
@@ -56,7 +56,7 @@ def test_bokehs_own_threads() -> None:
 def test_curdoc() -> None:
     """It has a list for the whole process, which we replace, or a ContextVar, which we need not."""
     assert isinstance(bokeh_doc._PATCHED_CURDOCS, list | _Curdocs | ContextVar)
-    part_curdocs()
+    isolate_curdoc()
     assert isinstance(bokeh_doc._PATCHED_CURDOCS, _Curdocs | ContextVar)
 
 

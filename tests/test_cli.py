@@ -184,7 +184,7 @@ def test_run_bounds_bodies(live: Live, length: bytes) -> None:
 
 def test_check_counts_descriptors(site: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where more sessions are allowed than sockets fit in, it says so."""
-    monkeypatch.setattr("flask_bokeh.cli.highest_descriptor", lambda: 230)
+    monkeypatch.setattr("flask_bokeh.cli.max_client_fd", lambda: 230)
     result = site.test_cli_runner().invoke(args=["bokeh", "check"])
     assert "230 sockets of plots fit into the process" in result.output
     assert result.exit_code == 0

@@ -11,9 +11,9 @@ from bokeh.server.tornado import BokehTornado
 from flask import Flask
 
 from flask_bokeh import ConfigError, FlaskBokeh
-from flask_bokeh import config as module
-from flask_bokeh.config import Settings
+from flask_bokeh import settings as module
 from flask_bokeh.server_options import ELSEWHERE
+from flask_bokeh.settings import Settings
 
 
 def load(**config: object) -> Settings:

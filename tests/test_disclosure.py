@@ -12,8 +12,8 @@ import pytest
 from flask import Flask
 
 from flask_bokeh import ArgumentsError, FlaskBokeh, HandoffError, RegistrationError
-from flask_bokeh.bokeh_logs import LineFormatter, describe, handling_a_message, printable
 from flask_bokeh.errors import PUBLIC
+from flask_bokeh.log_text import LineFormatter, describe, handling_a_message, printable
 
 from .conftest import Live, LiveServer, Tab, eventually
 from .sockets import Socket, connect

@@ -18,8 +18,8 @@ from flask_login import LoginManager, login_required
 from werkzeug.exceptions import Unauthorized
 
 from flask_bokeh import FlaskBokeh
-from flask_bokeh.bridge.servers import ADAPTERS
-from flask_bokeh.config import _FROM_BOKEH, Settings
+from flask_bokeh.hijack.adapters import ADAPTERS
+from flask_bokeh.settings import _FROM_BOKEH, Settings
 
 from .conftest import ROOT, SERVERS, Live, Tab
 from .test_csp import POLICY

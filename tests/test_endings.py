@@ -21,7 +21,7 @@ from bokeh.models import Slider
 from flask import Flask
 
 from flask_bokeh import FlaskBokeh
-from flask_bokeh.bokeh_sessions import cheap_collections, check_interval
+from flask_bokeh.bokeh_api.v3.session_cleaner import check_interval, gc_frozen
 
 from .conftest import ROOT, eventually
 
@@ -107,7 +107,7 @@ def test_others_are_served_meanwhile(app: Flask, bokeh: FlaskBokeh, ends: Ends, 
     """The loop comes round between the ends of two sessions."""
     lifetime = 3 if how == "unused" else 60
     server = fill(app, bokeh, ends, BOKEH_UNUSED_SESSION_LIFETIME=lifetime)
-    server.loop.run(ends.count_turns)
+    server.loop.submit(ends.count_turns)
     end(how, app, bokeh)
     eventually(lambda: len(ends.ended) == SESSIONS, "the end of all sessions", 30)
     assert len(set(ends.ended)) == SESSIONS, ends.ended
@@ -163,10 +163,10 @@ def test_a_site_that_freezes() -> None:
     """What a site has frozen itself, as for gunicorn --preload, stays frozen, and nothing else."""
     before, inside, after = run(
         "import gc, json\n"
-        "from flask_bokeh.bokeh_sessions import cheap_collections\n"
+        "from flask_bokeh.bokeh_api.v3.session_cleaner import gc_frozen\n"
         "gc.freeze()\n"
         "counts = [gc.get_freeze_count()]\n"
-        "with cheap_collections():\n"
+        "with gc_frozen():\n"
         "    counts.append(gc.get_freeze_count())\n"
         "counts.append(gc.get_freeze_count())\n"
         "print(json.dumps(counts))\n"
@@ -182,13 +182,13 @@ def test_a_fork_meanwhile() -> None:
     """A child process that is forked while sessions end does not stay frozen."""
     parent, child, again = run(
         "import gc, json, os\n"
-        "from flask_bokeh.bokeh_sessions import cheap_collections\n"
-        "with cheap_collections():\n"
+        "from flask_bokeh.bokeh_api.v3.session_cleaner import gc_frozen\n"
+        "with gc_frozen():\n"
         "    frozen = gc.get_freeze_count()\n"
         "    read, write = os.pipe()\n"
         "    if (pid := os.fork()) == 0:\n"
         "        first = gc.get_freeze_count()\n"
-        "        with cheap_collections():\n"
+        "        with gc_frozen():\n"
         "            pass\n"
         "        os.write(write, json.dumps([first, gc.get_freeze_count()]).encode())\n"
         "        os._exit(0)\n"
@@ -200,8 +200,8 @@ def test_a_fork_meanwhile() -> None:
 
 def test_nested_blocks() -> None:
     """Two servers that end sessions at the same time: the last one thaws."""
-    with cheap_collections():
-        with cheap_collections():
+    with gc_frozen():
+        with gc_frozen():
             pass
         assert gc.get_freeze_count() > IMMORTAL
     assert gc.get_freeze_count() < IMMORTAL

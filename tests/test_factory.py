@@ -13,7 +13,7 @@ from bokeh.document import Document
 from flask import Flask, abort
 
 from flask_bokeh import FlaskBokeh, PulledSession, RegistrationError, UnknownApplicationError
-from flask_bokeh.repeats import same_source
+from flask_bokeh.applications.repeated import same_source
 
 
 def fill(doc: Document) -> None:

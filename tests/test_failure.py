@@ -273,7 +273,7 @@ def test_a_token_of_another_application(app: Flask, bokeh: FlaskBokeh) -> None:
 
     async def create() -> ServerSession:
         context = server.context("/y")
-        return await context.create_session_if_needed(token.visit.session_id, None, token.text)
+        return await context.create_session_if_needed(token.visit.session_id, None, token.encoded)
 
     session = server.loop.call(create, what="a test", timeout=10)
     assert "could not be made" in box(session)
@@ -286,7 +286,7 @@ def test_a_pulled_token_makes_no_session(app: Flask, bokeh: FlaskBokeh) -> None:
     state = app.extensions["bokeh"]
     server = state.server()
     with app.test_request_context():
-        token = state.new_token("/x", worker=server.worker)
+        token = state.new_token("/x", worker_id=server.worker_id)
 
     async def create() -> ServerSession:
         return await server.create_session(token, {})

@@ -12,21 +12,23 @@ from contextvars import copy_context
 
 import pytest
 
+from flask_bokeh.bokeh_api.v3.turns import Turns
+from flask_bokeh.bokeh_api.v3.websocket_reads import ReadLimits, SocketReads
 from flask_bokeh.errors import MessageLimitError
-from flask_bokeh.native import WORK_OWNER, WarmExecutor, WorkOwner
-from flask_bokeh.turns import Turns
-from flask_bokeh.websocket_reads import ReadLimits, SocketReads
+from flask_bokeh.runtime.executor import WORK_OWNER, PrestartedExecutor, WorkOwner
 
 
 @pytest.fixture
-def executor() -> Iterator[WarmExecutor]:
-    executor = WarmExecutor(3)
+def executor() -> Iterator[PrestartedExecutor]:
+    executor = PrestartedExecutor(3)
     yield executor
     executor.shutdown()
     executor.join(10)
 
 
-def submit(executor: WarmExecutor, owner: WorkOwner | None, event: threading.Event) -> Future[bool]:
+def submit(
+    executor: PrestartedExecutor, owner: WorkOwner | None, event: threading.Event
+) -> Future[bool]:
     def within() -> Future[bool]:
         WORK_OWNER.set(owner)
         return executor.submit(event.wait, 20)
@@ -35,7 +37,7 @@ def submit(executor: WarmExecutor, owner: WorkOwner | None, event: threading.Eve
 
 
 @pytest.mark.parametrize(("heavy", "share"), [(False, 2), (True, 1)])
-def test_a_share_of_the_threads(executor: WarmExecutor, heavy: bool, share: int) -> None:
+def test_a_share_of_the_threads(executor: PrestartedExecutor, heavy: bool, share: int) -> None:
     """One visitor has so many threads at a time, the rest of the work waits, and all is done."""
     mine, others = threading.Event(), threading.Event()
     owner = WorkOwner("a", heavy)
@@ -51,7 +53,7 @@ def test_a_share_of_the_threads(executor: WarmExecutor, heavy: bool, share: int)
     assert executor._waiting == {}
 
 
-def test_work_that_waits_is_cancelled(executor: WarmExecutor) -> None:
+def test_work_that_waits_is_cancelled(executor: PrestartedExecutor) -> None:
     """What is cancelled while it waits takes no thread, and none is lost for it."""
     event = threading.Event()
     many = [submit(executor, WorkOwner("a"), event) for _ in range(4)]
@@ -63,7 +65,7 @@ def test_work_that_waits_is_cancelled(executor: WarmExecutor) -> None:
 
 def test_an_end_with_work_that_waits() -> None:
     """The threads end after the work that was there."""
-    executor = WarmExecutor(3)
+    executor = PrestartedExecutor(3)
     event = threading.Event()
     many = [submit(executor, WorkOwner("a"), event) for _ in range(6)]
     executor.shutdown()
@@ -123,7 +125,7 @@ def test_large_frames_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None
     """A visitor's large frame is read when the one before is handled; others' and small ones are
     read at once.
     """
-    monkeypatch.setattr("flask_bokeh.websocket_reads._PATIENCE", 1000)
+    monkeypatch.setattr("flask_bokeh.bokeh_api.v3.websocket_reads._PATIENCE", 1000)
 
     async def main() -> None:
         limits = ReadLimits(10**6)
@@ -142,7 +144,7 @@ def test_large_frames_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_slow_frame_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that sends slowly, or has gone, holds up its visitor's other sockets for seconds."""
-    monkeypatch.setattr("flask_bokeh.websocket_reads._PATIENCE", 0.01)
+    monkeypatch.setattr("flask_bokeh.bokeh_api.v3.websocket_reads._PATIENCE", 0.01)
 
     async def main() -> None:
         limits = ReadLimits(10**6)
@@ -177,7 +179,7 @@ def test_bytes_that_are_not_handled() -> None:
 
 def test_a_socket_that_closes_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A socket that was closed before its turn holds nothing, and nobody up."""
-    monkeypatch.setattr("flask_bokeh.websocket_reads._PATIENCE", 1000)
+    monkeypatch.setattr("flask_bokeh.bokeh_api.v3.websocket_reads._PATIENCE", 1000)
 
     async def main() -> None:
         limits = ReadLimits(10**6)

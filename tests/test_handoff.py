@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_bokeh import HandoffError
-from flask_bokeh.bridge.handoff import request_head
+from flask_bokeh.hijack.upgrade_request import request_head
 
 ENVIRON = {
     "HTTP_HOST": "example.org",

@@ -22,9 +22,10 @@ from bokeh.document import Document
 from bokeh.server.tornado import BokehTornado
 from flask import Flask
 
-from flask_bokeh import FlaskBokeh, LoopThreadError, ServerStartError, server
-from flask_bokeh.bokeh_compat import HostedServer
-from flask_bokeh.visits import Asker
+from flask_bokeh import FlaskBokeh, LoopThreadError, ServerStartError
+from flask_bokeh.bokeh_api.v3.server import BokehServer
+from flask_bokeh.security.principal import Principal
+from flask_bokeh.server import in_process as server
 
 from .conftest import (
     ROOT,
@@ -118,7 +119,8 @@ def test_a_stop_is_bounded(app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize(
-    "step", ["stop_server", "Owner.close", "Watchdog.stop", "UpgradeServer.close_sockets"]
+    "step",
+    ["stop_server", "TransferListener.close", "Watchdog.stop", "UpgradeServer.close_sockets"],
 )
 def test_a_stop_that_raises(
     app: Flask,
@@ -131,7 +133,7 @@ def test_a_stop_that_raises(
     name, _, method = step.partition(".")
     original = getattr(server, name)
 
-    async def fails(stopping: HostedServer) -> None:
+    async def fails(stopping: BokehServer) -> None:
         await original(stopping)
         raise LookupError(step)
 
@@ -474,7 +476,7 @@ def test_an_auth_module_is_honoured(app: Flask, bokeh: FlaskBokeh, tmp_path: Pat
 def test_nothing_happens_on_import() -> None:
     """Importing the package starts no thread and makes no warning."""
     code = (
-        "import threading, flask_bokeh, flask_bokeh.bridge.views;"
+        "import threading, flask_bokeh, flask_bokeh.web.blueprint;"
         "assert threading.active_count() == 1"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=ROOT, timeout=30)
@@ -514,5 +516,5 @@ def test_the_key_does_not_change_with_a_fork(app: Flask, bokeh: FlaskBokeh) -> N
     again = Flask("again")
     again.secret_key = app.secret_key
     bokeh.init_app(again)
-    token = app.extensions["bokeh"].tokens.mint("/x", asker=Asker(), user=None)
-    assert again.extensions["bokeh"].tokens.read(token.text) == token
+    token = app.extensions["bokeh"].tokens.mint("/x", principal=Principal(), user=None)
+    assert again.extensions["bokeh"].tokens.read(token.encoded) == token

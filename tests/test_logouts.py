@@ -23,9 +23,9 @@ from flask import Flask, current_app
 from flask_login import LoginManager, UserMixin, login_user, logout_user
 
 from flask_bokeh import FlaskBokeh, SessionEndedError, SessionsNotEndedError
-from flask_bokeh.bridge.affinity import close_elsewhere
-from flask_bokeh.bridge.folder import WorkersFolder
 from flask_bokeh.state import BokehState
+from flask_bokeh.workers.runtime_dir import RuntimeDir
+from flask_bokeh.workers.sender import broadcast_close
 
 from .conftest import Live, eventually
 from .visitors import Upgraded, Visitor
@@ -78,12 +78,12 @@ def test_a_folder_that_was_taken(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, take: Callable[[Path], None], why: str
 ) -> None:
     """All workers use the next name, which nobody can know, and the log tells once."""
-    one = WorkersFolder(KEY, str(tmp_path))
+    one = RuntimeDir(KEY, str(tmp_path))
     first = one.find()
     assert first is not None
     assert one.problem is None
     take(first)
-    other = WorkersFolder(KEY, str(tmp_path))
+    other = RuntimeDir(KEY, str(tmp_path))
     second = one.find()
     assert second == other.find() == one.find()
     assert second is not None
@@ -96,7 +96,7 @@ def test_a_folder_that_was_taken(
         first.unlink()
     else:
         first.rmdir()
-    assert WorkersFolder(KEY, str(tmp_path)).find() == second  # where the others are
+    assert RuntimeDir(KEY, str(tmp_path)).find() == second  # where the others are
     assert one.find() == second
     assert one.problem is None
 
@@ -106,14 +106,14 @@ def test_names_of_folders() -> None:
     names = {
         folder.name
         for key in (KEY, b"another key")
-        for folder in WorkersFolder(key, "/nowhere")._candidates
+        for folder in RuntimeDir(key, "/nowhere")._candidates
     }
     assert len(names) == 20
 
 
 def test_a_folder_that_can_not_be(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The log says, once, what does not work then, and what to do."""
-    folder = WorkersFolder(KEY, str(tmp_path / "nowhere"))
+    folder = RuntimeDir(KEY, str(tmp_path / "nowhere"))
     assert folder.find() is None
     assert folder.find() is None
     assert caplog.text.count("Logouts and close_sessions() reach only the worker") == 1
@@ -159,7 +159,7 @@ def test_workers_that_start_at_the_same_time(
 
     def find(parent: Path) -> Path | None:
         together.wait()
-        return WorkersFolder(KEY, str(parent)).find()
+        return RuntimeDir(KEY, str(parent)).find()
 
     with ThreadPoolExecutor(8) as pool:
         for number in range(100):
@@ -213,16 +213,16 @@ def close(app: Flask, bokeh: FlaskBokeh, user: str = "ann") -> int:
 
 @pytest.mark.parametrize("user", ["ann", "x" * 200_000], ids=["short", "long"])
 def test_a_user_of_any_length(two: list[Any], user: str) -> None:
-    """Workers tell each other digests, whatever the user is called."""
+    """Workers tell each other subject_digests, whatever the user is called."""
     (here, ours), (there, theirs) = two
     there.config["USER"] = user
     # The user is in the token, too, which is limited: nobody gets a longer one into a page.
     state = there.extensions["bokeh"]
-    digests = state.digests(user)
+    subject_digests = state.subject_digests(user)
     pull(there, theirs, user="bob")
-    seat = next(iter(state.server().limits._seats.values()))
-    assert seat.bound in digests or len(user) > 10_000
-    seat.user = user
+    reservation = next(iter(state.server().limits._seats.values()))
+    assert reservation.subject in subject_digests or len(user) > 10_000
+    reservation.user = user
     assert close(here, ours, user) == 1
     eventually(lambda: living(there) == 0, "the end there")
 
@@ -271,7 +271,7 @@ def test_workers_without_a_folder(
 
 def test_a_folder_that_goes_just_now(tmp_path: Path) -> None:
     """A logout does not fail over it, and tells."""
-    closed, failed = close_elsewhere(tmp_path / "gone", None, [], 0.0)
+    closed, failed = broadcast_close(tmp_path / "gone", None, [], 0.0)
     assert closed == 0
     assert "No such file" in failed[0]
 
@@ -324,7 +324,7 @@ def test_an_error_here(app: Flask, bokeh: FlaskBokeh, monkeypatch: pytest.Monkey
         if len(calls) == 1:
             raise BrokenError
 
-    monkeypatch.setattr("flask_bokeh.ending.disconnect", breaks_once)
+    monkeypatch.setattr("flask_bokeh.server.local_closing.disconnect", breaks_once)
     with pytest.raises(SessionsNotEndedError, match="in this process: BrokenError"):
         close(app, bokeh)
     eventually(lambda: living(app) == 0, "the end of both")  # nobody was connected
@@ -342,7 +342,7 @@ def test_an_error_later(
     bokeh.init_app(app)
     with app.test_request_context(), bokeh.pull_session("/x"):
         assert close(app, bokeh) == 1  # waits a second: the document is in use
-        monkeypatch.setattr("flask_bokeh.ending.disconnect", breaks)
+        monkeypatch.setattr("flask_bokeh.server.local_closing.disconnect", breaks)
         eventually(lambda: "BrokenError" in caplog.text, "the log")
     assert "Sessions that have been ended may live on" in caplog.text
 
@@ -353,7 +353,7 @@ def test_an_error_there(
     """Another worker that fails says so, and close_sessions raises."""
     (here, ours), (there, theirs) = two
     pull(there, theirs)
-    monkeypatch.setattr("flask_bokeh.ending.disconnect", breaks)
+    monkeypatch.setattr("flask_bokeh.server.local_closing.disconnect", breaks)
     with pytest.raises(SessionsNotEndedError, match="failed, and its log says why"):
         close(here, ours)
     assert "that another worker has asked to end may live on" in caplog.text
@@ -361,7 +361,7 @@ def test_an_error_there(
 
 def test_a_worker_that_does_not_answer(two: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told of, as it may still show what it should not."""
-    monkeypatch.setattr("flask_bokeh.bridge.affinity.TIMEOUT", 0.3)
+    monkeypatch.setattr("flask_bokeh.workers.sender.TIMEOUT", 0.3)
     here, ours = two[0]
     folder = here.extensions["bokeh"].folder
     with socket.socket(socket.AF_UNIX) as frozen:
@@ -384,7 +384,7 @@ def test_a_session_that_takes_long_to_fill(
         doc.add_root(Div(text="secret"))
         shown.append(doc)
 
-    monkeypatch.setattr("flask_bokeh.limits.WAIT", 0.2)
+    monkeypatch.setattr("flask_bokeh.security.limits.WAIT", 0.2)
     app.config.update(BOKEH_STOP_TIMEOUT=0.1)
     bokeh.add_application("/x", fill)
     bokeh.user_loader(lambda: "ann")
@@ -402,7 +402,7 @@ def test_a_session_that_takes_long_to_fill(
     assert begun.wait(20)
     with suppress(TimeoutError):  # Bokeh 3.9 fills documents on the loop
         close(app, bokeh)
-    time.sleep(0.5)  # longer than a seat is kept for a session that does not come
+    time.sleep(0.5)  # longer than a reservation is kept for a session that does not come
     go_on.set()
     visitor.join(20)
     assert isinstance(failures[0].__cause__, SessionEndedError)

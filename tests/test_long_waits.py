@@ -11,7 +11,7 @@ import pytest
 from bokeh.server.server import Server
 
 from flask_bokeh import LimitError
-from flask_bokeh.long_waits import PATIENCE, LongWaits
+from flask_bokeh.runtime.long_waits import PATIENCE, LongWaits
 
 from .conftest import Live, eventually
 

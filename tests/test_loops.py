@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 from tornado.ioloop import IOLoop
 
 from flask_bokeh import FlaskBokeh, LoopThreadError, ServerStartError
-from flask_bokeh.loop import ServerLoop
+from flask_bokeh.runtime.loop import ServerLoop
 
 from .conftest import ROOT, tokens_in
 
@@ -127,10 +127,10 @@ def test_a_loop_that_does_not_run() -> None:
 
     loop = ServerLoop()
     with pytest.raises(ServerStoppedError):
-        loop.run(work)
+        loop.submit(work)
     loop.start(5)
     loop.call(work, what="nothing", timeout=5)
     assert loop.stop(5)
     assert loop.stop(5)
     with pytest.raises(ServerStoppedError):
-        loop.run(work)
+        loop.submit(work)

@@ -21,9 +21,14 @@ from bokeh.protocol import Protocol
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flask_bokeh.bokeh_api.v3.message_inspector import BoundedPatch
+from flask_bokeh.bokeh_api.v3.message_limits import (
+    Content,
+    MessageLimits,
+    check_text,
+    inspect_content,
+)
 from flask_bokeh.errors import MessageLimitError
-from flask_bokeh.message_limits import Content, MessageLimits, check_text, inspect_content
-from flask_bokeh.patching import BoundedPatch
 
 LIMITS = MessageLimits(size=20 * 2**20, values=250_000, events=100, new_models=100)
 SMALL = MessageLimits(size=2**20, values=20, events=3, new_models=3)

@@ -12,8 +12,8 @@ import websocket
 from flask import Flask
 
 from flask_bokeh import FlaskBokeh, HandoffError
-from flask_bokeh.bridge import servers
-from flask_bokeh.bridge.servers import take
+from flask_bokeh.hijack import adapters as servers
+from flask_bokeh.hijack.adapters import hijack
 
 from .conftest import Live, eventually
 from .sockets import connect
@@ -77,7 +77,7 @@ def test_the_client_is_put_back(monkeypatch: pytest.MonkeyPatch, error: BaseExce
     client, server = socket.socketpair()
     before = set(os.listdir("/proc/self/fd"))
     with pytest.raises(type(error)):
-        take({"own": server})
+        hijack({"own": server})
     server.sendall(b"HTTP/1.1 500")
     assert client.recv(20) == b"HTTP/1.1 500"
     assert set(os.listdir("/proc/self/fd")) == before
@@ -89,11 +89,11 @@ def test_a_taken_client_is_put_back() -> None:
     """As long as nobody else has it, and once only."""
     client, server = socket.socketpair()
     before = set(os.listdir("/proc/self/fd"))
-    taken = take({"werkzeug.socket": server, "wsgi.input": io.BytesIO()})
-    taken.put_back()
-    taken.put_back()
+    taken = hijack({"werkzeug.socket": server, "wsgi.input": io.BytesIO()})
+    taken.restore()
+    taken.restore()
     taken.close()
-    taken.finish()
+    taken.release_wsgi_server()
     server.sendall(b"HTTP/1.1 503")
     assert client.recv(20) == b"HTTP/1.1 503"
     assert set(os.listdir("/proc/self/fd")) == before
@@ -104,7 +104,7 @@ def test_a_taken_client_is_put_back() -> None:
 def test_a_server_that_middleware_hides() -> None:
     """An environ without the server's keys: the error names the key."""
     with pytest.raises(HandoffError, match=r"gunicorn hands out .*'gunicorn\.socket'"):
-        take({"SERVER_SOFTWARE": "gunicorn/27.0.1"})
+        hijack({"SERVER_SOFTWARE": "gunicorn/27.0.1"})
 
 
 def test_a_server_that_stops_meanwhile(app: Flask, bokeh: FlaskBokeh) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flask_bokeh.bridge.origin import origin_allowed
+from flask_bokeh.web.origin import origin_allowed
 
 OWN = "https://example.org"
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import flask_bokeh
-from flask_bokeh.templating import template_folder
+from flask_bokeh.web.markup import template_folder
 
 from .conftest import ROOT
 from .test_layers import imports, modules

@@ -12,7 +12,7 @@ from bokeh.core.property.wrappers import PropertyValueColumnData
 from bokeh.document import Document
 from bokeh.models import ColumnDataSource
 
-from flask_bokeh.bokeh_patches import BrowserPatch, PrivateColumns, make_columns_private
+from flask_bokeh.bokeh_api.v3.patches import BrowserPatch, PrivateColumns, make_columns_private
 
 from .conftest import Live, LiveServer, Tab
 from .sockets import Socket, connect

@@ -19,7 +19,8 @@ from flask_bokeh import (
     RegistrationError,
     UnknownApplicationError,
 )
-from flask_bokeh.registry import Registration, Registry, load
+from flask_bokeh.applications.loading import load
+from flask_bokeh.applications.registry import Registration, Registry
 
 
 def fill(doc: Document) -> None:

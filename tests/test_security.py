@@ -25,8 +25,9 @@ import pytest
 from bokeh.util.token import generate_jwt_token, generate_session_id
 from playwright.sync_api import WebSocketRoute
 
-from flask_bokeh.tokens import TokenIssuer, derive_key
-from flask_bokeh.visits import Asker
+from flask_bokeh.security.keys import derive_key
+from flask_bokeh.security.principal import Principal
+from flask_bokeh.security.tokens import TokenIssuer
 
 from .conftest import Live, LiveServer, Tab, eventually, tokens_in
 from .visitors import Visitor
@@ -200,8 +201,8 @@ def of(visitor: Visitor, **changes: object) -> str:
             "flask_bokeh": {
                 "path": "/open",
                 "user": None,
-                "issued": known.issued,
-                "bound": known.bound,
+                "issued": known.issued_at,
+                "bound": known.subject,
             },
         },
         **changes,
@@ -228,7 +229,7 @@ def zipped(data: bytes) -> bytes:
 
 def with_issued(visitor: Visitor, issued: float) -> str:
     known = ISSUER.read(visitor.token())
-    ours = {"path": "/open", "user": None, "issued": issued, "bound": known.bound}
+    ours = {"path": "/open", "user": None, "issued": issued, "bound": known.subject}
     return of(visitor, extra_payload={"arguments": {}, "flask_bokeh": ours})
 
 
@@ -236,7 +237,7 @@ def changed(visitor: Visitor, name: str, values: dict[str, object]) -> str:
     """A token with something else in it, packed as Bokeh packs it, under the signature it had."""
     text = visitor.token("/show/open?owner=x")
     known = ISSUER.read(text)
-    ours = {"path": "/open", "user": None, "issued": known.issued, "bound": known.bound}
+    ours = {"path": "/open", "user": None, "issued": known.issued_at, "bound": known.subject}
     payload = {"arguments": {"owner": ["x"]}, "flask_bokeh": ours}
     payload[name] = {**payload[name], **values}  # type: ignore[dict-item]
     other = of(visitor, session_id=known.visit.session_id, extra_payload=payload)
@@ -313,7 +314,7 @@ def test_a_token_that_is_too_long(visitor: Visitor) -> None:
     """gunicorn lets a header of nearly 8 KB pass; a token of ours is never as long."""
     known = ISSUER.read(visitor.token())
     for size, status in ((100, 101), (7000, 101), (7260, 403)):
-        ours = {"path": "/open", "user": None, "issued": known.issued, "bound": known.bound}
+        ours = {"path": "/open", "user": None, "issued": known.issued_at, "bound": known.subject}
         ours["data"] = {"x": secrets.token_hex(size // 2)}
         text = of(visitor, extra_payload={"arguments": {}, "flask_bokeh": ours})
         assert len(text) < 8100
@@ -381,8 +382,8 @@ def test_of_another_user(site: LiveServer) -> None:
     assert nobody.status(token) == 403
     assert ann.status(token) == 101
     assert Visitor(site).log_in("ann").status(token) == 101  # herself, in another browser
-    for state, asker in ((204, ann), (403, bob), (403, nobody)):
-        assert asker.get("/bokeh/open/ws", Bokeh_Session_Token=token).status == state
+    for state, principal in ((204, ann), (403, bob), (403, nobody)):
+        assert principal.get("/bokeh/open/ws", Bokeh_Session_Token=token).status == state
 
 
 def test_of_another_browser(site: LiveServer) -> None:
@@ -605,11 +606,11 @@ def test_a_guarded_page(site: LiveServer) -> None:
 )
 def test_what_a_page_is_fetched_for(visitor: Visitor, headers: dict[str, str], status: int) -> None:
     """A page that nobody will see makes no session: fetched, framed elsewhere, or ahead of time."""
-    before = json.loads(visitor.get("/stats").text)["seats"]
+    before = json.loads(visitor.get("/stats").text)["reservations"]
     answer = visitor.get("/bokeh/page", **headers)
     assert answer.status == status
-    seats = json.loads(visitor.get("/stats").text)["seats"]
-    assert seats <= before if status != 200 else True
+    reservations = json.loads(visitor.get("/stats").text)["reservations"]
+    assert reservations <= before if status != 200 else True
     assert "BOKEH" not in answer.text or status == 200
 
 
@@ -633,7 +634,7 @@ def test_a_frame_on_another_site(live: Live, tab: Tab) -> None:
             f"{site.url}/bokeh/page",
         )
     assert answered.value.status == 403
-    assert stats_of(site)["seats"] == 0
+    assert stats_of(site)["reservations"] == 0
     site.until_logged("to a frame of another site; see BOKEH_ALLOW_WS_ORIGIN")
     tab.until_message("403")
     tab.forgive("403")
@@ -659,7 +660,7 @@ def test_a_page_that_is_fetched_ahead(live: Live, tab: Tab) -> None:
             "{rel: 'prefetch', href: '/bokeh/page'}))"
         )
     assert answered.value.status == 503
-    assert stats_of(site)["seats"] == 0
+    assert stats_of(site)["reservations"] == 0
     tab.until_message("503")
     tab.forgive("503")
     tab.open(f"{site.url}/bokeh/page")
@@ -945,7 +946,7 @@ def test_a_slow_head(live: Live) -> None:
 
 def test_asker() -> None:
     """Somebody without user and cookie has no identity to be bound to."""
-    assert Asker(address="192.0.2.1").identity is None
+    assert Principal(address="192.0.2.1").identity is None
 
 
 # --- what a person sees ------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from flask import Flask
 from tornado.websocket import websocket_connect
 
 from flask_bokeh import ConfigError, FlaskBokeh
-from flask_bokeh.config import Settings
 from flask_bokeh.server_options import _SERVER, _TORNADO, ELSEWHERE
+from flask_bokeh.settings import Settings
 
 # Each was seen to have an effect: below, in test_lifecycle.py, or in Bokeh's source. An option
 # that a new Bokeh brings fails here until somebody has looked at what it does.
@@ -76,7 +76,7 @@ def test_options_of_websockets(app: Flask, bokeh: FlaskBokeh) -> None:
         pinged, ended = asyncio.Event(), asyncio.Event()
         client = await websocket_connect(
             f"ws://127.0.0.1:{state.server().port}/x/ws",
-            subprotocols=["bokeh", token.text],
+            subprotocols=["bokeh", token.encoded],
             compression_options={},
             on_message_callback=lambda text: ended.set() if text is None else None,
         )

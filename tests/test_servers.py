@@ -17,7 +17,7 @@ import websocket
 from flask import Flask
 
 from flask_bokeh import FlaskBokeh, HandoffError
-from flask_bokeh.bridge.servers import take
+from flask_bokeh.hijack.adapters import hijack
 
 from .conftest import REFUSED, SERVERS, Live, LiveServer, Tab, eventually, tokens_in
 from .sockets import connect
@@ -180,13 +180,13 @@ def test_the_server_keeps_a_dead_peer() -> None:
     client, server = socket.socketpair()
     before = set(os.listdir("/proc/self/fd"))
     body = Input(server)
-    taken = take({"werkzeug.socket": server, "wsgi.input": body})
+    taken = hijack({"werkzeug.socket": server, "wsgi.input": body})
     server.sendall(b"HTTP/1.1 101 nobody reads this\r\n\r\n")
     assert server.recv(10) == b""
     server.shutdown(socket.SHUT_RDWR)
     body.close()
     server.close()
-    taken.finish()
+    taken.release_wsgi_server()
     ours = taken.descriptor
     assert ours is not None
     ours.sendall(b"hello")
@@ -205,7 +205,7 @@ def test_early_bytes_give_the_client_back() -> None:
     body = Input(server)
     body.peek(1)
     with pytest.raises(HandoffError, match="before the WebSocket was open") as caught:
-        take({"werkzeug.socket": server, "wsgi.input": body})
+        hijack({"werkzeug.socket": server, "wsgi.input": body})
     assert caught.value.status == 400
     server.sendall(b"HTTP/1.1 400")
     assert client.recv(20) == b"HTTP/1.1 400"
@@ -225,5 +225,5 @@ def test_early_bytes_give_the_client_back() -> None:
 def test_what_can_not_be_taken(environ: dict[str, Any], status: int) -> None:
     """A server without a socket, and a request with a body, are refused; nothing is taken."""
     with pytest.raises(HandoffError) as caught:
-        take(environ)
+        hijack(environ)
     assert caught.value.status == status

@@ -27,8 +27,8 @@ from flask_bokeh import (
     WaitTimeoutError,
     visit,
 )
-from flask_bokeh.bokeh_compat import SignedClientSession
-from flask_bokeh.server import InProcessServer
+from flask_bokeh.bokeh_api.v3.client import SignedClientSession
+from flask_bokeh.server.in_process import InProcessServer
 
 from .conftest import eventually
 
@@ -253,7 +253,7 @@ def test_a_loop_that_is_blocked_when_the_block_ends(
 
     with app.test_request_context():
         with pytest.raises(WaitTimeoutError), bokeh.pull_session("/x", transport=transport):
-            server_of(app).loop.run(block)
+            server_of(app).loop.submit(block)
         eventually(lambda: live_sessions(app) == 0, "the session to be given up")
 
 

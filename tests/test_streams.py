@@ -7,8 +7,9 @@ import socket
 
 import pytest
 
-from flask_bokeh.bridge import lingering, streams
-from flask_bokeh.bridge.streams import close_frame, handed_stream
+from flask_bokeh.hijack import lingering_close as lingering
+from flask_bokeh.hijack import stream as streams
+from flask_bokeh.hijack.stream import close_frame, prefixed_stream
 
 from .conftest import Live
 from .sockets import connect
@@ -35,7 +36,7 @@ def answer(frame: bytes) -> bytes:
 
     async def write() -> bytes:
         ours, theirs = socket.socketpair()
-        stream = handed_stream(theirs, b"", max_waiting=1000, forget=lambda _: None)
+        stream = prefixed_stream(theirs, b"", max_write_buffer_size=1000, on_close=lambda _: None)
         await stream.write(frame)
         stream.close()
         with ours:
@@ -64,7 +65,9 @@ def test_a_client_that_never_reads_is_bounded(caplog: pytest.LogCaptureFixture) 
     async def fill() -> None:
         ours, theirs = socket.socketpair()
         forgotten = asyncio.Event()
-        stream = handed_stream(theirs, b"", max_waiting=1_000_000, forget=lambda _: forgotten.set())
+        stream = prefixed_stream(
+            theirs, b"", max_write_buffer_size=1_000_000, on_close=lambda _: forgotten.set()
+        )
         with ours:
             for _ in range(50):
                 if stream.closed():
@@ -87,7 +90,7 @@ def test_a_client_that_stops_reading_is_given_up(
     async def slow(reads: bool) -> bool:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        stream = handed_stream(theirs, b"", max_waiting=10**8, forget=lambda _: None)
+        stream = prefixed_stream(theirs, b"", max_write_buffer_size=10**8, on_close=lambda _: None)
         written = stream.write(b"x" * 2_000_000)
         written.add_done_callback(lambda future: future.exception())
         loop = asyncio.get_running_loop()
@@ -118,7 +121,9 @@ def test_a_client_that_sends_too_much_gets_the_code(
         with socket.create_server(("127.0.0.1", 0)) as listening:
             client = socket.create_connection(listening.getsockname(), timeout=20)
             theirs, _ = listening.accept()
-        stream = handed_stream(theirs, b"", max_waiting=1000, forget=lambda _: forgotten.set())
+        stream = prefixed_stream(
+            theirs, b"", max_write_buffer_size=1000, on_close=lambda _: forgotten.set()
+        )
         with client:
             client.sendall(b"x" * 100_000)
             await stream.write(close_frame(1009))

@@ -18,10 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_bokeh import ArgumentsError, TokenError, visit
-from flask_bokeh.tokens import MAX_TOKEN_LENGTH, TokenIssuer, derive_key
-from flask_bokeh.visits import Asker
+from flask_bokeh.security.keys import derive_key
+from flask_bokeh.security.principal import Principal
+from flask_bokeh.security.tokens import MAX_TOKEN_LENGTH, TokenIssuer
 
-ANN = Asker(user="ann")
+ANN = Principal(user="ann")
 KEY = b"a key for the tests only"
 issuer = TokenIssuer(keys=(KEY,), expiration=300, max_age=3600, max_arguments_size=2048)
 
@@ -29,20 +30,27 @@ issuer = TokenIssuer(keys=(KEY,), expiration=300, max_age=3600, max_arguments_si
 def test_what_goes_in_comes_out() -> None:
     """A token carries user, arguments, data, path and session id, and the process that pulled."""
     token = issuer.mint(
-        "/x", asker=ANN, user="ann", arguments={"year": 2024}, data={"a": [1, None]}, worker="w"
+        "/x",
+        principal=ANN,
+        user="ann",
+        arguments={"year": 2024},
+        data={"a": [1, None]},
+        worker_id="w",
     )
-    read = issuer.read(token.text)
+    read = issuer.read(token.encoded)
     assert read == token
     assert read.visit.user == "ann"
     assert read.visit.arguments == {"year": "2024"}
     assert read.visit.data == {"a": [1, None]}
     assert read.visit.path == "/x"
-    assert (read.worker, read.pulled) == ("w", True)
+    assert (read.worker_id, read.pulled) == ("w", True)
 
 
 def test_bokeh_finds_the_arguments_where_it_looks() -> None:
     """doc.session_context.request.arguments is made from the token, as Bokeh makes it."""
-    payload = get_token_payload(issuer.mint("/x", asker=ANN, user=None, arguments={"q": "ü"}).text)
+    payload = get_token_payload(
+        issuer.mint("/x", principal=ANN, user=None, arguments={"q": "ü"}).text
+    )
     assert payload["arguments"] == {"q": ["ü".encode()]}
     assert "cookies" not in payload
     assert "headers" not in payload
@@ -50,25 +58,25 @@ def test_bokeh_finds_the_arguments_where_it_looks() -> None:
 
 def test_sessions_have_ids_of_their_own() -> None:
     """Each token is of another session."""
-    ids = {issuer.mint("/x", asker=ANN, user=None).visit.session_id for _ in range(50)}
+    ids = {issuer.mint("/x", principal=ANN, user=None).visit.session_id for _ in range(50)}
     assert len(ids) == 50
 
 
 def test_renewing_keeps_session_visit_and_age() -> None:
     """A renewed token is of the same session and page, and expires later."""
-    old = replace(issuer, expiration=1).mint("/x", asker=ANN, user="ann", data={"k": 1})
+    old = replace(issuer, expiration=1).mint("/x", principal=ANN, user="ann", data={"k": 1})
     new = issuer.renew(old)
-    assert (new.visit, new.issued) == (old.visit, old.issued)
-    expiry = [get_token_payload(token.text)["session_expiry"] for token in (old, new)]
+    assert (new.visit, new.issued_at) == (old.visit, old.issued_at)
+    expiry = [get_token_payload(token.encoded)["session_expiry"] for token in (old, new)]
     assert expiry[1] - expiry[0] >= 298
 
 
 def test_an_old_page_is_not_renewed_for_ever() -> None:
     """After BOKEH_TOKEN_MAX_AGE a token is refused."""
-    token = issuer.mint("/x", asker=ANN, user=None)
-    old = issuer.renew(replace(token, issued=time.time() - 3601))
+    token = issuer.mint("/x", principal=ANN, user=None)
+    old = issuer.renew(replace(token, issued_at=time.time() - 3601))
     with pytest.raises(TokenError, match="too old"):
-        issuer.read(old.text)
+        issuer.read(old.encoded)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +98,7 @@ def test_an_old_page_is_not_renewed_for_ever() -> None:
 def test_what_cannot_travel_is_refused(arguments: Any, data: Any, message: str) -> None:
     """Arguments and data that are not JSON, or too large, are refused where they are given."""
     with pytest.raises(ArgumentsError, match=message):
-        issuer.mint("/x", asker=ANN, user=None, arguments=arguments, data=data)
+        issuer.mint("/x", principal=ANN, user=None, arguments=arguments, data=data)
 
 
 def test_a_token_fits_into_a_header() -> None:
@@ -98,19 +106,21 @@ def test_a_token_fits_into_a_header() -> None:
     noise = base64.b64encode(zlib.compress(bytes(range(256)) * 5)).decode() * 4
     large = replace(issuer, max_arguments_size=50_000)
     assert (
-        len(issuer.mint("/x", asker=ANN, user=None, data={"n": noise[:1900]}).text)
+        len(issuer.mint("/x", principal=ANN, user=None, data={"n": noise[:1900]}).text)
         < MAX_TOKEN_LENGTH
     )
     rng = random.Random(1)
     much = {"n": "".join(chr(rng.randint(33, 126)) for _ in range(9000))}
     with pytest.raises(ArgumentsError, match="headers over 8 KB"):
-        large.mint("/x", asker=ANN, user=None, data=much)
+        large.mint("/x", principal=ANN, user=None, data=much)
 
 
 def test_forged_tokens_are_refused() -> None:
     """Unsigned, signed with another key, cut, or put together from two: refused."""
-    text = issuer.mint("/x", asker=ANN, user="ann").text
-    other = replace(issuer, keys=(b"another key entirely",)).mint("/x", asker=ANN, user="ann").text
+    text = issuer.mint("/x", principal=ANN, user="ann").text
+    other = (
+        replace(issuer, keys=(b"another key entirely",)).mint("/x", principal=ANN, user="ann").text
+    )
     body, signature = text.split(".")
     plain = generate_jwt_token(generate_session_id(None, False), None, False)
     bomb = (
@@ -160,40 +170,49 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 def test_tokens_and_keys_are_not_shown() -> None:
     """Reprs hold neither the key nor a token."""
-    token = issuer.mint("/x", asker=ANN, user=None)
-    assert token.text not in repr(token)
+    token = issuer.mint("/x", principal=ANN, user=None)
+    assert token.encoded not in repr(token)
     assert "key for the tests" not in repr(issuer)
 
 
 def test_a_token_belongs_to_who_asked() -> None:
     """To the same user or the same browser, and a bearer token to everybody."""
-    browser = Asker(browser="b")
-    for asker, others in [
-        (ANN, [Asker(user="Ann"), browser, Asker(), Asker(browser="ann")]),
-        (browser, [ANN, Asker(browser="c"), Asker(), Asker(user="b"), Asker(user="browser b")]),
+    browser = Principal(browser="b")
+    for principal, others in [
+        (ANN, [Principal(user="Ann"), browser, Principal(), Principal(browser="ann")]),
+        (
+            browser,
+            [
+                ANN,
+                Principal(browser="c"),
+                Principal(),
+                Principal(user="b"),
+                Principal(user="browser b"),
+            ],
+        ),
     ]:
-        token = issuer.read(issuer.mint("/x", asker=asker, user=None).text)
-        assert issuer.belongs_to(token, replace(asker, address="elsewhere"))
+        token = issuer.read(issuer.mint("/x", principal=principal, user=None).text)
+        assert issuer.belongs_to(token, replace(principal, address="elsewhere"))
         assert not any(issuer.belongs_to(token, other) for other in others)
-        assert asker.identity not in str(get_token_payload(token.text))
-    bearer = issuer.read(issuer.mint("/x", asker=Asker(), user=None).text)
-    assert all(issuer.belongs_to(bearer, asker) for asker in (ANN, browser, Asker()))
+        assert principal.identity not in str(get_token_payload(token.encoded))
+    bearer = issuer.read(issuer.mint("/x", principal=Principal(), user=None).text)
+    assert all(issuer.belongs_to(bearer, principal) for principal in (ANN, browser, Principal()))
 
 
 def test_keys_are_changed_without_a_break() -> None:
     """Tokens of an older key are read, belong to the same, and are signed with the new one."""
-    old = issuer.mint("/x", asker=ANN, user="ann", data={"k": 1})
+    old = issuer.mint("/x", principal=ANN, user="ann", data={"k": 1})
     new_key = b"a new key for the tests"
     both, new = replace(issuer, keys=(new_key, KEY)), replace(issuer, keys=(new_key,))
     with pytest.raises(TokenError, match="wrong signature"):
-        new.read(old.text)
-    token = both.read(old.text)
+        new.read(old.encoded)
+    token = both.read(old.encoded)
     assert both.belongs_to(token, ANN)
-    assert not both.belongs_to(token, Asker(user="bob"))
+    assert not both.belongs_to(token, Principal(user="bob"))
     renewed = new.read(both.renew(token).text)
-    assert renewed.visit == token.visit == both.read(old.text).visit
+    assert renewed.visit == token.visit == both.read(old.encoded).visit
     assert renewed.visit.data == {"k": 1}
-    assert both.read(both.mint("/x", asker=ANN, user=None).text).visit.path == "/x"
+    assert both.read(both.mint("/x", principal=ANN, user=None).text).visit.path == "/x"
 
 
 def test_the_derived_key_is_not_the_sites_key() -> None:
@@ -213,6 +232,6 @@ def test_a_token_lives_as_long_as_it_should() -> None:
     short = replace(issuer, expiration=1)
     for _ in range(5):
         now = time.time()
-        token = short.mint("/x", asker=ANN, user="ann")
-        assert now + 1 <= get_token_payload(token.text)["session_expiry"] <= now + 3
+        token = short.mint("/x", principal=ANN, user="ann")
+        assert now + 1 <= get_token_payload(token.encoded)["session_expiry"] <= now + 3
         time.sleep(0.21)  # another part of a second

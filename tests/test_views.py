@@ -18,8 +18,9 @@ from bokeh.models import Slider
 from flask import Flask
 from flask.testing import FlaskClient
 
-from flask_bokeh import FlaskBokeh, embed
-from flask_bokeh.bridge import asked
+from flask_bokeh import FlaskBokeh
+from flask_bokeh.bokeh_api.v3 import embed
+from flask_bokeh.web import request as asked
 
 from .conftest import ROOT, tokens_in
 
@@ -296,7 +297,7 @@ def test_a_pulled_session_that_has_gone(app: Flask, site: FlaskClient, bokeh: Fl
         with bokeh.pull_session("/hidden") as session:
             pass
         bokeh.stop()
-    response = upgrade(site, "/bokeh/hidden/ws", session.token.text)
+    response = upgrade(site, "/bokeh/hidden/ws", session.token.encoded)
     assert response.status_code == 410
     assert "has ended" in response.text
 
@@ -310,7 +311,7 @@ def test_a_websockets_address_as_a_page(site: FlaskClient) -> None:
 
 def test_the_visible_headers(app: Flask) -> None:
     """An application sees the same headers whether its session is pulled or handed over."""
-    from flask_bokeh.bridge.handoff import _FORWARDED
+    from flask_bokeh.hijack.upgrade_request import _FORWARDED
 
     assert set(asked._VISIBLE_HEADERS) <= set(_FORWARDED)
     with app.test_request_context(headers={"Cookie": "a=b", "Authorization": "x"}):

@@ -25,8 +25,8 @@ from flask import Flask
 from playwright.sync_api import TimeoutError as BrowserTimeout
 
 from flask_bokeh import FlaskBokeh, HandoffError
-from flask_bokeh.bridge.affinity import Passage, knock
-from flask_bokeh.bridge.upgrade import Upgrade
+from flask_bokeh.hijack.upgrade_request import Upgrade
+from flask_bokeh.workers.sender import WorkerChannel, request_transfer
 
 from .conftest import Live, LiveServer, Tab, eventually
 from .sockets import Socket, connect
@@ -282,7 +282,7 @@ def test_another_user_is_not_served(config: dict[str, str]) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         with pytest.raises(HandoffError) as caught:
-            knock(other, path.name, "/x", "id")
+            request_transfer(other, path.name, "/x", "id")
         assert "PermissionError" in repr(caught.value.__cause__)
         process.kill()
 
@@ -320,7 +320,7 @@ def test_a_name_is_no_path(config: dict[str, str]) -> None:
         outside.listen()
         for name in ("../listening", "", "x" * 100):
             with pytest.raises(HandoffError, match="lives in another process") as caught:
-                knock(folder, name, "/x", "id")
+                request_transfer(folder, name, "/x", "id")
             assert caught.value.status == 410
 
 
@@ -354,7 +354,7 @@ def test_an_owner_that_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
         return sent
 
     monkeypatch.setattr(socket, "send_fds", send_and_lose)
-    Passage(ours).send(client, Upgrade(head=b"GET", address=("", 0), session_id="x"))
+    WorkerChannel(ours).send(client, Upgrade(head=b"GET", address=("", 0), session_id="x"))
     client.close()
     browser.close()
 

@@ -156,7 +156,7 @@ def create_app() -> Flask:
             pid=os.getpid(),
             descriptors=len(os.listdir("/proc/self/fd")),
             sessions=len(sessions),
-            seats=0 if server is None else len(server.limits._seats),
+            reservations=0 if server is None else len(server.limits._seats),
             sockets=0 if server is None else server.open_sockets,
             port=None if server is None else server.port,
         )

@@ -16,10 +16,10 @@ from flask import Flask, Response, jsonify, render_template_string, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_bokeh import FlaskBokeh, PulledSession, Visit
-from flask_bokeh.bokeh_compat import disconnect
-from flask_bokeh.bridge.streams import HandedStream
-from flask_bokeh.native import original
-from flask_bokeh.server import InProcessServer
+from flask_bokeh.bokeh_api.v3.server import disconnect
+from flask_bokeh.hijack.stream import PrefixedIOStream
+from flask_bokeh.runtime.gevent import unpatched
+from flask_bokeh.server.in_process import InProcessServer
 
 from .configured import configured
 
@@ -218,7 +218,7 @@ def create_app() -> Flask:
     @app.get("/block")
     def block() -> str:
         """Block the thread of the operating system, gevent's greenlets and all."""
-        original("time", "sleep")(3)
+        unpatched("time", "sleep")(3)
         return "blocked"
 
     @app.post("/fork")
@@ -261,7 +261,7 @@ def create_app() -> Flask:
     return app
 
 
-def streams(server: InProcessServer) -> list[HandedStream]:
+def streams(server: InProcessServer) -> list[PrefixedIOStream]:
     assert server._upgrades is not None
     return [stream for some in server._upgrades._streams.values() for stream in some]
 

@@ -1,0 +1,40 @@
+"""The box that is shown in the place of an application that failed."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import traceback
+
+from flask import Flask, got_request_exception
+
+from ..errors import ApplicationFailedError, ScriptError
+from ..log_text import Lines, printable
+from .markup import render
+
+__all__ = ("error_box",)
+
+logger = logging.getLogger("flask_bokeh")
+
+
+def error_box(app: Flask, failure: ApplicationFailedError) -> str:
+    """Report a failure as Flask reports one, and return the HTML that tells the visitor.
+
+    On any thread.
+    """
+    reference = secrets.token_hex(4)
+    cause = failure.__cause__ or failure
+    detail = "".join(traceback.format_exception(cause))
+    if isinstance(cause, ScriptError):
+        detail = cause.detail
+        logger.error("%s [reference %s]\n%s", printable(failure), reference, Lines(detail))
+    else:
+        logger.error("%s [reference %s]", printable(failure), reference, exc_info=cause)
+    got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=cause)
+    with app.app_context():
+        return render(
+            "error.html",
+            message=str(failure),
+            reference=reference,
+            detail=detail if app.debug else None,
+        )
