@@ -20,9 +20,13 @@ myst_heading_anchors = 3
 
 # The names of other packages are not looked up: that would need the network.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(bokeh|collections|concurrent|flask|jinja2|markupsafe|tornado|werkzeug)\..*"),
-    (r"py:(class|exc|data)", r"(typing\..*|types\..*|[A-Z]\w*Error|[a-z]+|F|.*\.F|Any|optional)"),
-    (r"py:.*", r"(Flask|Document|Model|IOLoop|Markup|Mapping|Callable|Iterable|Sequence)"),
+    (r"py:.*", r"(bokeh|collections|flask|markupsafe|pathlib|tornado)\..*"),
+    (
+        r"py:(class|exc)",
+        r"(typing\..*|types\..*|(Runtime|Value|Type|Lookup|Timeout)Error|[a-z]+|F)",
+    ),
+    (r"py:class", r"(Flask|IOLoop|Markup|Model)"),
+    (r"py:class", r"flask_bokeh\.(extension\.F|security\.arguments\.Arguments)"),
 ]
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"

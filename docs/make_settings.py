@@ -14,29 +14,52 @@ HEAD = """# Settings
 
 <!-- Written by docs/make_settings.py; tests/test_docs.py holds it to the code. -->
 
-Keys of `app.config`, read once by `init_app`. An argument of `FlaskBokeh(...)` with the same name
-in lower case and without `BOKEH_` wins over the key; for those keys that Bokeh itself reads from
-the environment (marked *), the key wins over the environment. Other `BOKEH_*` variables of Bokeh
-hold for the whole process and stay in the environment. A wrong key or value is refused with a
-message that says what is right.
+The `BOKEH_*` keys of `app.config`, which `init_app` reads once. A wrong key or value is refused with
+a message that says what is right.
 
-| key | default | |
-|---|---|---|
+An argument of `FlaskBokeh(...)` with the same name in lower case and without `BOKEH_` wins over the
+key: `FlaskBokeh(max_sessions=50)`. Keys that Bokeh itself reads from the environment are marked
+*environment*; the key wins over the environment. Other `BOKEH_*` variables of Bokeh hold for the whole
+process, and stay in the environment.
 """
 
-TAIL = """
-## BOKEH_SERVER_OPTIONS
+GROUPS = {
+    "Applications": ("applications", "url_prefix", "transport", "server_options"),
+    "Tokens and keys": (
+        *("secret_key", "token_expiration", "token_max_age", "bind_browser"),
+        *("allow_ws_origin", "allow_missing_origin", "csp_nonce"),
+    ),
+    "Sessions": (
+        *("unused_session_lifetime", "max_arguments_size", "pull_transport", "pull_timeout"),
+        "max_waiting_pages",
+    ),
+    "Limits": (
+        *("max_sessions", "max_sessions_per_user", "max_sessions_per_address", "max_session_rate"),
+        *("max_message_size", "max_message_values", "max_message_events", "max_new_models"),
+    ),
+    "BokehJS": ("resources", "minified", "log_level"),
+    "The server of each process": (
+        *("start_timeout", "stop_timeout", "blocked_after", "socket_dir"),
+        *("ssl_certfile", "ssl_keyfile", "ssl_password", "auth_module", "cookie_secret"),
+        *("xsrf_cookies", "ico_path"),
+    ),
+}
+"""The sections of the page. Every setting is in one of them."""
 
-Any keyword of Bokeh's `Server` and `BokehTornado`, such as `{"keep_alive_milliseconds": 20_000}`,
-but for these, which are refused with a reason:
+OPTIONS = """
+## Options of Bokeh's server
+
+`BOKEH_SERVER_OPTIONS` takes any keyword of Bokeh's `Server` and `BokehTornado`, such as
+`{"keep_alive_milliseconds": 20_000}`. These are refused, with a reason:
 
 """
 
 PORT = """
-## BOKEH_TRANSPORT
+## A port of its own
 
-`same-origin` needs the client's socket, which most servers hand out ([Servers](servers.md)). With
-`port` browsers connect to the Bokeh server's own port, on any WSGI server:
+`BOKEH_TRANSPORT = "same-origin"` needs the client's socket, which most servers hand out
+([Servers](servers.md)). With `port` browsers connect to the Bokeh server's own port, on any WSGI
+server:
 
 ```python
 app.config.update(
@@ -46,7 +69,7 @@ app.config.update(
 )
 ```
 
-That port answers to signed tokens only, for as long as `BOKEH_TOKEN_EXPIRATION` says: it does not
+That port accepts signed tokens only, for as long as `BOKEH_TOKEN_EXPIRATION` says: it does not
 renew them.
 """
 
@@ -57,7 +80,7 @@ FROM_ENVIRONMENT = {
 
 
 def sentences() -> dict[str, str]:
-    """The sentence under each field."""
+    """Return the sentences under each field."""
     (tree,) = ast.parse(inspect.getsource(Settings)).body
     assert isinstance(tree, ast.ClassDef)
     found = {}
@@ -69,14 +92,21 @@ def sentences() -> dict[str, str]:
 
 
 def page() -> str:
-    text = HEAD
+    """Return the page."""
+    settings = {field.name: field for field in fields(Settings)}
+    grouped = [name for names in GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(settings), set(grouped) ^ set(settings)
     said = sentences()
-    for field in fields(Settings):
-        default = field.default if field.default is not MISSING else {}
-        star = " *" if field.name in FROM_ENVIRONMENT else ""
-        meaning = " ".join(said[field.name].replace("``", "`").split())
-        text += f"| `{key_of(field.name)}`{star} | `{default!r}` | {meaning} |\n"
-    text += TAIL
+    text = HEAD
+    for title, names in GROUPS.items():
+        text += f"\n## {title}\n"
+        for name in names:
+            field = settings[name]
+            default = field.default if field.default is not MISSING else {}
+            place = ", *environment*" if name in FROM_ENVIRONMENT else ""
+            meaning = " ".join(said[name].replace("``", "`").split())
+            text += f"\n### `{key_of(name)}`\n\nDefault: `{default!r}`{place}\n\n{meaning}\n"
+    text += OPTIONS
     for name, reason in sorted(ELSEWHERE.items()):
         text += f"- `{name}`: {reason}\n"
     return text + PORT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +14,7 @@ from playwright.sync_api import Page
 from .conftest import ROOT, Live, LiveServer, Tab, eventually
 from .documentation import files_of, fragments_of
 
-HOWTO = ROOT / "docs" / "howto"
+DOCS = ROOT / "docs"
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def serve(live: Live, tmp_path: Path) -> Any:
     """Serve a file of a page, with the page's other files beside it."""
 
     def start(page: str, name: str, replace: tuple[str, str] = ("", "")) -> LiveServer:
-        files = files_of(HOWTO / f"{page}.md")
+        files = files_of(DOCS / f"{page}.md")
         assert replace[0] in files[name]
         for file, code in files.items():
             path = tmp_path / file
@@ -51,9 +52,19 @@ def forgive(tab: Tab) -> None:
     tab.forgive("404", "jquery-ui is required", "could not set initial ranges")
 
 
+def test_the_front_page(serve: Any, tab: Tab) -> None:
+    """The site of the first page is live."""
+    site = serve("index", "live.py")
+    tab.open(site.url)
+    tab.move_slider()
+    y = f"{model('plot')}.renderers[0].data_source.data.y"
+    tab.page.wait_for_function(f"Array.from({y}).join() == '0,1,4,9'")
+    forgive(tab)
+
+
 def test_a_database_in_callbacks(serve: Any, tab: Tab, tmp_path: Path) -> None:
     """A callback saves a note; another visitor's plot shows it by itself."""
-    site = serve("database", "notes.py")
+    site = serve("howto/database", "notes.py")
     tab.open(site.url)
     other = tab.page.context.new_page()
     other.goto(site.url)
@@ -71,7 +82,7 @@ def test_a_database_in_callbacks(serve: Any, tab: Tab, tmp_path: Path) -> None:
 def test_a_long_computation(serve: Any, tab: Tab) -> None:
     """It shows its progress, and ends when the visitor says so, and when the visitor leaves."""
     sooner = ('LIFETIME"] = 10', 'LIFETIME"] = 1')
-    site = serve("long-computations", "progress.py", sooner)
+    site = serve("howto/long-computations", "progress.py", sooner)
     tab.open(site.url)
     start, stop = (tab.page.get_by_role("button", name=name) for name in ("Start", "Stop"))
     start.click()
@@ -89,7 +100,7 @@ def test_a_long_computation(serve: Any, tab: Tab) -> None:
 
 def test_a_process_pool(serve: Any, tab: Tab) -> None:
     """A process of the pool computes, and its result is shown."""
-    site = serve("pools", "pools.py")
+    site = serve("howto/pools", "pools.py")
     tab.open(site.url)
     tab.page.get_by_role("button", name="Count").click()
     until_text(tab.page, "shown", "168 primes")
@@ -98,7 +109,7 @@ def test_a_process_pool(serve: Any, tab: Tab) -> None:
 
 def test_tabs_and_modals(serve: Any, tab: Tab) -> None:
     """Plots that were hidden at first have a size when they are shown, and are live."""
-    site = serve("tabs-and-modals", "tabs.py")
+    site = serve("howto/tabs-and-modals", "tabs.py")
     tab.open(site.url, plots=3)
     sockets = "/bokeh/powers/ws"
     eventually(lambda: site.log.count(sockets) == 3, "three sessions")
@@ -127,7 +138,7 @@ def test_tabs_and_modals(serve: Any, tab: Tab) -> None:
 
 def test_a_small_upload(serve: Any, tab: Tab) -> None:
     """A CSV file becomes a table; another file is refused with a sentence."""
-    site = serve("uploads", "uploads.py")
+    site = serve("howto/uploads", "uploads.py")
     tab.open(site.url)
     field = tab.page.locator("input[type=file]")
     for content, told in (
@@ -142,7 +153,7 @@ def test_a_small_upload(serve: Any, tab: Tab) -> None:
 
 def test_a_large_upload(serve: Any, tab: Tab, tmp_path: Path) -> None:
     """A form takes the file, the plot shows it, and nobody else sees it."""
-    site = serve("uploads", "large_uploads.py")
+    site = serve("howto/uploads", "large_uploads.py")
     tab.page.goto(site.url)
     rows = {"name": "../x.csv", "mimeType": "text/csv", "buffer": b"city,sales\nLyon,1\n"}
     tab.page.locator("input[type=file]").set_input_files(rows)
@@ -159,7 +170,7 @@ def test_a_large_upload(serve: Any, tab: Tab, tmp_path: Path) -> None:
 
 def test_an_edited_table(serve: Any, tab: Tab, tmp_path: Path) -> None:
     """An edit is saved; one that may not be is refused, and the table shows what is saved."""
-    site = serve("tables", "tables.py")
+    site = serve("howto/tables", "tables.py")
     database = tmp_path / "instance" / "products.db"
     tab.open(site.url)
     tab.page.get_by_text("Coffee").dblclick()
@@ -178,7 +189,8 @@ def test_an_edited_table(serve: Any, tab: Tab, tmp_path: Path) -> None:
 
 def test_all_code_is_in_files() -> None:
     """Every block of Python on these pages is a file that a test above serves."""
-    for page in HOWTO.glob("*.md"):
+    served = Path(__file__).read_text()
+    for page in (DOCS / "howto").glob("*.md"):
         assert fragments_of(page) == [], page
-        served = Path(__file__).read_text()
-        assert any(f'serve("{page.stem}", "{name}"' in served for name in files_of(page)), page
+        for name in re.findall(r"^# (\w+\.py)", page.read_text(), re.MULTILINE):
+            assert name == "primes.py" or f'serve("howto/{page.stem}", "{name}"' in served

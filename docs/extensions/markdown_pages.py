@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 _DIRECTIVE = re.compile(r"^```\{([\w-]+)\}[ ]*(.*?)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_AUTODOC = re.compile(r"^\.\. auto\w+:: flask_bokeh\.([\w.]+)(\(\))?\n((?:   .*\n)*)", re.MULTILINE)
 _LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
 
 
@@ -109,15 +110,14 @@ def as_markdown(app: Sphinx, docname: str) -> str:
         if kind == "toctree":
             return _page_list(app.env, docname, body)
         if kind == "include":
-            return (source.parent / argument).read_text().strip()
+            return (source.parent / argument).read_text().strip().replace("](docs/", "](")
         if kind == "eval-rst":
-            wanted = re.findall(r"^\.\. auto\w+:: (?:flask_bokeh\.)?(\S+)", body, re.MULTILINE)
             found = documented_on(app.env).get(docname, [])
             return "\n".join(
-                one.markdown()
-                for name in wanted
+                (replace(one, signature="") if hidden else one).markdown()
+                for name, hidden, options in _AUTODOC.findall(body)
                 for one in found
-                if one.name == name or one.name.startswith(f"{name}.")
+                if one.name == name or (":members:" in options and one.name.startswith(f"{name}."))
             )
         raise ValueError(f"{source.name} has a directive that Markdown does not know: {kind}")
 
