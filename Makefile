@@ -24,7 +24,7 @@ docs: $(VENV)/docs-installed  ## Build the documentation. Warnings are errors.
 	@echo "The documentation is in docs/_build/html/index.html"
 
 test: $(VENV)/test-installed lint  ## Run all tests, browser included.
-	$(VENV)/bin/python -m tests.programs
+	$(VENV)/bin/python -m tests.support.programs
 	$(VENV)/bin/python -m pytest --numprocesses 4 --dist loadfile
 
 lint: $(VENV)/test-installed
@@ -33,7 +33,7 @@ lint: $(VENV)/test-installed
 	$(VENV)/bin/mypy
 
 test-lowest: $(LOWEST)/test-installed  ## Run all tests with the oldest dependencies (Python 3.11).
-	$(LOWEST)/bin/python -m tests.programs
+	$(LOWEST)/bin/python -m tests.support.programs
 	$(LOWEST)/bin/python -m pytest --numprocesses 4 --dist loadfile
 
 $(VENV)/demo-installed: pyproject.toml

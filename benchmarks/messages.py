@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from statistics import quantiles
 
-from tests.attacks import ATTACKS
+from tests.support.attacks import ATTACKS
 
 from ._support import (
     TIMEOUT,

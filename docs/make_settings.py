@@ -14,13 +14,13 @@ HEAD = """# Settings
 
 <!-- Written by docs/make_settings.py; tests/test_docs.py holds it to the code. -->
 
-The `BOKEH_*` keys of `app.config`, which `init_app` reads once. A wrong key or value is refused with
-a message that says what is right.
+The `BOKEH_*` keys of `app.config`, which `init_app` reads once. A wrong key or value raises a
+`ConfigError` that lists all of them, with what is accepted.
 
-An argument of `FlaskBokeh(...)` with the same name in lower case and without `BOKEH_` wins over the
-key: `FlaskBokeh(max_sessions=50)`. Keys that Bokeh itself reads from the environment are marked
-*environment*; the key wins over the environment. Other `BOKEH_*` variables of Bokeh hold for the whole
-process, and stay in the environment.
+An argument of `FlaskBokeh(...)` with the same name in lower case and without `BOKEH_`, such as
+`FlaskBokeh(max_sessions=50)`, has priority over the key. Keys that are marked *environment* are
+environment variables of Bokeh, too; the key has priority. Other `BOKEH_*` variables of Bokeh apply
+to the whole process, and stay in the environment.
 """
 
 GROUPS = {

@@ -16,8 +16,9 @@ from flask import Flask
 
 from flask_bokeh import FlaskBokeh
 
-from .conftest import SITE, Live, LiveServer, eventually
-from .sockets import connect
+from .support.servers import SITE, Live, LiveServer
+from .support.sockets import connect
+from .support.waiting import eventually
 
 
 @pytest.fixture
@@ -91,6 +92,7 @@ def test_check_a_server_that_does_not_start(app: Flask, bokeh: FlaskBokeh) -> No
     assert "PROBLEM The Bokeh server did not start" in result.output
 
 
+@pytest.mark.live
 def test_run_on_a_port_that_is_taken() -> None:
     """A sentence, not a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

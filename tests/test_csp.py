@@ -6,11 +6,12 @@ import re
 
 import pytest
 from flask import Flask, Response
-from flask_talisman import Talisman
 
 from flask_bokeh import FlaskBokeh
 
-from .conftest import ROOT, Live, Tab
+from .support import ROOT
+from .support.browser import Tab
+from .support.servers import Live
 
 APP = "tests.live_apps.guarded:create_app()"
 POLICY = {
@@ -129,9 +130,10 @@ def test_the_sites_own_policy(
 @pytest.mark.parametrize("first", [True, False])
 def test_talismans_policy(app: Flask, bokeh: FlaskBokeh, first: bool) -> None:
     """Flask-Talisman's policy is whole on our pages, and they are framed by nobody else."""
+    flask_talisman = pytest.importorskip("flask_talisman")
 
     def talisman() -> None:
-        Talisman(app, force_https=False, content_security_policy={"img-src": "*"})
+        flask_talisman.Talisman(app, force_https=False, content_security_policy={"img-src": "*"})
 
     if first:
         talisman()

@@ -11,8 +11,9 @@ import pytest
 
 import flask_bokeh
 
-from .conftest import ROOT
+from .support import ROOT
 
+pytestmark = pytest.mark.live  # builds the documentation, in a process of its own
 DOCS = ROOT / "docs"
 PAGES = sorted(
     path.relative_to(DOCS).with_suffix("").as_posix()
@@ -29,6 +30,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(
         [sys.executable, "-m", "sphinx", *command, str(DOCS), str(folder)],
         env={"PYTHONPATH": str(ROOT), "PATH": "", "https_proxy": "127.0.0.1:1"},
+        check=False,
         capture_output=True,
         text=True,
         timeout=110,

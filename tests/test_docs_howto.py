@@ -6,13 +6,18 @@ import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Page
 
-from .conftest import ROOT, Live, LiveServer, Tab, eventually
-from .documentation import files_of, fragments_of
+from .support import ROOT
+from .support.browser import Tab
+from .support.documentation import files_of, fragments_of
+from .support.servers import Live, LiveServer
+from .support.waiting import eventually
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 DOCS = ROOT / "docs"
 
@@ -47,8 +52,15 @@ def query(database: Path, sql: str) -> list[tuple[Any, ...]]:
         return list(connection.execute(sql))
 
 
+def choose(tab: Tab, name: str, content: bytes) -> None:
+    """Choose a file for the page's only field for files."""
+    field = tab.page.locator("input[type=file]")
+    field.set_input_files({"name": name, "mimeType": "text/csv", "buffer": content})
+
+
 def forgive(tab: Tab) -> None:
-    """Take out what the pages leave out: an icon, and jQuery UI for tables of Bokeh 3.9."""
+    """Leave the page, and forgive what it leaves out: an icon, and jQuery UI for Bokeh 3.9."""
+    tab.page.goto("about:blank")
     tab.forgive("404", "jquery-ui is required", "could not set initial ranges")
 
 
@@ -140,12 +152,11 @@ def test_a_small_upload(serve: Any, tab: Tab) -> None:
     """A CSV file becomes a table; another file is refused with a sentence."""
     site = serve("howto/uploads", "uploads.py")
     tab.open(site.url)
-    field = tab.page.locator("input[type=file]")
     for content, told in (
         (b"\xff\xfe", "This is not"),
         (b"city,sales\nLyon,1\nOslo,2\n", "2 rows"),
     ):
-        field.set_input_files({"name": "x.csv", "mimeType": "text/csv", "buffer": content})
+        choose(tab, "x.csv", content)
         until_text(tab.page, "told", told)
     tab.page.get_by_text("Oslo").wait_for()
     forgive(tab)
@@ -155,8 +166,7 @@ def test_a_large_upload(serve: Any, tab: Tab, tmp_path: Path) -> None:
     """A form takes the file, the plot shows it, and nobody else sees it."""
     site = serve("howto/uploads", "large_uploads.py")
     tab.page.goto(site.url)
-    rows = {"name": "../x.csv", "mimeType": "text/csv", "buffer": b"city,sales\nLyon,1\n"}
-    tab.page.locator("input[type=file]").set_input_files(rows)
+    choose(tab, "../x.csv", b"city,sales\nLyon,1\n")
     tab.page.get_by_role("button", name="Upload").click()
     tab.page.get_by_text("Lyon").wait_for()
     browser = tab.page.context.browser

@@ -7,19 +7,21 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT, Live, Tab, eventually
-from .documentation import blocks, files_of, fragments_of
-from .programs import find_nginx
+from .support import ROOT
+from .support.browser import Tab
+from .support.documentation import blocks, files_of, fragments_of
+from .support.programs import find_nginx
+from .support.servers import Live
+from .support.waiting import eventually
 
 TUTORIAL = ROOT / "docs" / "tutorial"
-INITIAL_RANGES = "could not set initial ranges"
-"""BokehJS says so of plots without points, and at times of others before they have their size."""
 PAGES = ["first-plot", "database", "login", "callbacks", "deploy"]
 
 
@@ -46,6 +48,8 @@ def nginx(folder: Path, upstream: str) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     printed = run(folder, "bokeh", "nginx", "--upstream", upstream, "--listen", f"127.0.0.1:{port}")
+    (compression,) = blocks((ROOT / "docs" / "performance.md").read_text(), "nginx")
+    printed = printed.replace("server {", f"server {{\n{compression}", 1)
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -108,7 +112,9 @@ def test_the_finished_project(
         site = live("gunicorn-gthread", "runlog:create_app()", args=arguments)
         url = stack.enter_context(nginx(tmp_path, site.address)) if proxied else site.url
         use(tab, url, tmp_path / "instance" / "runlog.db")
-    tab.forgive(INITIAL_RANGES)
+        if proxied:
+            assert is_compressed(tab, url)
+        leave(tab)
 
 
 def use(tab: Tab, url: str, database: Path) -> None:
@@ -127,6 +133,20 @@ def use(tab: Tab, url: str, database: Path) -> None:
     assert runs_in(database)[-1][0] == 2
 
 
+def leave(tab: Tab) -> None:
+    """Leave the site before it ends, and forgive what BokehJS says of plots without points."""
+    tab.page.goto("about:blank")
+    tab.forgive("could not set initial ranges")
+
+
+def is_compressed(tab: Tab, url: str) -> bool:
+    """Whether BokehJS comes compressed, as docs/performance.md advises."""
+    source = tab.page.locator("script[src*='bokeh.min.js']").get_attribute("src")
+    request = urllib.request.Request(f"{url}{source}", headers={"Accept-Encoding": "gzip"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return answer.headers["Content-Encoding"] == "gzip" and len(answer.read()) < 500_000
+
+
 def test_the_first_plot(live: Live, tab: Tab, tmp_path: Path) -> None:
     """After the first page, the slider changes the average."""
     assemble(tmp_path, "first-plot")
@@ -139,7 +159,7 @@ def test_the_first_plot(live: Live, tab: Tab, tmp_path: Path) -> None:
     for _ in range(2):
         handle.press("ArrowLeft")
     tab.page.wait_for_function(f"{average} == 8")
-    tab.forgive(INITIAL_RANGES)
+    leave(tab)
 
 
 def test_all_code_is_used() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from .conftest import Live, Tab, eventually
+from .support.browser import Tab
+from .support.servers import Live
+from .support.waiting import eventually
 
 APP = "example_app:create_app()"
 PAGES = [

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from .mutations import MUTATIONS, ROOT
+import re
+from pathlib import Path
+
+from .mutations import FILES, MUTATIONS, ROOT
 
 
 def test_every_mutation_applies() -> None:
@@ -10,3 +13,15 @@ def test_every_mutation_applies() -> None:
     found = {what: (ROOT / name).read_text().count(old) for what, name, old, *_ in MUTATIONS}
     assert {what: count for what, count in found.items() if count != 1} == {}
     assert len(found) == len(MUTATIONS)
+
+
+def test_the_tests_of_every_mutation_exist() -> None:
+    """Each word of a selection is in the name of a test, or in its parameters."""
+    paths = [ROOT / name for name in FILES]
+    files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py"))]
+    defined = re.findall(r"^def (test_\w+)", "".join(map(Path.read_text, files)), re.MULTILINE)
+    for what, *_, selection in MUTATIONS:
+        first, *rest = re.split(r" and | or ", selection)
+        parameters = rest if " and " in selection else []
+        for word in {first, *rest} - set(parameters):
+            assert any(word in name for name in defined), (what, word)

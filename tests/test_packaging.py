@@ -18,7 +18,7 @@ import pytest
 import flask_bokeh
 from flask_bokeh.web.markup import template_folder
 
-from .conftest import ROOT
+from .support import ROOT
 from .test_layers import imports, modules
 
 TEMPLATES = {path.name for path in (ROOT / "templates" / "flask_bokeh").iterdir()}
@@ -67,6 +67,7 @@ def run_page(cwd: Path, path: Path) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.live
 def test_the_wheel(built: Path, tmp_path: Path) -> None:
     """The wheel has the package, its templates and py.typed, and a page works from it alone."""
     (wheel,) = built.glob("*.whl")
@@ -80,6 +81,7 @@ def test_the_wheel(built: Path, tmp_path: Path) -> None:
     assert run_page(tmp_path, tmp_path / "installed").startswith(str(tmp_path / "installed"))
 
 
+@pytest.mark.live
 def test_the_sdist(built: Path, tmp_path: Path) -> None:
     """A page works from an unpacked sdist, where the templates are beside the package."""
     (source,) = (path for path in built.iterdir() if path.is_dir())
@@ -159,6 +161,7 @@ def test_lower_bounds_are_safe() -> None:
         assert bounds[name] >= safe[: len(bounds[name])], name
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("found", ["4.0.0", "4.0.0.dev8", "2.4.3", "3.8.2"])
 def test_a_bokeh_that_is_not_known(tmp_path: Path, found: str) -> None:
     """The import says which Bokeh there is and what to install, whatever else has changed in it."""

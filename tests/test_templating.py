@@ -21,7 +21,7 @@ from flask_bokeh import (
     UnknownApplicationError,
 )
 
-from .conftest import tokens_in
+from .support.html import tokens_in
 
 Render = Callable[..., str]
 

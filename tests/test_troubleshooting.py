@@ -15,13 +15,16 @@ from bokeh.document import Document
 from bokeh.models import Div
 from flask import Flask, current_app, render_template_string, request
 from flask.testing import FlaskClient
-from flask_login import current_user
 from jinja2 import TemplateSyntaxError
 
 from flask_bokeh import ApplicationFailedError, EmbedError, FlaskBokeh, SerializationFailedError
 
-from .conftest import ROOT, Live, Tab, eventually, tokens_in
-from .test_views import upgrade
+from .support import ROOT
+from .support.browser import Tab
+from .support.html import tokens_in
+from .support.servers import Live
+from .support.upgrades import upgrade
+from .support.waiting import eventually
 
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
 QUOTED = re.findall(r"^\| `([^`]+)`", PAGE, re.MULTILINE)
@@ -86,7 +89,8 @@ def edit_in_a_thread(bokeh: FlaskBokeh) -> None:
 
 def ask_flask_login(bokeh: FlaskBokeh) -> None:
     """As in a view, but applications run outside of requests, also when a view pulls them."""
-    rejects(bokeh, lambda doc: current_user.name)
+    flask_login = pytest.importorskip("flask_login")
+    rejects(bokeh, lambda doc: flask_login.current_user.name)
 
 
 def share(bokeh: FlaskBokeh) -> None:

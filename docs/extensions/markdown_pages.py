@@ -68,9 +68,9 @@ def remember(
 
 def documented_on(env: BuildEnvironment) -> dict[str, list[Documented]]:
     """Return what autodoc has documented, by page."""
-    if not hasattr(env, "markdown_documented"):
-        env.markdown_documented = {}
-    return dict.__getitem__(vars(env), "markdown_documented")
+    # Kept with the environment, so that a page that is not read again still has its own.
+    documented: dict[str, list[Documented]] = vars(env).setdefault("markdown_documented", {})
+    return documented
 
 
 def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:

@@ -1,0 +1,88 @@
+"""Custom models that do not compile: their application fails, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+from bokeh.util.compiler import nodejs_version
+
+from ..support import ROOT
+from ..support.browser import Tab
+from ..support.servers import Live, LiveServer
+from ..support.sockets import connect
+
+APP = "tests.live_apps.custom_models:create_app()"
+BOX = "This plot could not be made."
+
+
+def compiled(live: Live, server: str) -> LiveServer:
+    """A site whose first page, for which Node.js runs a few times, has been made."""
+    args = ["--timeout", "120"] if server.startswith("gunicorn") else []
+    site = live(server, APP, args=args, clean=False)
+    urllib.request.urlopen(f"{site.url}/show/plain", timeout=90).close()
+    return site
+
+
+@pytest.mark.skipif(nodejs_version() is None, reason="needs Node.js")
+@pytest.mark.parametrize("server", ["gunicorn-sync"])
+def test_one_custom_model_does_not_compile(live: Live, tab: Tab, server: str) -> None:
+    """The others do, the worker lives, and the box and the log tell of it."""
+    site = compiled(live, server)
+    worker = site.get("/pid")
+    tab.open(f"{site.url}/show/plain,good,bad", plots=3)
+    tab.page.locator("[title=compiled]").wait_for(timeout=20_000)
+    tab.page.locator(".noUi-handle").wait_for(timeout=20_000)
+    tab.page.get_by_text(BOX).wait_for(timeout=20_000)
+    tab.open(f"{site.url}/bokeh/good", plots=1)
+    tab.page.locator("[title=compiled]").wait_for(timeout=20_000)
+    site.get("/bokeh/bad/autoload.js?bokeh-autoload-element=a")
+    assert site.get("/pid") == worker
+    site.until_logged("The custom model Bad can't be compiled:")
+    site.until_logged("ScriptError: The custom model Bad can't be compiled [reference ")
+    assert site.log.count("The custom model Bad can't be compiled:") == 1
+
+
+@pytest.mark.skipif(nodejs_version() is None, reason="needs Node.js")
+def test_a_script_with_a_custom_model(live: Live, tab: Tab) -> None:
+    """Known once a session was made; what it leaves behind does not stop later pages."""
+    site = compiled(live, "gunicorn-sync")
+    for _ in range(2):
+        with connect(site, "/script", site.token("/show/script")):
+            pass
+    site.until_logged("ScriptError: The custom model InScript can't be compiled [reference ")
+    tab.open(f"{site.url}/show/plain,script,good", plots=3)
+    tab.page.get_by_text(BOX).wait_for(timeout=20_000)
+    tab.page.locator("[title=compiled]").wait_for(timeout=20_000)
+
+
+def test_no_compiler(live: Live, tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Node.js, the applications that need it say so, and the others work."""
+    monkeypatch.setenv("BOKEH_NODEJS_PATH", "/nowhere/node")
+    site = live("gunicorn-sync", APP, clean=False)
+    tab.open(f"{site.url}/show/plain,good", plots=2)
+    tab.page.locator(".noUi-handle").wait_for(timeout=20_000)
+    tab.page.get_by_text(BOX).wait_for(timeout=20_000)
+    site.until_logged("The custom model Good can't be compiled: node.js v")
+
+
+@pytest.mark.live
+def test_check_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """flask bokeh check names the application."""
+    monkeypatch.setenv("BOKEH_NODEJS_PATH", "/nowhere/node")
+    done = subprocess.run(
+        [sys.executable, "-m", "flask", "--app", APP, "bokeh", "check"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "PROBLEM /good: The application /good raised ScriptError: The custom" in done.stdout
+    assert "PROBLEM /script: " in done.stdout
+    assert "ok      /plain" in done.stdout

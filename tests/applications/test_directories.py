@@ -1,0 +1,151 @@
+"""Directory applications whose modules have names of others, or that ask for the request."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bokeh.application import Application
+from bokeh.application.handlers.request_handler import RequestHandler
+from flask import Flask
+
+from flask_bokeh import ApplicationFailedError, FlaskBokeh
+from flask_bokeh.applications.directories import check_requests
+
+from ..support import ROOT
+
+SITE = """
+import {imports}
+from flask import Flask
+from flask_bokeh import FlaskBokeh
+
+app = Flask(__name__)
+app.secret_key = "a secret key for the tests only"
+bokeh = FlaskBokeh(app)
+for name in ("one", "two"):
+    bokeh.add_application("/" + name, name)
+"""
+MAIN = "import bokeh.io\n{imports}\nbokeh.io.curdoc().title = names.NAME\n"
+SHOW = """
+from web import app, bokeh
+with app.test_request_context():
+    for name in ("/one", "/two"):
+        try:
+            with bokeh.pull_session(name) as session:
+                print(name, session.document.title)
+        except Exception as error:
+            print(name, error)
+"""
+
+
+def show(folder: Path, imports: str, files: dict[str, str]) -> str:
+    """What a site with two directories shows, in a process of its own."""
+    for name, text in {"web.py": SITE.format(imports=imports), **files}.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-c", SHOW],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{folder}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
+ABSOLUTE = MAIN.format(imports="import names")
+RELATIVE = MAIN.format(imports="from . import names")
+
+
+@pytest.mark.live
+def test_a_module_of_the_site(tmp_path: Path) -> None:
+    """A directory that would get the site's module is refused, with file and cure."""
+    files = {"names.py": "NAME = 'site'", "one/names.py": "NAME = 'one'", "one/main.py": ABSOLUTE}
+    files |= {"two/names.py": "NAME = 'two'", "two/main.py": RELATIVE, "two/__init__.py": ""}
+    said = show(tmp_path, "names", files)
+    assert f"'import names' means its {tmp_path}/one/names.py, but Python gives it" in said
+    assert f"{tmp_path}/names.py. Give the directory an __init__.py and write 'from . imp" in said
+    assert "/one site" not in said
+    assert "/two two" in said  # the cure
+
+
+@pytest.mark.live
+def test_two_directories(tmp_path: Path) -> None:
+    """With a module of the same name in each, the second is refused, whichever is shown first."""
+    files = {f"{name}/names.py": f"NAME = '{name}'" for name in ("one", "two")}
+    files |= {f"{name}/main.py": ABSOLUTE for name in ("one", "two")}
+    said = show(tmp_path, "os", files)
+    assert f"means its {tmp_path}/two/names.py, but Python gives it another module" in said
+    assert f"of that name, {tmp_path}/one/names.py. Give the directory" in said
+    assert "/one one" in said
+    assert "/two one" not in said
+
+
+@pytest.mark.live
+def test_a_module_that_the_site_may_import_later(tmp_path: Path) -> None:
+    """It is warned of: who imports it first decides."""
+    files = {"names.py": "NAME = 'site'", "one/names.py": "NAME = 'one'", "one/main.py": ABSOLUTE}
+    files |= {"two/main.py": ""}
+    said = show(tmp_path, "os", files)
+    assert f"imports {tmp_path}/one/names.py as 'names', and the site has a module of" in said
+    assert "/one one" in said
+
+
+@pytest.mark.live
+def test_modules_that_are_nobody_elses(tmp_path: Path) -> None:
+    """Its own, a copy of another's, and those of the standard library are left alone."""
+    main = MAIN.format(imports="import copied, names, types")
+    files = {f"one/{name}.py": "NAME = 'one'" for name in ("names", "copied", "types")}
+    files |= {"copied.py": "NAME = 'one'", "one/main.py": main, "two/main.py": ""}
+    said = show(tmp_path, "copied", files)
+    assert "/one one" in said
+    assert "names.py" not in said
+    assert "copied.py" not in said
+
+
+@pytest.mark.parametrize("hooks", ["app_hooks.py", "a handler"])
+def test_process_request(app: Flask, bokeh: FlaskBokeh, tmp_path: Path, hooks: str) -> None:
+    """It is refused by its name, with what to do instead."""
+    (tmp_path / "main.py").write_text("")
+    (tmp_path / "app_hooks.py").write_text("def process_request(request):\n    return {}\n")
+    handler = RequestHandler()
+    handler._process_request = lambda request: {}
+    bokeh.add_application("/x", tmp_path if "." in hooks else Application(handler))
+    bokeh.init_app(app)
+    with (
+        app.test_request_context(),
+        pytest.raises(ApplicationFailedError, match=r"process_request.*never called.*visit\.user"),
+        bokeh.pull_session("/x"),
+    ):
+        pass
+
+
+def test_other_hooks(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
+    """A directory with other hooks only works, and a handler that asks for nothing is fine."""
+    (tmp_path / "main.py").write_text("")
+    (tmp_path / "app_hooks.py").write_text("def on_server_loaded(server_context):\n    pass\n")
+    bokeh.add_application("/x", tmp_path)
+    bokeh.init_app(app)
+    with app.test_request_context(), bokeh.pull_session("/x"):
+        pass
+    check_requests("/y", Application(RequestHandler()))
+
+
+@pytest.mark.parametrize("code", ["import no_such_library", "def ("])
+def test_a_package_that_fails(app: Flask, bokeh: FlaskBokeh, tmp_path: Path, code: str) -> None:
+    """The error of a directory's __init__.py is the application's."""
+    (tmp_path / "main.py").write_text("")
+    (tmp_path / "__init__.py").write_text(code)
+    bokeh.add_application("/x", tmp_path)
+    bokeh.add_application("/good", lambda doc: None)
+    bokeh.init_app(app)
+    with app.test_request_context():
+        with pytest.raises(ApplicationFailedError, match="/x"), bokeh.pull_session("/x"):
+            pass
+        with bokeh.pull_session("/good"):
+            pass

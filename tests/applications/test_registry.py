@@ -1,0 +1,236 @@
+"""Registration: what is accepted, and what is refused with which words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bokeh.application import Application
+from bokeh.application.handlers import FunctionHandler
+from bokeh.document import Document
+from flask import Flask
+
+from flask_bokeh import (
+    ApplicationLoadError,
+    FlaskBokeh,
+    NotInitializedError,
+    RegistrationError,
+    UnknownApplicationError,
+)
+from flask_bokeh.applications.loading import load
+from flask_bokeh.applications.registry import Registration, Registry
+
+
+def fill(doc: Document) -> None:
+    doc.title = "filled"
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("x", "starts with a slash"),
+        ("", "starts with a slash"),
+        (None, "starts with a slash"),
+        ("/x/", "may not"),
+        ("//x", "may not"),
+        ("/a b", "letters, digits"),
+        ("/a/../b", "letters, digits"),
+        ("/<script>", "letters, digits"),
+        ("/a/ws", "Bokeh answers there itself"),
+        ("/static/x", "Bokeh answers there itself"),
+    ],
+)
+def test_bad_paths_are_refused(path: Any, message: str) -> None:
+    """A path that could not be an application's is refused when it is registered."""
+    with pytest.raises(RegistrationError, match=message):
+        Registry().add(path, fill)
+
+
+@pytest.mark.parametrize("path", ["/", "/x", "/team/sales-2024", "/a.b_c~d"])
+def test_good_paths(path: str) -> None:
+    """Ordinary paths, nested ones, and the root."""
+    registry = Registry()
+    registry.add(path, fill)
+    assert registry.get(path).path == path
+
+
+def test_a_taken_path_is_refused() -> None:
+    """Two registrations of one path are refused."""
+    registry = Registry()
+    registry.add("/x", fill)
+    with pytest.raises(RegistrationError, match="already registered at '/x'"):
+        registry.add("/x", lambda doc: None)
+    with pytest.raises(RegistrationError, match="already registered at '/x'"):
+        registry.add("/x", fill, page=True)
+
+
+@pytest.mark.parametrize(("source", "message"), [(5, "expected a function"), (lambda: 1, "doc")])
+def test_bad_sources_are_refused(source: Any, message: str) -> None:
+    """Something that can't fill a document is refused when it is registered."""
+    with pytest.raises(RegistrationError, match=message):
+        Registry().add("/x", source)
+
+
+def test_async_functions_are_refused(bokeh: FlaskBokeh) -> None:
+    """Bokeh would not await them, and the plot would stay empty without a word."""
+
+    async def nobody_waits(doc: Document, visit: object = None) -> None: ...
+
+    with pytest.raises(RegistrationError, match="'/x' is an async function"):
+        bokeh.add_application("/x", nobody_waits)
+    with pytest.raises(RegistrationError, match=r"nobody_waits is an async function"):
+        bokeh.customize("/x")(nobody_waits)
+
+
+def test_what_comes_too_late_is_refused(app: Flask, bokeh: FlaskBokeh) -> None:
+    """A hook or a guard that would not run is told of, as an application is."""
+    bokeh.add_application("/x", fill)
+    bokeh.init_app(app)
+    with app.test_request_context():
+        bokeh.server_document("/x")
+    with pytest.raises(RegistrationError, match="comes too late"):
+        bokeh.customize("/x")(lambda doc, visit: None)
+    with pytest.raises(RegistrationError, match="comes too late"):
+        bokeh.guard()(lambda: True)
+    with pytest.raises(RegistrationError, match="comes too late"):
+        bokeh.add_application("/y", fill)
+
+
+def test_decorators_without_parentheses(bokeh: FlaskBokeh) -> None:
+    """They would register nothing: a guard that guards nothing is the worst."""
+    for decorator in (bokeh.guard, bokeh.customize, bokeh.application, bokeh.with_session):
+        with pytest.raises(RegistrationError, match="Write the decorator with parentheses"):
+            decorator(lambda: False)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("register", "function", "form"),
+    [
+        ("customize", lambda doc: None, r"f\(doc, visit\)"),
+        ("customize", lambda: None, r"f\(doc, visit\)"),
+        ("customize", "greet", r"f\(doc, visit\)"),
+        ("guard", lambda visit, more: True, r"f\(\) or f\(visit\)"),
+    ],
+)
+def test_functions_that_can_not_be_called(
+    bokeh: FlaskBokeh, register: str, function: Any, form: str
+) -> None:
+    """A hook or guard of a wrong form is refused when it is registered."""
+    with pytest.raises(RegistrationError, match=rf"^{register} takes a function {form}, not "):
+        getattr(bokeh, register)("/x")(function)
+
+
+@pytest.mark.parametrize("kind", ["customize", "guard"])
+def test_a_function_for_no_application(app: Flask, bokeh: FlaskBokeh, kind: str) -> None:
+    """The first page tells of a path that is nowhere, not only a plot in it."""
+    bokeh.add_application("/x", fill)
+    getattr(bokeh, kind)("/y")(lambda *_: True)
+    bokeh.init_app(app)
+    with app.test_request_context():
+        with pytest.raises(RegistrationError, match=rf"{kind}\('/y'\) has no application"):
+            bokeh.server_document("/x")
+        with pytest.raises(RegistrationError, match="has no application"):
+            bokeh.server_document("/x")
+
+
+def test_an_unknown_path_lists_the_known() -> None:
+    """The error for an unknown path lists the known ones."""
+    registry = Registry()
+    registry.add("/b", fill)
+    registry.add("/a", fill)
+    with pytest.raises(UnknownApplicationError, match=r"'/c'. Registered: /a, /b."):
+        registry.get("/c")
+
+
+def test_functions_and_applications(tmp_path: Path) -> None:
+    """A function becomes an application; an application stays what it is."""
+    document = load(Registration("/x", fill, page=False), tmp_path).create_document()
+    assert document.title == "filled"
+    application = Application(FunctionHandler(fill))
+    assert load(Registration("/x", application, page=False), tmp_path) is application
+
+
+@pytest.mark.parametrize("name", ["script.py", "folder", "book.ipynb"])
+def test_files_are_relative_to_the_site(tmp_path: Path, name: str) -> None:
+    """Scripts, directories and notebooks are found from the root of the Flask application."""
+    if name.endswith(".ipynb"):
+        pytest.importorskip("nbconvert")
+    code = "from bokeh.io import curdoc\ncurdoc().title = 'from a file'\n"
+    (tmp_path / "script.py").write_text(code)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "main.py").write_text(code)
+    cell = {"cell_type": "code", "source": code, "metadata": {}, "outputs": [], "id": "a"}
+    cell["execution_count"] = None  # type: ignore[assignment]
+    notebook = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    (tmp_path / "book.ipynb").write_text(json.dumps(notebook))
+    application = load(Registration("/x", name, page=False), tmp_path)
+    assert application.create_document().title == "from a file"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.py", None, "does not exist"),
+        ("empty", "", "no main.py or main.ipynb"),
+        ("wrong.txt", "hello", "Expected a '.py' script"),
+        ("broken.py", "def (", "invalid syntax"),
+    ],
+)
+def test_files_that_cannot_be_loaded(
+    tmp_path: Path, name: str, content: str | None, message: str
+) -> None:
+    """The error names the application and says what is wrong with its file."""
+    if name == "empty":
+        (tmp_path / name).mkdir()
+    elif content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(ApplicationLoadError, match=message) as caught:
+        load(Registration("/x", name, page=False), tmp_path)
+    assert caught.value.path == "/x"
+
+
+def test_applications_from_the_config(app: Flask, bokeh: FlaskBokeh) -> None:
+    """BOKEH_APPLICATIONS registers more; a path taken twice is refused."""
+    app.config["BOKEH_APPLICATIONS"] = {"/more": fill}
+    bokeh.add_application("/x", fill)
+    bokeh.init_app(app)
+    assert {item.path for item in app.extensions["bokeh"].applications} == {"/x", "/more"}
+    other = Flask("other")
+    other.config["BOKEH_APPLICATIONS"] = {"/x": "other.py"}
+    with pytest.raises(RegistrationError, match="already registered at '/x'"):
+        bokeh.init_app(other)
+
+
+def test_a_hook_without_an_application(app: Flask, bokeh: FlaskBokeh) -> None:
+    """A hook for a path that never got an application is told of, with the known paths."""
+    bokeh.add_application("/x", fill)
+    bokeh.customize("/y")(lambda doc, visit: None)
+    bokeh.init_app(app)
+    with app.app_context(), pytest.raises(RegistrationError, match=r"'/y'.*Registered: /x"):
+        bokeh.start()
+
+
+def test_registering_after_the_start(app: Flask, bokeh: FlaskBokeh) -> None:
+    """An application that comes after the server has started is refused."""
+    bokeh.add_application("/x", fill)
+    bokeh.init_app(app)
+    with app.app_context():
+        bokeh.start()
+    with pytest.raises(RegistrationError, match="comes too late"):
+        bokeh.add_application("/late", fill)
+
+
+def test_init_app_twice(app: Flask, bokeh: FlaskBokeh) -> None:
+    """A second init_app of the same Flask application is refused."""
+    bokeh.init_app(app)
+    with pytest.raises(RuntimeError, match="has flask_bokeh already"):
+        FlaskBokeh(app)
+
+
+def test_a_missing_init_app(app: Flask, bokeh: FlaskBokeh) -> None:
+    """Using the extension without init_app asks the two questions that help."""
+    bokeh.add_application("/x", fill)
+    with app.test_request_context(), pytest.raises(NotInitializedError, match="forget"):
+        bokeh.server_document("/x")

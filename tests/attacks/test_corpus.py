@@ -1,0 +1,101 @@
+"""Outside evidence: gunicorn's own corpus of requests, good and bad, sent raw to a live site."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from ..support.servers import Live, LiveServer
+
+ECHO = "tests.live_apps.echo:{}()"
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The requests in gunicorn's source distribution, which PyPI has."""
+    folder = tmp_path_factory.mktemp("gunicorn")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=:all:"]
+    done = subprocess.run(
+        [*command, f"--dest={folder}", f"gunicorn=={version('gunicorn')}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    if done.returncode != 0:
+        pytest.skip(f"gunicorn's sources could not be fetched: {done.stderr.strip()[-200:]}")
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        found = {
+            "/".join(Path(member.name).parts[-2:]): opened.extractfile(member).read()  # type: ignore[union-attr]
+            for member in opened.getmembers()
+            if re.search(r"tests/requests/.*\.http$", member.name)
+        }
+    return {name: unescape(text) for name, text in found.items()}
+
+
+def unescape(text: bytes) -> bytes:
+    """The files are written with escapes, and line ends of their own do not count."""
+    text = text.replace(b"\n", b"").replace(b"\r", b"")
+    for escape, byte in ((b"\\r", b"\r"), (b"\\n", b"\n"), (b"\\0", b"\0")):
+        text = text.replace(escape, byte)
+    return re.sub(rb"\\x([0-9a-fA-F]{2})", lambda match: bytes([int(match[1], 16)]), text)
+
+
+def ask(site: LiveServer, data: bytes) -> list[bytes]:
+    """Send bytes, and return what comes back but for dates; 'hang' if nothing ends it.
+
+    A server that answers before it has read everything resets the connection, which may destroy
+    its answer on the way: then ask again.
+    """
+    for _ in range(20):
+        with suppress(ConnectionError):
+            return re.sub(rb"\r\nDate: [^\r]*", b"", _ask(site, data)).split(b"\r\n")
+    return [b"reset"]
+
+
+def _ask(site: LiveServer, data: bytes) -> bytes:
+    host, port = site.address.split(":")
+    answer = b""
+    with socket.create_connection((host, int(port)), timeout=8) as sock:
+        try:
+            sock.sendall(data)
+            with suppress(OSError):  # it has closed already
+                sock.shutdown(socket.SHUT_WR)
+            while chunk := sock.recv(65536):
+                answer += chunk
+        except TimeoutError:
+            return b"hang\r\n" + answer
+    return answer
+
+
+@pytest.mark.parametrize("kind", ["gunicorn-sync", "gunicorn-gthread"])
+def test_the_same_answers(
+    live: Live, corpus: dict[str, bytes], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each request gets the same answer with the extension, its server running, as without."""
+    monkeypatch.setenv("PYTHONHASHSEED", "0")  # the order of methods in an answer's Allow
+    assert len(corpus) > 50
+    without = live(kind, ECHO.format("create_app"), clean=False)
+    with_it = live(kind, ECHO.format("create_live_app"), clean=False)
+
+    def differs(item: tuple[str, bytes]) -> str | None:
+        name, data = item
+        plain, ours = ask(without, data), ask(with_it, data)
+        return None if plain == ours and b"hang" not in ours else f"{name}: {plain} {ours}"
+
+    with ThreadPoolExecutor(8) as pool:
+        different = [found for found in pool.map(differs, corpus.items()) if found]
+    assert different == []
+    for site in (without, with_it):
+        site.stop()  # so that its log is whole
+    assert with_it.log.count("Traceback") == without.log.count("Traceback")

@@ -1,0 +1,156 @@
+"""Small messages that would cost much, sent to live servers, and large ones that are honest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from ..support.attacks import ATTACKS
+from ..support.servers import Live, LiveServer
+from ..support.sockets import Socket, connect
+from ..support.waiting import eventually
+
+
+@contextmanager
+def session(site: LiveServer) -> Iterator[Socket]:
+    with connect(site, "/tiny", site.token("/tiny/direct")) as client:
+        yield client
+
+
+def peak(site: LiveServer) -> float:
+    """The most memory that the server's process has ever had, in MB."""
+    status = Path(f"/proc/{site.stats()['pid']}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
+
+
+@pytest.mark.parametrize("kind", ["gunicorn-gthread", "flask-bokeh-run"])
+def test_costly_messages(live: Live, kind: str) -> None:
+    """Each kind is refused with 1009, takes no memory, and the next visitor is served."""
+    site = live(kind, clean=False)
+    with session(site) as client:
+        assert client.send_big(1_000_000) == "OK"
+    before = peak(site)
+    for name, make in ATTACKS.items():
+        with session(site) as client:
+            client.send_message(make())
+            reason = "the message asks for more than one message may"
+            assert client.close_reason() == (1009, reason), name
+    with session(site) as client:
+        assert client.send_big(1000) == "OK"
+    assert peak(site) - before < 64
+    site.until_logged("sent too costly a message")
+    assert "Traceback" not in site.log
+    assert len(site.log) < 20_000
+
+
+@pytest.mark.parametrize("kind", ["numbers with one hash", "300,000 lists"])
+def test_messages_are_not_kept(live: Live, kind: str) -> None:
+    """A message takes no memory once it has been refused, also while its client stays."""
+    site = live(clean=False)
+    message = ATTACKS[kind]()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(session(site)) for _ in range(40)]
+        clients[0].send_message(message)
+        assert clients[0].close_code() == 1009
+        before = peak(site)
+        for client in clients[1:]:
+            client.send_message(message)
+            assert client.close_code() == 1009
+        assert peak(site) - before < 20
+    assert "Traceback" not in site.log
+
+
+def test_frames_of_many_sockets(live: Live) -> None:
+    """The sockets of one visitor begin frames of so many bytes and no more."""
+    site = live(clean=False, config={"BOKEH_MAX_MESSAGE_SIZE": 60_000})
+    token = site.token("/tiny/direct")
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(site, "/tiny", token)) for _ in range(3)]
+        for client in clients:
+            client.begin_frame(50_000)
+
+        def refused() -> list[Socket]:
+            return [client for client in clients if client.is_sent_something()]
+
+        (third,) = eventually(refused, "a close frame")
+        assert third.close_code() == 1009
+        with session(site) as other:
+            assert other.send_big(50_000) == "OK"
+    site.until_logged("too many large messages of one visitor wait")
+    assert "Traceback" not in site.log
+
+
+def test_many_small_messages(live: Live) -> None:
+    """What one message may not bring, many may not either; what is removed makes room."""
+    site = live(clean=False, config={"BOKEH_MAX_NEW_MODELS": 5})
+
+    def root(number: int) -> str:
+        model = {"type": "object", "name": "Div", "id": f"root{number}"}
+        return json.dumps({"events": [{"kind": "RootAdded", "model": model}]})
+
+    def removed(number: int) -> str:
+        return json.dumps({"events": [{"kind": "RootRemoved", "model": {"id": f"root{number}"}}]})
+
+    with session(site) as client:
+        for number in range(20):
+            client.send_message(root(number))
+            assert client.answer() == "OK"
+            client.send_message(removed(number))
+            assert client.answer() == "OK"
+        for number in range(20, 25):
+            client.send_message(root(number))
+            assert client.answer() == "OK"
+        client.send_message(root(25))
+        assert client.close_code() == 1009
+    site.until_logged("BOKEH_MAX_NEW_MODELS (5)")
+
+
+def test_a_refused_client_is_not_heard(live: Live) -> None:
+    """What a client sends behind a message that was refused is not read."""
+    site = live(clean=False)
+    token = site.token("/tiny/direct")
+    with connect(site, "/tiny", token) as client:
+        title = {"kind": "TitleChanged", "title": "late"}
+        client.send_message(ATTACKS["dtype bomb"]())
+        client.send_message(json.dumps({"events": [title]}))
+        assert client.close_code() == 1009
+    with connect(site, "/tiny", token) as again:
+        assert '"title":"late"' not in again._document()
+    assert "Traceback" not in site.log
+
+
+def test_models_that_come_again(live: Live) -> None:
+    """After a reconnect BokehJS sends the document's own models again: they are not new ones."""
+    site = live(config={"BOKEH_MAX_NEW_MODELS": 1})
+    with connect(site, "/sliders", site.token()) as client:
+        (root,) = json.loads(client._document())["doc"]["roots"]
+        events = [
+            {"kind": "RootRemoved", "model": {"id": root["id"]}},
+            {"kind": "RootAdded", "model": root},
+        ]
+        client.send_message(json.dumps({"events": events}))
+        assert client.answer() == "OK"
+
+
+def test_honest_messages(live: Live) -> None:
+    """A hundred thousand points as lists or as arrays, and a file of 15 MB, are let in."""
+    site = live()
+    with session(site) as client:
+        slider = client.model("Slider")
+
+        def change(attr: str, new: object, *buffers: bytes) -> str:
+            event = {"kind": "ModelChanged", "model": {"id": slider}, "attr": attr, "new": new}
+            client.send_message(json.dumps({"events": [event]}), "PATCH-DOC", *buffers)
+            return client.answer()
+
+        points = [list(range(100_000)), [n * 0.1 for n in range(100_000)]]
+        assert change("tags", points) == "OK"
+        array = {"dtype": "float64", "shape": [100_000], "order": "little", "type": "ndarray"}
+        data = {"type": "bytes", "data": {"id": "0"}}
+        assert change("tags", [{**array, "array": data}], bytes(800_000)) == "OK"
+        assert change("title", "x" * 20_000_000) == "OK"

@@ -1,0 +1,150 @@
+"""Error texts and log lines: visitors learn nothing of the server, the log nothing of visitors."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+from typing import Any
+
+import pytest
+
+from ..support.browser import Tab
+from ..support.servers import Live, LiveServer
+from ..support.sockets import Socket, connect
+from ..support.waiting import eventually
+
+APP = "tests.live_apps.failing:create_app()"
+
+
+def changed(model: str, new: Any, attr: str = "value") -> dict[str, Any]:
+    return {"kind": "ModelChanged", "model": {"id": model}, "attr": attr, "new": new}
+
+
+def clicked(model: str) -> dict[str, Any]:
+    values = {"type": "map", "entries": [["model", {"id": model}]]}
+    event = {"type": "event", "name": "button_click", "values": values}
+    return {"kind": "MessageSent", "msg_type": "bokeh_event", "msg_data": event}
+
+
+def opened(site: LiveServer) -> Socket:
+    return connect(site, "/failing", site.token("/?user=ann"), query="user=ann")
+
+
+def test_a_callback_that_raises(live: Live) -> None:
+    """The browser gets a reference; the log has it, the error, the application and the user."""
+    site = live("gunicorn-sync", APP, clean=False)
+    with opened(site) as client:
+        answer = client.change(clicked(client.ids()["button"]))
+        assert answer["type"] == "ERROR"
+        assert answer["traceback"] is None
+        (message,) = answer["before"]
+        reference = message["events"][0]["msg_data"]["reference"]
+        assert reference in answer["text"]
+        for secret in ("OURS-ALONE", "failing.py", "ValueError", "Traceback"):
+            assert secret not in json.dumps(answer)
+        assert client.change()["type"] == "OK"  # the session lives
+    site.until_logged("ValueError: INSERT INTO salaries VALUES ('OURS-ALONE')")
+    line = next(line for line in site.log.splitlines() if reference in line)
+    assert "A callback of /failing (user 'ann', from 127.0.0.1) failed" in line
+    assert "in click" in site.log
+
+
+def test_what_was_typed_is_not_logged(live: Live) -> None:
+    """A password is in no log line, whether a callback or Bokeh raises; the failing line is."""
+    site = live("gunicorn-sync", APP, clean=False)
+    with opened(site) as client:
+        ids = client.ids()
+        for model, new in [
+            ("password", "hunter2"),
+            ("password", ["hunter2"]),
+            ("password", {"type": "map", "entries": [["hunter2", "hunter2"]]}),
+            ("password", "hun'ter2\nhunter2"),
+            ("password", "hunter2" * 200_000),
+            ("note", "hunter2"),
+            ("slider", "hunter2"),
+        ]:
+            answer = client.change(changed(ids[model], new))
+            assert answer["type"] == "ERROR", (model, new)
+            assert "hunter2" not in json.dumps(answer)
+        client.change(changed(ids["later"], "hunter2"))
+        site.until_logged("nobody waits for this")
+    site.until_logged("PermissionError: wrong password: '<sent>'")
+    site.until_logged("this line is to be found")
+    site.until_logged("slider.value = new")
+    eventually(lambda: site.log.count("[reference ") == 7, "all of them")
+    assert "hunter2" not in site.log
+    assert "ter2" not in site.log
+    assert len(site.log) < 60_000
+
+
+def test_messages_that_make_no_sense(live: Live) -> None:
+    """Headers, types and names of a client's own are not in the log, nor in the close reason."""
+    site = live("gunicorn-sync", APP, clean=False)
+    secret = "hunter2\nFORGED"
+    for parts in [
+        [{"no": secret}, {}, {}],
+        [{"msgid": "1", "msgtype": secret}, {}, {}],
+        [{"msgid": "1", "msgtype": "ACK", "reqid": secret}, {}, {"events": [secret]}],
+        [{"msgid": "1", "msgtype": "PATCH-DOC", "num_buffers": 1}, {}, {}, {"id": 1, secret: 2}],
+    ]:
+        with opened(site) as client:
+            client.send(*parts)
+            code, reason = client.close_reason()
+            assert code in (1002, 1011)
+            assert "hunter2" not in reason
+            assert "Error" not in reason
+    with opened(site) as client:
+        slider = client.ids()["slider"]
+        assert client.change(changed(slider, 1, attr="x" * 500_000))["type"] == "OK"
+        assert client.change({"kind": secret})["type"] == "ERROR"
+        assert client.change(changed(secret, 1))["type"] == "ERROR"
+    eventually(lambda: site.log.count("Closed a WebSocket of /failing (user 'ann'") == 4, "four")
+    assert "hunter2" not in site.log
+    assert "FORGED" not in site.log
+    assert len(site.log) < 60_000
+
+
+def test_the_page_says_that_a_callback_failed(live: Live, tab: Tab) -> None:
+    """A notice beside the plot gives the reference; the plot goes on."""
+    site = live("gunicorn-sync", APP, clean=False)
+    tab.open(f"{site.url}/?user=ann")
+    notice = tab.page.locator(".flask-bokeh > .flask-bokeh-note[role=alert]")
+    references = set()
+    for _ in range(2):
+        tab.page.get_by_text("fail", exact=True).click()
+        tab.page.wait_for_function(
+            "known => { const box = document.querySelector('.flask-bokeh-note');"
+            "return box && !known.includes(box.textContent) }",
+            arg=list(references),
+        )
+        references.add(notice.inner_text())
+        assert notice.inner_text().startswith("Something went wrong here. The reference is ")
+    assert len(references) == 2
+    tab.until_message("The server has failed at this; the error is logged as")
+    assert tab.page.get_by_text("fail", exact=True).is_visible()
+    assert not any("OURS-ALONE" in message for message in tab.messages)
+    tab.forgive("The server has failed at this")
+
+
+def test_debug_mode_shows_the_error(live: Live, tab: Tab) -> None:
+    """A developer sees the traceback on the page and in the console."""
+    site = live("werkzeug", APP, args=["--debug", "--no-reload"], clean=False)
+    tab.open(f"{site.url}/?user=ann")
+    tab.page.get_by_text("fail", exact=True).click()
+    notice = tab.page.locator(".flask-bokeh-note")
+    notice.wait_for()
+    assert "in click" in notice.inner_text()
+    assert "ValueError: INSERT INTO salaries VALUES ('OURS-ALONE')" in notice.inner_text()
+    tab.until_message("OURS-ALONE")
+    tab.forgive("OURS-ALONE")
+
+
+def test_lines_of_flask_bokeh_run(live: Live) -> None:
+    """A line end from outside makes no line of its own, in any logger's record."""
+    site = live("flask-bokeh-run", APP, clean=False)
+    with pytest.raises(urllib.error.HTTPError, match="500"):
+        site.get("/raises?what=a%0D%0A%5B2026%5D%20ERROR%20FORGED%1B%5B31m")
+    site.until_logged("ValueError: a\\r\\n[2026] ERROR FORGED\\x1b[31m")
+    assert "WARNING told a\\r\\n[2026] ERROR FORGED" in site.log
+    assert "\x1b" not in site.log
+    assert not [line for line in site.log.splitlines() if line.startswith("[2026] ")]

@@ -1,0 +1,157 @@
+"""What one visitor can use up: descriptors, memory and log have bounds, whatever they send."""
+
+from __future__ import annotations
+
+import json
+import resource
+import socket
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+from ..support.servers import Live
+from ..support.sockets import connect
+from ..support.visitors import Upgraded, Visitor
+from ..support.waiting import eventually
+
+APP = "tests.live_apps.guarded:create_app()"
+
+
+def stats(visitor: Visitor) -> dict[str, Any]:
+    return dict(json.loads(visitor.get("/stats").text))
+
+
+@pytest.mark.parametrize("page", ["/show/other", "/mine"])
+def test_sockets_of_a_session(live: Live, page: str) -> None:
+    """A session has its newest four, in whichever worker its sockets arrive; older ones end."""
+    site = live("gunicorn-gthread", APP, args=["--workers", "2"] if page == "/mine" else [])
+    visitor = Visitor(site)
+    token = visitor.token(page)
+    with ExitStack() as stack:
+        opened = [stack.enter_context(visitor.upgrade(token, "/other")) for _ in range(12)]
+        assert [one.status for one in opened] == [101] * 12
+        if page == "/mine":  # they may arrive in another order
+            eventually(lambda: [one.alive for one in opened].count(True) == 4, "the older to end")
+            return
+        assert [one.close_code() for one in opened[:8]] == [1008] * 8
+        assert all(one.alive for one in opened[8:])
+
+
+def test_some_descriptors_are_left(live: Live) -> None:
+    """Plots do not take the last of them: the rest of the site goes on."""
+    site = live("gunicorn-gthread", APP, clean=False)
+    visitor = Visitor(site)
+    assert visitor.status(visitor.token()) == 101  # the Bokeh server has started
+    before = stats(visitor)
+    limit(before["pid"], before["descriptors"] + 60)
+    with ExitStack() as stack:
+        opened: list[Upgraded] = []
+        while len(opened) < 80 and (not opened or opened[-1].status == 101):
+            opened.append(stack.enter_context(visitor.upgrade(visitor.token())))
+        assert opened[-1].status == 503
+        assert opened[-1].sock.recv(1000) == b"This site is busy. Please try again in a moment.\n"
+        assert 10 < len(opened) < 40
+        assert visitor.get("/plain").text == "plain"
+        assert stats(visitor)["descriptors"] < before["descriptors"] + 40
+    site.until_logged("or lower BOKEH_MAX_SESSIONS")
+    eventually(lambda: visitor.status(visitor.token()) == 101, "room for more")
+
+
+def test_run_without_descriptors(live: Live) -> None:
+    """flask bokeh run does not spin when it can accept nobody, and goes on afterwards."""
+    site = live("flask-bokeh-run", APP, clean=False)
+    visitor = Visitor(site)
+    before = stats(visitor)
+    limit(before["pid"], before["descriptors"] + 10)
+    host, port = site.address.split(":")
+    with ExitStack() as stack:
+        for _ in range(40):
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=5))
+        lines, used = len(site.log), cpu_seconds(before["pid"])
+        time.sleep(1)  # in which nothing should happen
+        assert cpu_seconds(before["pid"]) - used < 0.5
+        assert len(site.log) - lines < 1000
+    eventually(lambda: visitor.get("/plain").text == "plain", "an answer")
+    assert "Traceback" not in site.log
+
+
+@pytest.mark.parametrize("announced", [b"Content-Length: 15000000", b"Transfer-Encoding: chunked"])
+def test_run_with_unfinished_bodies(live: Live, announced: bytes) -> None:
+    """Bodies on flask bokeh run take bounded memory together; forms and pages go on meanwhile."""
+    site = live("flask-bokeh-run", clean=False)
+    host, port = site.address.split(":")
+    pid = site.stats()["pid"]
+    before = memory(pid)
+    megabyte = b"x" * 1_000_000
+    if b"chunked" in announced:
+        megabyte = b"F4240\r\n" + megabyte + b"\r\n"
+    statuses = []
+    with ExitStack() as stack:
+        for _ in range(40):  # 14 MB each
+            sock = stack.enter_context(socket.create_connection((host, int(port)), timeout=20))
+            with suppress(ConnectionError):
+                sock.sendall(b"POST /length HTTP/1.1\r\nHost: site\r\n" + announced + b"\r\n\r\n")
+                for _ in range(14):
+                    sock.sendall(megabyte)
+            sock.settimeout(0.1)
+            with suppress(ConnectionError, TimeoutError):
+                statuses.append(sock.recv(12))
+        assert memory(pid) - before < 160_000_000
+        assert statuses
+        assert set(statuses) <= {b"HTTP/1.1 503", b""}  # a reset may overtake the answer
+        form = Request(f"{site.url}/length", b"x" * 60_000)
+        with urlopen(form, timeout=20) as answer:
+            assert answer.read() == b"60000"
+        assert "plain" in site.get("/")
+    site.until_logged("Refused a request with a body")
+
+    def room() -> bool:
+        with suppress(OSError), urlopen(upload, timeout=20) as answer:
+            return bool(answer.read() == b"15000000")
+        return False
+
+    upload = Request(f"{site.url}/length", b"x" * 15_000_000)
+    for _ in range(8):  # what has been answered takes no room
+        eventually(room, "room for an upload")
+    assert "Traceback" not in site.log
+
+
+def test_a_message_of_many_frames(live: Live) -> None:
+    """BOKEH_MAX_MESSAGE_SIZE is for the whole of a message, not for each of its frames."""
+    site = live("gunicorn-sync", config={"BOKEH_MAX_MESSAGE_SIZE": 1_000_000}, clean=False)
+    with connect(site, "/tiny", site.token("/tiny/direct")) as client:
+        for _ in range(3):  # many messages are as good as ever
+            assert client.send_big(600_000) == "OK"
+        assert client.announce_many(4, 400_000) == 1009
+    with connect(site, "/tiny", site.token("/tiny/direct")) as client:
+        assert client.announce_many(2000, 0) == 1009
+    site.until_logged("larger than BOKEH_MAX_MESSAGE_SIZE allows")
+    assert "Traceback" not in site.log
+
+
+def test_nonsense_is_not_logged_whole(live: Live) -> None:
+    """Bokeh logs a message that it does not understand; a megabyte of it is a few lines."""
+    site = live("gunicorn-sync", clean=False)
+    with connect(site, "/tiny", site.token("/tiny/direct")) as client:
+        assert client.send_nonsense(1_000_000) == 1011
+    site.until_logged("(1,000,00")
+    assert len(site.log) < 20_000
+
+
+def limit(pid: int, descriptors: int) -> None:
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (descriptors, descriptors))
+
+
+def memory(pid: int) -> int:
+    """Resident bytes of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of a process, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100

@@ -1,0 +1,80 @@
+"""Tokens that were forged, changed, too long or offered in the wrong way."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+import pytest
+
+from ..support.forgeries import BAD_TOKENS, ISSUER, of, with_issued
+from ..support.visitors import Visitor
+
+APP = "tests.live_apps.guarded:create_app()"
+
+
+@pytest.mark.parametrize("name", BAD_TOKENS)
+def test_bad_tokens(visitor: Visitor, name: str) -> None:
+    """What is not a token of ours, of this application and of this visitor, opens nothing."""
+    assert visitor.status(BAD_TOKENS[name](visitor)) == 403
+
+
+def test_good_tokens(visitor: Visitor) -> None:
+    """The helper that makes bad tokens makes a good one, if it changes nothing."""
+    assert visitor.status(of(visitor)) == 101
+    assert visitor.status(with_issued(visitor, time.time() - 86_000)) == 101
+
+
+def test_a_token_that_is_too_long(visitor: Visitor) -> None:
+    """gunicorn lets a header of nearly 8 KB pass; a token of ours is never as long."""
+    known = ISSUER.read(visitor.token())
+    for size, status in ((100, 101), (7000, 101), (7260, 403)):
+        ours = {"path": "/open", "user": None, "issued": known.issued_at, "bound": known.subject}
+        ours["data"] = {"x": secrets.token_hex(size // 2)}
+        text = of(visitor, extra_payload={"arguments": {}, "flask_bokeh": ours})
+        assert len(text) < 8100
+        assert visitor.status(text) == status, len(text)
+
+
+def test_a_megabyte(visitor: Visitor) -> None:
+    """gunicorn refuses a header of 1 MB, or hangs up, and the site lives on."""
+    assert visitor.status("a" * 2**20 + "." + "b" * 43) in (0, 400, 431)
+    assert visitor.status(visitor.token()) == 101
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        None,
+        "bokeh",
+        "bokeh,",
+        "{token}",
+        "{token}, bokeh",
+        "bokeh, {token}, {token}",
+        "other, {token}",
+        "bokeh {token}",
+    ],
+)
+def test_subprotocols(visitor: Visitor, protocol: str | None) -> None:
+    """A token is the second of exactly two subprotocols."""
+    offered = None if protocol is None else protocol.format(token=visitor.token())
+    assert visitor.status("", Sec_WebSocket_Protocol=offered) == 403
+
+
+def test_a_token_in_the_address(visitor: Visitor) -> None:
+    """Bokeh's own ways to name a session are none of ours: page, script and metadata say no."""
+    token = visitor.token("/show/open")
+    session_id = ISSUER.read(token).visit.session_id
+    for suffix in ("", "/autoload.js", "/metadata"):
+        address = f"/bokeh/page{suffix}"
+        for query in (
+            f"bokeh-token={token}",
+            f"bokeh-session-id={session_id}",
+            "bokeh-session-id=chosen",
+            f"bokeh-token={token}&bokeh-session-id={session_id}",
+        ):
+            asked = visitor.get(f"{address}?bokeh-autoload-element=e&{query}")
+            assert asked.status == 403
+        assert visitor.get(address, Bokeh_Session_Id=session_id).status == 403
+    query = {"Sec_WebSocket_Protocol": "bokeh"}
+    assert visitor.status(token, path=f"/open/ws?bokeh-token={token}&x=", **query) in (403, 404)

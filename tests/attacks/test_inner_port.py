@@ -1,0 +1,87 @@
+"""The Bokeh server's own port on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+from bokeh.util.token import generate_jwt_token, generate_session_id
+
+from ..support.forgeries import BAD_TOKENS
+from ..support.servers import Live, LiveServer
+from ..support.visitors import Visitor
+from ..support.waiting import eventually
+
+APP = "tests.live_apps.guarded:create_app()"
+
+
+def test_the_port_inside(site: LiveServer, visitor: Visitor) -> None:
+    """Bokeh's own port is on loopback, and answers to signed tokens only."""
+    assert visitor.status(visitor.token()) == 101
+    pid, port = (json.loads(visitor.get("/stats").text)[name] for name in ("pid", "port"))
+    flasks = int(site.address.rpartition(":")[2])
+    assert listening(pid) == sorted(f"0100007F:{one:04X}" for one in (port, flasks))
+    script = "autoload.js?bokeh-autoload-element=1"
+    for path in (
+        *("/", "/open", "/page", f"/open/{script}", f"/page/{script}", "/page/metadata"),
+        *("/files/static/own.txt", "/others/static/own.txt", "/open/ws", "/page/"),
+        *("/dotted.files/static/own.txt", "/dottedXfiles/static/own.txt", "/dottedXfiles/metadata"),
+        *("/static/js/bokeh.min.js", "/favicon.ico", "/dottedXfiles/ws"),
+    ):
+        head = f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+            sock.sendall(head.encode())
+            answer = sock.recv(100).split(b" ")[1]
+        assert answer == (b"403" if path == "/open/ws" else b"404"), path
+    unsigned = generate_jwt_token(generate_session_id(signed=False), signed=False)
+    for token, opens in (
+        (None, False),
+        (unsigned, False),
+        (BAD_TOKENS["another key"](visitor), False),
+        (visitor.token(), True),
+    ):
+        with inside(visitor, port, token) as sock:
+            told = b""
+            while not re.search(b"ACK| 403 ", told) and (more := sock.recv(65536)):
+                told += more
+        assert (b"ACK" in told) == opens, (token, told)
+
+
+def inside(visitor: Visitor, port: int, token: str | None) -> socket.socket:
+    """Ask for a WebSocket on Bokeh's own port."""
+    protocol = None if token is None else f"bokeh, {token}"
+    head = visitor.head("", Sec_WebSocket_Protocol=protocol).replace(b"/bokeh", b"")
+    head = head.replace(visitor.site.address.encode(), f"localhost:{port}".encode())
+    sock = socket.create_connection(("127.0.0.1", port), timeout=5)
+    sock.sendall(head)
+    return sock
+
+
+def test_limits_on_the_own_port(live: Live) -> None:
+    """Who comes by that port gets no more sessions than by Flask's: refused before its 101."""
+    site = live("gunicorn-gthread", APP, config={"BOKEH_MAX_SESSIONS": 3}, clean=False)
+    visitor = Visitor(site)
+    tokens = [visitor.token() for _ in range(6)]
+    assert visitor.status(tokens[0]) == 101  # the server has started
+    port = json.loads(visitor.get("/stats").text)["port"]
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(inside(visitor, port, token)) for token in tokens]
+        assert [sock.recv(12)[9:] for sock in sockets] == [b"101"] * 3 + [b"503"] * 3
+        eventually(
+            lambda: json.loads(visitor.get("/stats").text)["sessions"] == 3, "three sessions"
+        )
+
+
+def listening(pid: int) -> list[str]:
+    """Where a process listens on TCP, as /proc writes it."""
+    links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.exists()]
+    rows = [
+        row.split()
+        for name in ("tcp", "tcp6")
+        for row in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]
+    ]
+    return sorted(row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in links)

@@ -1,0 +1,141 @@
+"""Origins, hosts and proxies: which page may open a WebSocket."""
+
+from __future__ import annotations
+
+import pytest
+
+from ..support.servers import Live
+from ..support.visitors import Visitor
+
+APP = "tests.live_apps.guarded:create_app()"
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://example.org:8080", 101),
+        ("HTTP://EXAMPLE.ORG:8080", 101),
+        ("http://example.org", 403),  # another port
+        ("http://example.org:8081", 403),
+        ("https://example.org:8080", 403),  # another scheme
+        ("ws://example.org:8080", 403),
+        ("file://example.org:8080", 403),
+        ("http://evilexample.org:8080", 403),  # ours is a suffix
+        ("http://sub.example.org:8080", 403),
+        ("http://example.org.evil.com:8080", 403),  # ours is a prefix
+        ("http://example.org:8080.evil.com", 403),
+        ("http://example.org:80800", 403),
+        ("http://evil.com/example.org:8080", 403),
+        ("http://evil.com#example.org:8080", 403),
+        ("http://evil.com?http://example.org:8080", 403),
+        ("http://example.org:8080@evil.com", 403),  # user information
+        ("http://evil@example.org:8080", 403),
+        ("http://[::1]:8080", 403),
+        ("http://[::ffff:127.0.0.1]:8080", 403),
+        ("http://127.0.0.1:8080", 403),
+        ("http://example.org.:8080", 403),  # a trailing dot
+        ("http://xn--exmple-cua.org:8080", 403),  # punycode
+        ("http://ex\xe4mple.org:8080", 403),
+        ("http://example.org:8080/", 403),
+        ("http://example.org:8080 http://evil.com", 403),
+        ("http://evil.com, http://example.org:8080", 403),
+        ("http:///example.org:8080", 403),
+        ("example.org:8080", 403),
+        ("null", 403),
+        ("*", 403),
+        ("", 403),
+        (None, 403),  # missing
+    ],
+)
+def test_origins(visitor: Visitor, origin: str | None, status: int) -> None:
+    """Scheme, host and port of the page are those of the request, or the WebSocket is refused."""
+    token = visitor.token()
+    assert visitor.status(token, Host="example.org:8080", Origin=origin) == status
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("[::1]:8080", "http://[::1]:8080", 101),
+        ("[::1]:8080", "http://[::2]:8080", 403),
+        ("[::1]:8080", "http://[::1]", 403),
+        ("example.org", "http://example.org:80", 101),
+        ("example.org:80", "http://example.org", 101),
+        ("example.org:443", "https://example.org", 403),
+        ("xn--exmple-cua.org", "http://xn--exmple-cua.org", 101),
+        ("xn--exmple-cua.org", "http://example.org", 403),
+        ("example.org.", "http://example.org", 403),
+        ("evil.com/", "http://evil.com", 403),
+        ("", "http://evil.com", 403),
+    ],
+)
+def test_hosts(visitor: Visitor, host: str, origin: str, status: int) -> None:
+    """IPv6, default ports and punycode are compared as what they are."""
+    token = visitor.token()
+    assert visitor.status(token, Host=host, Origin=origin) in ({status, 400} - {status == 101})
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "proto", "origin", "status"),
+    [
+        ("shop.example", "https", "https://shop.example", 101),
+        ("evil.com, shop.example", "https", "https://shop.example", 101),
+        ("evil.com, shop.example", "https", "https://evil.com", 403),  # the client's own, first
+        ("shop.example", "https", "http://shop.example", 403),
+        ("shop.example", "http, https", "https://shop.example", 101),
+        ("shop.example", "https, http", "https://shop.example", 403),
+    ],
+)
+def test_behind_a_proxy(
+    visitor: Visitor, forwarded: str, proto: str, origin: str, status: int
+) -> None:
+    """Behind ProxyFix the outer scheme and host count, as the last proxy has written them."""
+    token = visitor.token()
+    headers = {"X_Forwarded_Host": forwarded, "X_Forwarded_Proto": proto}
+    assert visitor.status(token, Origin=origin, **headers) == status
+
+
+def test_a_forwarded_host_without_a_proxy(live: Live) -> None:
+    """Without ProxyFix a client's X-Forwarded-Host says nothing."""
+    visitor = Visitor(live("gunicorn-sync", APP, clean=False))
+    token = visitor.token()
+    for header in ("X_Forwarded_Host", "X_Forwarded_Server", "Forwarded", "X_Original_Host"):
+        value = "host=evil.com" if header == "Forwarded" else "evil.com"
+        assert visitor.status(token, Origin="http://evil.com", **{header: value}) == 403
+    assert visitor.status(token) == 101
+
+
+def test_a_list_of_origins(live: Live) -> None:
+    """Other sites may connect if they are listed, whole; and who sends none, if that is set."""
+    config = {
+        "BOKEH_ALLOW_WS_ORIGIN": ["https://partner.example"],
+        "BOKEH_ALLOW_MISSING_ORIGIN": True,
+    }
+    visitor = Visitor(live("gunicorn-sync", APP, config=config, clean=False))
+    token = visitor.token()
+    for origin, status in [
+        ("https://partner.example", 101),
+        (None, 101),
+        ("http://partner.example", 403),
+        ("https://sub.partner.example", 403),
+        ("https://partner.example:8443", 403),
+        ("https://partner.example.evil.com", 403),
+        ("null", 403),
+    ]:
+        assert visitor.status(token, Origin=origin) == status, origin
+
+
+def test_trusted_hosts(live: Live) -> None:
+    """A Host that is not among TRUSTED_HOSTS gets a 400, so a rebound name (DNS) opens nothing."""
+    config = {"TRUSTED_HOSTS": ["127.0.0.1", ".example.org"]}
+    visitor = Visitor(live("gunicorn-sync", APP, config=config, clean=False))
+    token = visitor.token()
+    for host, status in [
+        (visitor.site.address, 101),
+        ("plots.example.org", 101),
+        ("evil.com", 400),
+        ("example.org.evil.com", 400),
+    ]:
+        assert visitor.status(token, Host=host, Origin=f"http://{host}") == status
+    assert visitor.get("/bokeh/page", Host="evil.com").status == 400
+    assert visitor.get("/bokeh/static/js/bokeh.min.js", Host="evil.com").status == 400

@@ -1,0 +1,157 @@
+"""Requests for pages and files: paths, other sites' frames and scripts, prefetches."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from ..support.browser import Tab
+from ..support.servers import Live, LiveServer
+from ..support.visitors import Visitor
+
+APP = "tests.live_apps.guarded:create_app()"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/bokeh/others/static/../secret.txt",
+        "/bokeh/others/static/%2e%2e/secret.txt",
+        "/bokeh/others/static/..%2fsecret.txt",
+        "/bokeh/others/static/..%5csecret.txt",
+        "/bokeh/others/static/%252e%252e%252fsecret.txt",
+        "/bokeh/others/static/%c0%ae%c0%ae/secret.txt",
+        "/bokeh/others/static/....//secret.txt",
+        "/bokeh/others/static//secret.txt",
+        "/bokeh/others/static/./../main.py",
+        "/bokeh/others/static/../../files/static/own.txt",
+        "/bokeh/others/static/..%2f..%2ffiles%2fstatic%2fown.txt",
+        "/bokeh/others/../files/static/own.txt",
+        "/bokeh/others%2f..%2ffiles/static/own.txt",
+        "/bokeh/others/static/own.txt%00.js",
+        "/bokeh/others/static/%00",
+        "/bokeh/static/../../../pyproject.toml",
+        "/bokeh/static/..%2f..%2f..%2fpyproject.toml",
+        "/bokeh/static/extensions/..%2f..%2fx/y.js",
+        "/bokeh/static//etc/passwd",
+        "/bokeh/files/static/own.txt",  # its guard says no
+    ],
+)
+def test_paths(visitor: Visitor, path: str) -> None:
+    """No path, however it is written, leads out of an application's static folder."""
+    head = f"GET {path} HTTP/1.1\r\nHost: {visitor.site.address}\r\nConnection: close\r\n\r\n"
+    with visitor.send(head.encode()) as answer:
+        assert answer.status in (308, 400, 403, 404)
+        body = answer.sock.recv(65536)
+        assert b"not for you" not in body
+        assert b"of files" not in body
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "document"}, 200),  # a link
+        ({"Sec_Fetch_Site": "same-site", "Sec_Fetch_Dest": "document"}, 200),
+        ({"Sec_Fetch_Site": "same-origin", "Sec_Fetch_Dest": "iframe"}, 200),
+        ({"Sec_Fetch_Site": "none", "Sec_Fetch_Dest": "document"}, 200),
+        ({}, 200),
+        ({"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "image"}, 403),
+        ({"Sec_Fetch_Site": "same-site", "Sec_Fetch_Dest": "empty"}, 403),
+        ({"Sec_Fetch_Site": "cross-site"}, 403),
+        ({"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "iframe"}, 403),
+        ({"Sec_Fetch_Site": "same-site", "Sec_Fetch_Dest": "iframe"}, 403),
+        ({"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "frame"}, 403),
+        ({"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "object"}, 403),
+        ({"Sec_Purpose": "prefetch"}, 503),
+        ({"Sec_Purpose": "prefetch;prerender", "Sec_Fetch_Site": "same-origin"}, 503),
+        ({"Purpose": "prefetch"}, 503),
+        ({"X_Moz": "prefetch"}, 503),
+    ],
+)
+def test_what_a_page_is_fetched_for(visitor: Visitor, headers: dict[str, str], status: int) -> None:
+    """A page that nobody will see makes no session: fetched, framed elsewhere, or ahead of time."""
+    before = json.loads(visitor.get("/stats").text)["reservations"]
+    answer = visitor.get("/bokeh/page", **headers)
+    assert answer.status == status
+    reservations = json.loads(visitor.get("/stats").text)["reservations"]
+    assert reservations <= before if status != 200 else True
+    assert "BOKEH" not in answer.text or status == 200
+
+
+def test_scripts_for_other_sites(visitor: Visitor) -> None:
+    """A page of another site can't fetch the script of a plot, unless it is on the list."""
+    fetched = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "script"}
+    script = "/bokeh/page/autoload.js?bokeh-autoload-element=e"
+    assert visitor.get(script, **fetched).status == 403
+    assert visitor.get(script, **fetched, Origin="https://evil.com").status == 403
+    assert visitor.get(script, Sec_Fetch_Site="same-origin").status == 200
+
+
+def test_a_frame_on_another_site(live: Live, tab: Tab) -> None:
+    """What Chromium would not show in a frame of another site makes no session."""
+    site = live("gunicorn-gthread", APP, clean=False)
+    tab.page.goto(f"{site.url.replace('127.0.0.1', 'localhost')}/plain")
+    with tab.page.expect_response("**/bokeh/page") as answered:
+        tab.page.evaluate(
+            "url => document.body.append(Object.assign(document.createElement('iframe'), "
+            "{src: url}))",
+            f"{site.url}/bokeh/page",
+        )
+    assert answered.value.status == 403
+    assert stats_of(site)["reservations"] == 0
+    site.until_logged("to a frame of another site; see BOKEH_ALLOW_WS_ORIGIN")
+    tab.until_message("403")
+    tab.forgive("403")
+
+
+def test_a_frame_on_a_listed_site(live: Live) -> None:
+    """The sites of BOKEH_ALLOW_WS_ORIGIN frame the page of an application."""
+    there = "https://other.example"
+    site = live("gunicorn-sync", APP, config={"BOKEH_ALLOW_WS_ORIGIN": [there]})
+    framed = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "iframe"}
+    answer = Visitor(site).get("/bokeh/page", **framed)
+    assert answer.status == 200
+    assert answer.headers["Content-Security-Policy"] == f"frame-ancestors 'self' {there}"
+
+
+def test_a_page_that_is_fetched_ahead(live: Live, tab: Tab) -> None:
+    """Chromium's prefetch makes no session, and the page shows when the visitor goes there."""
+    site = live("gunicorn-gthread", APP, clean=False)
+    tab.page.goto(f"{site.url}/plain")
+    with tab.page.expect_response("**/bokeh/page") as answered:
+        tab.page.evaluate(
+            "document.head.append(Object.assign(document.createElement('link'), "
+            "{rel: 'prefetch', href: '/bokeh/page'}))"
+        )
+    assert answered.value.status == 503
+    assert stats_of(site)["reservations"] == 0
+    tab.until_message("503")
+    tab.forgive("503")
+    tab.open(f"{site.url}/bokeh/page")
+    tab.move_slider()
+    tab.until_title("k=2")
+
+
+def stats_of(site: LiveServer) -> dict[str, int]:
+    return dict(json.loads(Visitor(site).get("/stats").text))
+
+
+def test_a_script_for_another_site(live: Live) -> None:
+    """A page of a listed site gets a token that needs no cookie of ours; it opens a plot there."""
+    there = "https://other.example"
+    site = live("gunicorn-sync", APP, config={"BOKEH_ALLOW_WS_ORIGIN": [there]}, clean=False)
+    script = "/bokeh/page/autoload.js?bokeh-autoload-element=e"
+    answer = Visitor(site).get(script, Origin=there, Sec_Fetch_Site="cross-site")
+    assert answer.status == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == there
+    token = re.findall(r"""["']token["']:["']([\w.-]+)["']""", answer.text)[0]
+    assert Visitor(site).status(token, "/page", Origin=there) == 101
+    evil = Visitor(site).get(script, Origin="https://evil.com", Sec_Fetch_Site="cross-site")
+    assert evil.status == 403
+
+
+def test_a_query_that_is_too_long(visitor: Visitor) -> None:
+    """It is the visitor's mistake, not the site's."""
+    assert visitor.get(f"/bokeh/page?x={'a' * 3000}").status == 414

@@ -1,0 +1,24 @@
+"""A client that sends its request slowly."""
+
+from __future__ import annotations
+
+import socket
+
+from ..support.servers import Live
+from ..support.visitors import Visitor
+
+APP = "tests.live_apps.guarded:create_app()"
+
+
+def test_a_slow_head(live: Live) -> None:
+    """A head that comes a byte at a time stops nobody else, and opens what it may."""
+    site = live("gunicorn-gthread", APP, clean=False)
+    visitor = Visitor(site)
+    head = visitor.head(visitor.token())
+    host, port = site.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as slow:
+        slow.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(head), 50):
+            slow.sendall(head[start : start + 50])
+            assert visitor.get("/plain").text == "plain"
+        assert slow.recv(12) == b"HTTP/1.1 101"

@@ -1,0 +1,104 @@
+"""Tokens and cookies of another application, user or browser."""
+
+from __future__ import annotations
+
+import time
+
+from ..support.forgeries import ISSUER
+from ..support.html import tokens_in
+from ..support.servers import Live, LiveServer
+from ..support.visitors import Visitor
+from ..support.waiting import eventually
+
+APP = "tests.live_apps.guarded:create_app()"
+
+
+def test_of_another_application(visitor: Visitor) -> None:
+    """A token opens its own application."""
+    token = visitor.token("/show/open")
+    assert visitor.status(token, "/other") == 403
+    assert visitor.status(token, "/page") == 403
+    assert visitor.status(token, "/nothing") == 404
+    assert visitor.status(token) == 101
+
+
+def test_of_another_user(site: LiveServer) -> None:
+    """The user who asks for the WebSocket is the one who asked for the page."""
+    ann, bob, nobody = (Visitor(site) for _ in range(3))
+    token = ann.log_in("ann").token()
+    assert bob.log_in("bob").status(token) == 403
+    assert nobody.status(token) == 403
+    assert ann.status(token) == 101
+    assert Visitor(site).log_in("ann").status(token) == 101  # herself, in another browser
+    for state, principal in ((204, ann), (403, bob), (403, nobody)):
+        assert principal.get("/bokeh/open/ws", Bokeh_Session_Token=token).status == state
+
+
+def test_of_another_browser(site: LiveServer) -> None:
+    """A visitor without a user is known by a cookie, which no script and no other site gets."""
+    one, other = Visitor(site), Visitor(site)
+    answer = one.get("/show/open")
+    (token,) = tokens_in(answer.text)
+    assert answer.headers["Cache-Control"] == "no-store"
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    assert "Path=/" in cookie
+    assert "Domain" not in cookie
+    assert other.status(token) == 403  # without a cookie
+    other.token()
+    assert other.status(token) == 403  # with one of its own
+    assert one.status(token, Cookie=None) == 403
+    assert one.status(token) == 101
+    assert "Set-Cookie" not in one.get("/show/open").headers
+    assert "Set-Cookie" not in Visitor(site).get("/plain").headers
+    secure = Visitor(site).get("/show/open", X_Forwarded_Proto="https").headers["Set-Cookie"]
+    assert "Secure" in secure
+
+
+def test_a_forged_cookie(site: LiveServer) -> None:
+    """Nobody makes the cookie of a browser but us."""
+    one = Visitor(site)
+    token = one.token()
+    name, _, value = one.cookies.partition("=")
+    other = ("Y" if value[0] == "X" else "X") + value[1:]
+    for forged in (value.split(".")[0], f"{value.split('.')[0]}.{'A' * 27}", other):
+        assert one.status(token, Cookie=f"{name}={forged}") == 403
+    assert one.status(token, Cookie=f"{name}={value}") == 101
+
+
+def test_more_than_one_cookie(site: LiveServer) -> None:
+    """Cookies of its name that another site of the host adds lock nobody out, let nobody in."""
+    one, other = Visitor(site), Visitor(site)
+    token, others = one.token(), other.token()
+    good, bad = one.cookies, other.cookies.partition("=")[0] + "=bad.signature"
+    for cookies in (
+        f"{bad}; {good}",
+        f"{good}; {bad}",
+        f"{other.cookies}; {good}",  # one that is valid, but another browser's
+        f"{good}; {other.cookies}",
+    ):
+        assert one.status(token, Cookie=cookies) == 101
+        # A page of then is good when the others have gone, or where they are not sent.
+        page = Visitor(site).get("/show/open", Cookie=cookies)
+        assert "Set-Cookie" not in page.headers
+        (later,) = tokens_in(page.text)
+        last = cookies.rpartition("; ")[2]
+        assert one.status(later, Cookie=good if last == bad else last) == 101
+    assert one.status(token, Cookie=f"{bad}; {other.cookies}") == 403
+    assert other.status(others, Cookie=f"{bad}; {good}") == 403
+
+
+def test_bearer_tokens_are_short_lived(live: Live) -> None:
+    """Where browsers are not told apart, a token opens a session for a short time only."""
+    config = {"BOKEH_BIND_BROWSER": False, "BOKEH_TOKEN_EXPIRATION": 1}
+    site = live("gunicorn-sync", APP, config=config, clean=False)
+    visitor, other = Visitor(site), Visitor(site)
+    token, unused = visitor.token(), visitor.token()
+    assert visitor.cookies == ""
+    with other.upgrade(token) as upgraded:
+        assert upgraded.status == 101
+        issued = ISSUER.read(unused).issued
+        eventually(lambda: time.time() - issued > 1, "the token to expire", 5)
+        assert visitor.status(unused) == 403
+        assert visitor.status(token) == 101  # to a session that lives

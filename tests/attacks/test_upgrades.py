@@ -1,0 +1,257 @@
+"""Attacks on live servers: what gets past Flask, what a hostile client can leave behind."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ..support.servers import SERVERS, Live, LiveServer
+from ..support.sockets import connect
+from ..support.visitors import Visitor
+from ..support.waiting import eventually
+
+PLAIN = [kind for kind in SERVERS if "tls" not in kind]
+
+
+def head(site: LiveServer, token: str, path: str = "/hooked", **replace: str) -> bytes:
+    """The head of a good upgrade request, with some of its lines replaced."""
+    return Visitor(site).head(token, path, **{"Cookie": site.cookies.get(token), **replace})
+
+
+@contextlib.contextmanager
+def raw(site: LiveServer) -> Iterator[socket.socket]:
+    host, port = site.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as sock:
+        yield sock
+
+
+def read(sock: socket.socket, seconds: float = 3.0) -> bytes:
+    """Everything that comes until the other side closes, or is silent for so long."""
+    sock.settimeout(seconds)
+    data = b""
+    with contextlib.suppress(TimeoutError, ConnectionError):
+        while chunk := sock.recv(65536):
+            data += chunk
+    return data
+
+
+def read_head(sock: socket.socket) -> bytes:
+    """One response's head."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        chunk = sock.recv(1)
+        if not chunk:
+            break
+        data += chunk
+    return data
+
+
+@pytest.fixture(scope="module", params=PLAIN)
+def site(request: pytest.FixtureRequest, module_live: Live) -> Iterator[LiveServer]:
+    """Refusals are logged, so the log is not clean; but it holds no traceback."""
+    server = module_live(str(request.param), clean=False)
+    yield server
+    server.stop()
+    assert "Traceback" not in server.log
+
+
+def test_a_connection_carries_one_upgrade(site: LiveServer) -> None:
+    """After an upgrade that Tornado refuses, nothing more gets through on the connection."""
+    token = site.token("/hook")
+    second = f"GET /hooked/metadata HTTP/1.1\r\nHost: {site.address}\r\n\r\n".encode()
+    with raw(site) as sock:
+        # Flask lets it in; Tornado answers 426 for the version and would keep the connection.
+        sock.sendall(head(site, token, Sec_WebSocket_Version="99"))
+        first = read_head(sock)
+        assert first.startswith(b"HTTP/1.1 426"), first
+        with contextlib.suppress(ConnectionError):
+            sock.sendall(second)
+        rest = read(sock)
+        assert b"HTTP/1.1 200" not in rest
+        assert b"/hooked" not in rest
+    if site.kind == "flask-bokeh-run":  # the connection is Flask's again
+        return
+    with raw(site) as sock:  # and one that waits is sent away by itself
+        sock.sendall(head(site, token, Sec_WebSocket_Version="99"))
+        before = time.monotonic()
+        read(sock, 5)
+        assert time.monotonic() - before < 4
+    eventually(lambda: site.stats()["sockets"] == 0, "no socket")
+
+
+def test_a_second_request_behind_the_first(site: LiveServer) -> None:
+    """A second request in the same packet never reaches Bokeh, and the client is told off."""
+    token = site.token("/hook")
+    smuggled = head(site, token)
+    with raw(site) as sock:
+        sock.sendall(head(site, token) + smuggled)
+        answer = read(sock)
+        # uWSGI drops what it has read with the head; our host has not looked at it, and it
+        # becomes the client's first, broken frame.
+        if site.kind in ("uwsgi", "flask-bokeh-run"):
+            assert answer.startswith(b"HTTP/1.1 101"), answer[:200]
+            assert answer.count(b"HTTP/1.1") == 1
+        else:
+            assert answer.startswith(b"HTTP/1.1 400"), answer[:200]
+    eventually(lambda: site.stats()["sockets"] == 0, "no socket")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "X: a\nSec-WebSocket-Protocol: bokeh, evil",
+        "X: a\rGET /evil HTTP/1.1",
+        "Cookie: a\nHost: evil",
+        "User-Agent: a\0b",
+        "Cookie: a\x0bb",
+        "Cookie: a\x7f",
+        " folded: line",
+        "Content-Length: 5",
+        "Transfer-Encoding: chunked",
+    ],
+)
+def test_a_head_can_not_smuggle(site: LiveServer, line: str) -> None:
+    """Raw control characters, folds and bodies make no second request and no other host."""
+    token = site.token("/hook")
+    bad = head(site, token).replace(b"Upgrade: websocket", f"Upgrade: websocket\r\n{line}".encode())
+    with raw(site) as sock:
+        sock.sendall(bad)
+        answer = read(sock, 1.0)
+    # Either a WebSocket to our session (the server dropped the line), or a refusal; never two.
+    assert answer.count(b"HTTP/1.1 ") <= 1
+    if b" 101 " in answer:
+        assert b"evil" not in answer
+    eventually(lambda: site.stats()["sockets"] == 0, "no socket")
+    assert "Traceback" not in site.log
+
+
+@pytest.mark.parametrize(
+    ("line", "other", "behind"),
+    [
+        (b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", b""),
+        (b"GET ", b"HEAD ", b""),
+        (b"Upgrade: websocket\r\n", b"Upgrade: websocket\r\nContent-Length: 5\r\n", b"hello"),
+        (
+            b"Upgrade: websocket\r\n",
+            b"Upgrade: websocket\r\nTransfer-Encoding: chunked\r\n",
+            b"5\r\nhello\r\n0\r\n\r\n",
+        ),
+    ],
+    ids=["HTTP/1.0", "HEAD", "a body", "a body in chunks"],
+)
+def test_only_a_plain_get_opens_a_websocket(
+    site: LiveServer, line: bytes, other: bytes, behind: bytes
+) -> None:
+    """HTTP/1.0, HEAD and requests with a body open none, on any server (RFC 6455, 4.1)."""
+    good = head(site, site.token("/hook"))
+    assert line in good
+    with raw(site) as sock:
+        sock.sendall(good.replace(line, other, 1) + behind)
+        answer = read_head(sock)
+    assert b" 101 " not in answer
+    assert answer.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4")), answer
+    assert site.stats()["sockets"] == 0
+
+
+@pytest.mark.parametrize(
+    "replace",
+    [
+        {"Origin": "http://evil.test"},
+        {"Origin": "null"},
+        {"Host": "evil.test"},
+        {"Sec_WebSocket_Protocol": "bokeh"},
+        {"Sec_WebSocket_Protocol": "bokeh, a.b"},
+        {"Sec_WebSocket_Protocol": "evil, TOKEN"},
+        {"Sec_WebSocket_Protocol": "bokeh, TOKEN, TOKEN"},
+        {"Sec_WebSocket_Protocol": "bokeh, TOKENx"},
+    ],
+)
+def test_refused_before_the_hand_over(site: LiveServer, replace: dict[str, str]) -> None:
+    """A foreign origin or a bad token is refused by Flask: 403, and no socket is handed over."""
+    token = site.token("/hook")
+    with raw(site) as sock:
+        values = {name: value.replace("TOKEN", token) for name, value in replace.items()}
+        sock.sendall(head(site, token, **values))
+        assert read_head(sock).startswith(b"HTTP/1.1 403")
+    assert site.stats()["sockets"] == 0
+    assert token not in site.log
+
+
+def test_half_a_head_and_silence(site: LiveServer) -> None:
+    """Clients that vanish in the middle, before or after the hand-over, leave nothing."""
+    token = site.token("/hook")
+    with connect(site, "/hooked", token):
+        pass
+    eventually(lambda: site.stats()["sockets"] == 0, "no socket")
+    before = site.stats()
+    for part in (20, -4, -1):
+        with raw(site) as sock:
+            sock.sendall(head(site, token)[:part])
+    for _ in range(5):
+        with raw(site) as sock:
+            sock.sendall(head(site, token))
+    eventually(
+        lambda: (
+            site.stats()["sockets"] == 0 and site.stats()["descriptors"] <= before["descriptors"]
+        ),
+        "everything given back",
+        seconds=15,
+    )
+
+
+@pytest.fixture(scope="module")
+def fuzzed(module_live: Live) -> LiveServer:
+    return module_live(clean=False)
+
+
+@pytest.mark.parametrize("size", [None, 8192])
+def test_early_bytes_under_tls(live: Live, size: int | None) -> None:
+    """Bytes behind the head are seen in the server's buffer, and in OpenSSL's behind that."""
+    site = live("gunicorn-sync-tls", clean=False)
+    good = head(site, site.token("/hook"))
+    if size is not None:  # what gunicorn reads at once ends with the head
+        room = size - len(good) - 2 * len("Pad-1: \r\n")
+        pads = "".join(f"Pad-{n}: {'x' * part}\r\n" for n, part in enumerate((room - 4000, 4000)))
+        good = good[:-2] + pads.encode() + b"\r\n"
+        assert len(good) == size
+    assert site.context is not None
+    with raw(site) as sock, site.context.wrap_socket(sock, server_hostname="127.0.0.1") as tls:
+        tls.sendall(good + b"GET / HTTP/1.1\r\n\r\n")
+        assert read(tls).startswith(b"HTTP/1.1 400")
+    site.until_logged("sent data before the WebSocket was open")
+    assert "Traceback" not in site.log
+
+
+lines = st.lists(
+    st.tuples(
+        st.sampled_from(["Host", "Cookie", "User-Agent", "Sec-WebSocket-Key", "X", "Connection"]),
+        st.text(st.characters(max_codepoint=255), max_size=30),
+    ),
+    max_size=4,
+)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(lines)
+def test_any_lines_make_one_request_at_most(
+    fuzzed: LiveServer, extra: list[tuple[str, str]]
+) -> None:
+    """Whatever lines a client adds, there is one answer at most, and the server lives."""
+    token = fuzzed.token("/hook")
+    added = "".join(f"\r\n{name}: {value}" for name, value in extra).encode("latin-1")
+    with raw(fuzzed) as sock:
+        sock.sendall(
+            head(fuzzed, token).replace(b"Upgrade: websocket", b"Upgrade: websocket" + added)
+        )
+        sock.shutdown(socket.SHUT_WR)
+        answer = read(sock, 2)
+    assert answer.count(b"HTTP/1.1 ") <= 1
+    assert "Traceback" not in fuzzed.log

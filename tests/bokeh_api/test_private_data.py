@@ -1,0 +1,204 @@
+"""What a visitor changes in data that an application shares is changed for that visitor only."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from bokeh.core.property.wrappers import PropertyValueColumnData
+from bokeh.document import Document
+from bokeh.models import ColumnDataSource
+
+from flask_bokeh.bokeh_api.v3.patches import BrowserPatch, PrivateColumns, make_columns_private
+
+from ..support.browser import Tab
+from ..support.servers import Live, LiveServer
+from ..support.sockets import Socket, connect
+
+APP = "tests.live_apps.shared:create_app()"
+ZERO = [0, 0, 0]
+
+
+def patched(model: str, patches: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": "ColumnsPatched", "model": {"id": model}, "attr": "data", "patches": patches}
+
+
+def streamed(model: str, data: dict[str, Any], rollover: int | None = None) -> dict[str, Any]:
+    event = {"kind": "ColumnsStreamed", "model": {"id": model}, "attr": "data", "data": data}
+    return {**event, "rollover": rollover}
+
+
+def piece(start: int, stop: int) -> dict[str, Any]:
+    return {"type": "slice", "start": start, "stop": stop, "step": None}
+
+
+def shared(site: LiveServer) -> dict[str, Any]:
+    return dict(json.loads(site.get("/data")))
+
+
+def ok(client: Socket, *events: dict[str, Any]) -> None:
+    answer = client.change(*events)
+    assert answer["type"] == "OK", answer
+
+
+def test_changes_of_one_visitor(live: Live) -> None:
+    """Patches and streams from a browser leave arrays, lists and Series of others alone."""
+    site = live("gunicorn-sync", APP)
+    before = shared(site)
+    with (
+        connect(site, "/shared", site.token()) as ann,
+        connect(site, "/shared", site.token()) as bob,
+    ):
+        ids = ann.ids()
+        ok(ann, patched(ids["flat"], {name: [[1, 9]] for name in ("list", "array", "series")}))
+        ok(ann, patched(ids["flat"], {"objects": [[0, "x"]]}))
+        ok(ann, patched(ids["flat"], {name: [[piece(0, 2), [8, 8]]] for name in ("list", "array")}))
+        part = [[1, piece(0, 1), piece(0, 2)], [5, 5]]
+        ok(ann, patched(ids["nested"], {name: [part] for name in ("image", "images", "cube")}))
+        ok(ann, patched(ids["nested"], {"lines": [[0, [5, 5]]]}))
+        columns = ("list", "array", "series", "objects")
+        ok(ann, streamed(ids["flat"], {name: [4] for name in columns}))
+        ok(ann, streamed(ids["flat"], {name: [4] for name in columns}, rollover=2))
+        assert shared(site) == before
+        ann_sees, bob_sees = ann.data("flat"), bob.data("flat")
+        assert ann_sees["list"] == [4, 4]
+        assert ann_sees["array"] == [4, 4]
+        assert bob_sees["list"] == bob_sees["array"] == ZERO
+        assert ann.data("nested")["lines"] == [[5, 5], [0, 0], [0, 0]]
+        assert bob.data("nested")["lines"] == [[0, 0], [0, 0], [0, 0]]
+
+
+def test_data_that_a_callback_shares(live: Live) -> None:
+    """A callback gives shared data to a source, and the same message changes them."""
+    site = live("gunicorn-sync", APP)
+    before = shared(site)
+    with connect(site, "/shared", site.token()) as client:
+        ids = client.ids()
+        typed = {"kind": "ModelChanged", "model": {"id": ids["text"]}, "attr": "value", "new": "x"}
+        change = patched(ids["again"], {"array": [[0, 9]], "list": [[0, 9]]})
+        ok(client, change | {"patches": {}}, typed, change)
+        ok(client, streamed(ids["again"], {"array": [1], "list": [1]}))
+        assert client.data("again") == {"array": [9, 0, 0, 1], "list": [9, 0, 0, 1]}
+        assert shared(site) == before
+
+
+def test_changes_by_callbacks(live: Live, tab: Tab) -> None:
+    """What a callback streams and patches when a visitor clicks is that visitor's, too."""
+    site = live("gunicorn-sync", APP)
+    before = shared(site)
+    tab.open(site.url)
+    data = "n => Bokeh.documents[0].get_model_by_name(n).data"
+    for length in (4, 5):
+        tab.page.locator("button").click()
+        tab.page.wait_for_function(f"n => ({data})('lists').list.length == n", arg=length)
+    assert tab.page.evaluate(f"Array.from(({data})('flat').array)") == [7, 0, 0]
+    tab.page.evaluate(f"{data.replace('.data', '.patch({list: [[0, 3]]})')}", "flat")
+    tab.page.evaluate(f"{data.replace('.data', '.stream({list: [3]}, 99)')}", "lists")
+    tab.page.locator("button").click()
+    tab.page.wait_for_function(f"({data})('lists').list.length == 7")
+    with connect(site, "/shared", site.token()) as other:
+        assert other.data("lists") == {"list": ZERO}
+    assert shared(site) == before
+    tab.forgive("404")  # no favicon
+
+
+def test_read_only_columns(live: Live) -> None:
+    """An array that the application has made read-only stays as it is."""
+    site = live("gunicorn-sync", APP, clean=False)
+    with connect(site, "/shared", site.token()) as client:
+        ok(client, patched(client.ids()["fixed"], {"fixed": [[0, 9]]}))
+        assert client.data("fixed") == {"fixed": ZERO}
+
+
+class Source:
+    """A source with private columns, in a document."""
+
+    def __init__(self, **columns: Any) -> None:
+        self.source = ColumnDataSource(columns)
+        self.document = Document()
+        self.document.add_root(self.source)
+        make_columns_private(self.document.models)
+
+    @property
+    def data(self) -> PropertyValueColumnData:
+        return self.source.data
+
+
+def test_columns_are_copied_once() -> None:
+    """A column is copied before its first change, not before the next ones."""
+    shared = np.zeros(3)
+    one = Source(x=shared)
+    assert one.data["x"] is shared
+    one.source.patch({"x": [(0, 1)]})
+    own = one.data["x"]
+    one.source.patch({"x": [(0, 2)]})
+    assert one.data["x"] is own
+    assert own.tolist() == [2, 0, 0]
+    assert shared.tolist() == ZERO
+
+
+def test_columns_that_are_replaced() -> None:
+    """A column that the application replaces is copied again, and the old copy is let go."""
+    shared = [0, 0, 0]
+    one = Source(x=[1, 2, 3])
+    one.source.patch({"x": [(0, 1)]})
+    one.data["x"] = shared
+    assert isinstance(one.data, PrivateColumns)
+    assert one.data._copies == {}
+    one.source.patch({"x": [(0, 1)]})
+    assert shared == ZERO
+    one.source.data = {"x": shared}
+    make_columns_private(one.document.models)
+    one.source.stream({"x": [4]})
+    assert shared == ZERO
+    assert one.data["x"] == [0, 0, 0, 4]
+
+
+def test_nobody_is_told_of_a_copy() -> None:
+    """To copy a column is no change: callbacks and browsers hear of the change alone."""
+    one = Source(x=[0, 0, 0])
+    events: list[str] = []
+    calls: list[str] = []
+    one.document.on_change(lambda event: events.append(type(event).__name__))
+    one.source.on_change("data", lambda attr, old, new: calls.append(attr))
+    one.source.patch({"x": [(0, 1)]})
+    one.source.stream({"x": [1]})
+    assert events == ["ColumnsPatchedEvent", "ColumnsStreamedEvent"]
+    assert calls == ["data", "data"]
+
+
+def test_bokeh_applies_patches_in_the_way_that_we_do() -> None:
+    """BrowserPatch repeats a method of Bokeh's; here one sees that it has been changed."""
+    source = inspect.getsource(Document.apply_json_patch)
+    body = source.partition("'''\n        des")[2].replace('"', "'")
+    assert [line.strip() for line in body.splitlines() if line.strip() and "#" not in line] == [
+        "erializer = Deserializer(list(self.models), setter=setter)",
+        "try:",
+        "patch: PatchJson = deserializer.deserialize(patch_json)",
+        "except UnknownReferenceError as error:",
+        "if self.models.seen(error.id):",
+        "logging.debug(f'''\\",
+        "Dropping a patch because it contains a previously known reference (id={error.id!r}). \\",
+        "Most of the time this is harmless and usually a result of updating a model on one \\",
+        "side of a communications channel while it was being removed on the other end.\\",
+        "''')",
+        "return",
+        "else:",
+        "raise",
+        "events = patch['events']",
+        "for event in events:",
+        "DocumentPatchedEvent.handle_event(self, event, setter)",
+        "self.models.flush_synced(lambda model: not deserializer.has_ref(model))",
+    ]
+
+
+@pytest.mark.parametrize("name", ["_stream", "_patch"])
+def test_methods_that_are_overridden(name: str) -> None:
+    """Bokeh's columns change in place in these methods, and are given what we take."""
+    parameters = list(inspect.signature(getattr(PropertyValueColumnData, name)).parameters)
+    changes = {"_stream": ["new_data", "rollover"], "_patch": ["patches"]}[name]
+    assert parameters == ["self", "doc", "source", *changes, "setter"]
+    assert callable(BrowserPatch.apply_to_document)

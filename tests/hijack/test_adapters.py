@@ -1,0 +1,74 @@
+"""Take a client's socket out of a WSGI server's environ."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+from typing import Any
+
+import pytest
+
+from flask_bokeh import HandoffError
+from flask_bokeh.hijack.adapters import hijack
+
+
+class Input(io.BufferedReader):
+    """The buffered input of a WSGI server, over a socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock.makefile("rb", buffering=0))  # type: ignore[arg-type]
+
+
+def test_the_server_keeps_a_dead_peer() -> None:
+    """The client's socket is ours; the server's object finds silence and may write and close."""
+    client, server = socket.socketpair()
+    before = set(os.listdir("/proc/self/fd"))
+    body = Input(server)
+    taken = hijack({"werkzeug.socket": server, "wsgi.input": body})
+    server.sendall(b"HTTP/1.1 101 nobody reads this\r\n\r\n")
+    assert server.recv(10) == b""
+    server.shutdown(socket.SHUT_RDWR)
+    body.close()
+    server.close()
+    taken.release_wsgi_server()
+    ours = taken.descriptor
+    assert ours is not None
+    ours.sendall(b"hello")
+    assert client.recv(10) == b"hello"
+    client.sendall(b"answer")
+    assert ours.recv(10) == b"answer"
+    taken.close()
+    client.close()
+    assert set(os.listdir("/proc/self/fd")) <= before
+
+
+def test_early_bytes_give_the_client_back() -> None:
+    """Data before the WebSocket is open is refused, and the server can tell the client."""
+    client, server = socket.socketpair()
+    client.sendall(b"early")
+    body = Input(server)
+    body.peek(1)
+    with pytest.raises(HandoffError, match="before the WebSocket was open") as caught:
+        hijack({"werkzeug.socket": server, "wsgi.input": body})
+    assert caught.value.status == 400
+    server.sendall(b"HTTP/1.1 400")
+    assert client.recv(20) == b"HTTP/1.1 400"
+    body.close()
+    client.close()
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("environ", "status"),
+    [
+        ({}, 501),
+        ({"werkzeug.socket": object(), "CONTENT_LENGTH": "5"}, 400),
+        ({"werkzeug.socket": object(), "HTTP_TRANSFER_ENCODING": "chunked"}, 400),
+    ],
+)
+def test_what_can_not_be_taken(environ: dict[str, Any], status: int) -> None:
+    """A server without a socket, and a request with a body, are refused; nothing is taken."""
+    with pytest.raises(HandoffError) as caught:
+        hijack(environ)
+    assert caught.value.status == status

@@ -1,0 +1,224 @@
+"""Behind nginx, with the configuration that ``flask bokeh nginx`` prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..support import ROOT
+from ..support.browser import Tab
+from ..support.certificates import certificate
+from ..support.programs import find_nginx
+from ..support.servers import COMMANDS, SITE, Live, LiveServer
+from ..support.sockets import RefusedError, connect
+from ..support.waiting import eventually
+
+pytestmark = pytest.mark.skipif(
+    find_nginx() is None, reason="nginx is not here, and could not be installed without root"
+)
+
+Proxied = Callable[..., "Proxy"]
+
+
+class Proxy:
+    """nginx, in front of a live server."""
+
+    def __init__(
+        self,
+        site: LiveServer,
+        folder: Path,
+        options: list[str],
+        edit: tuple[str, str],
+        config: dict[str, object],
+    ) -> None:
+        self.site = site
+        with socket.socket() as probe:  # nginx can't choose a port; nobody else wants this one
+            probe.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+        command = ["-m", "flask", "--app", SITE, "bokeh", "nginx"]
+        addresses = ["--upstream", site.address, "--listen", self.address]
+        printed = subprocess.run(
+            [sys.executable, *command, *addresses, *options],
+            cwd=ROOT,
+            env={**os.environ, "SITE_CONFIG": json.dumps(config)},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert printed.stderr == ""
+        assert edit[0] in printed.stdout
+        self.errors = folder / "error.log"
+        temporary = "".join(
+            f"{kind}_temp_path {folder};" for kind in ("client_body", "proxy", "fastcgi")
+        )
+        (folder / "nginx.conf").write_text(
+            f"daemon off; pid {folder}/pid; error_log {self.errors} info; events {{}}\n"
+            f"http {{ access_log off; {temporary} uwsgi_temp_path {folder};"
+            f"scgi_temp_path {folder};\n{printed.stdout.replace(*edit)}}}"
+        )
+        self.url = f"{'https' if '--cert' in options else 'http'}://{self.address}"
+        self.context = site.context
+        nginx = find_nginx()
+        assert nginx is not None
+        self._process = subprocess.Popen(
+            [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(self.errors)]
+        )
+
+        def listens() -> bool:
+            host, port = self.address.split(":")
+            with socket.socket() as probe:
+                return probe.connect_ex((host, int(port))) == 0
+
+        eventually(listens, "nginx")
+
+    def stop(self, clean: bool) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+        log = self.errors.read_text()
+        trouble = [
+            line
+            for line in log.splitlines()
+            if "[notice]" not in line and "[info]" not in line and "emerg" not in line
+        ]
+        assert trouble == [] or not clean
+
+
+@pytest.fixture
+def proxied(live: Live) -> Iterator[Proxied]:
+    """Start a site and nginx in front of it."""
+    with ExitStack() as stack:
+
+        def start(
+            *options: str,
+            edit: tuple[str, str] = ("server {", "server {"),
+            config: dict[str, object] | None = None,
+            kind: str = "gunicorn-gthread",
+            clean: bool = True,
+        ) -> Proxy:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            folder.chmod(0o755)  # nginx's workers may be another user
+            site = live(kind, config={"PROXIES": 1, **(config or {})}, clean=clean)
+            proxy = Proxy(site, folder, list(options), edit, config or {})
+            stack.callback(proxy.stop, clean)
+            return proxy
+
+        yield start
+
+
+def live_and_personal(tab: Tab, url: str) -> None:
+    tab.open(f"{url}/mine?user=ann")
+    assert tab.title() == "made for ann"
+    tab.move_slider(2)
+    tab.until_title("made for ann k=3")
+    tab.open(f"{url}/hook?user=bob")
+    tab.move_slider()
+    tab.until_title("for bob 2024 Lyon k=2")
+
+
+@pytest.mark.parametrize("kind", ["gunicorn-sync", "uwsgi", "flask-bokeh-run"])
+def test_plain(proxied: Proxied, tab: Tab, kind: str) -> None:
+    """Plots are live and personal behind a proxy."""
+    assert kind in COMMANDS
+    live_and_personal(tab, proxied(kind=kind).url)
+
+
+def test_tls(proxied: Proxied, tab: Tab) -> None:
+    """nginx ends TLS: the page's scheme is known, and its Origin is accepted."""
+    cert, key = certificate()
+    live_and_personal(tab, proxied("--cert", cert, "--key", key).url)
+
+
+def test_a_sub_path(proxied: Proxied, tab: Tab) -> None:
+    """The whole site lives under /shop: pages, static files and WebSockets."""
+    proxy = proxied("--path", "/shop")
+    live_and_personal(tab, f"{proxy.url}/shop")
+    assert "GET /bokeh/sliders/ws" in proxy.site.log
+
+
+def test_a_proxy_that_passes_no_upgrade(proxied: Proxied) -> None:
+    """The log says what the proxy leaves out; without it, nothing would tell."""
+    proxy = proxied(edit=("proxy_set_header Upgrade $flask_bokeh_upgrade;", ""), clean=False)
+    front = copy(proxy.site)
+    front.url, front.address = proxy.url, proxy.address
+    with pytest.raises(RefusedError, match="400"):
+        connect(front, "/hooked", front.token("/hook"))
+    proxy.site.until_logged("a proxy in front leaves out its header Upgrade")
+
+
+@pytest.mark.parametrize("upgrade", ["h2c", "h2c, websocket", "websocket, h2c", "TLS/1.2"])
+def test_other_upgrades(proxied: Proxied, upgrade: str) -> None:
+    """Nothing but a WebSocket is passed on: h2c would be a way past the proxy's own rules."""
+    proxy = proxied(kind="gunicorn-sync", clean=False)
+    hop = {"Upgrade": upgrade, "Connection": "Upgrade, HTTP2-Settings", "HTTP2-Settings": "AAMA"}
+    request = urllib.request.Request(f"{proxy.url}/upgrade", headers=hop)
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        assert json.load(answer) == {"upgrade": None, "connection": "close"}
+
+
+def test_a_short_time_out(proxied: Proxied, tab: Tab) -> None:
+    """With 3 s in the proxy and keep-alive every second, a click after 7 s is answered."""
+    proxy = proxied(
+        edit=("proxy_read_timeout 90s", "proxy_read_timeout 3s"),
+        config={"BOKEH_SERVER_OPTIONS": {"keep_alive_milliseconds": 1000}},
+    )
+    tab.open(f"{proxy.url}/hook?user=ann")
+    time.sleep(7)  # this silence is what is tested
+    tab.move_slider()
+    tab.until_title("for ann 2024 Lyon k=2")
+    assert proxy.site.log.count("/hooked/ws") == 1  # it is still the first socket
+
+
+def test_thirty_megabytes_from_a_client(proxied: Proxied) -> None:
+    """What is sent through the proxy has the limit of BOKEH_MAX_MESSAGE_SIZE, and no other."""
+    size = {"BOKEH_MAX_MESSAGE_SIZE": 40 * 1024 * 1024}
+    for config, outcome in ((size, "OK"), ({}, None)):
+        proxy = proxied(config=config, clean=outcome is not None)
+        front = copy(proxy.site)
+        front.url, front.address = proxy.url, proxy.address
+        with connect(front, "/tiny", front.token("/tiny/direct")) as client:
+            if outcome is not None:
+                assert client.send_big(30_000_000) == outcome
+            else:
+                told = "the message is too large"
+                assert client.announce_big(30_000_000) == (1009, told)
+
+
+def test_uploads(proxied: Proxied) -> None:
+    """The site gets bodies as large as it allows."""
+    proxy = proxied(config={"MAX_CONTENT_LENGTH": 5_000_000}, kind="gunicorn-sync", clean=False)
+    for size, status in ((4_000_000, 200), (6_000_000, 413)):
+        request = urllib.request.Request(f"{proxy.url}/length", b"x" * size)
+        opener = urllib.request.build_opener(Whatever)
+        with opener.open(request, timeout=20) as answer:
+            assert answer.status == status
+            assert (answer.read() == str(size).encode()) == (status == 200)
+
+
+class Whatever(urllib.request.HTTPErrorProcessor):
+    """Answers that are errors are answers, too."""
+
+    def http_response(self, request: object, response: object) -> Any:
+        return response
+
+
+def test_thirty_megabytes(proxied: Proxied, tab: Tab) -> None:
+    """A click brings a data source of 30 MB to the browser."""
+    proxy = proxied()
+    tab.open(f"{proxy.url}/big")
+    tab.page.get_by_role("button", name="more").click()
+    tab.page.get_by_role("button", name="done").wait_for(timeout=20_000)
+    size = "Bokeh.documents[0].get_model_by_name('source').data.x.length"
+    assert tab.page.evaluate(size) == 30_000_000 / 8

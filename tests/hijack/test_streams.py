@@ -1,0 +1,142 @@
+"""Sockets that were handed over: big messages, clients that never read, legal close codes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from flask_bokeh.hijack import lingering_close as lingering
+from flask_bokeh.hijack import stream as streams
+from flask_bokeh.hijack.stream import close_frame, prefixed_stream
+
+from ..support.servers import Live
+from ..support.sockets import connect
+
+
+def test_a_message_within_the_limit(live: Live) -> None:
+    """A client's message of 30 MB is accepted where BOKEH_MAX_MESSAGE_SIZE allows it."""
+    site = live("gunicorn-gthread", config={"BOKEH_MAX_MESSAGE_SIZE": 40 * 1024 * 1024})
+    with connect(site, "/tiny", site.token("/tiny/direct")) as client:
+        assert client.send_big(30_000_000) == "OK"
+
+
+def test_a_message_over_the_limit(live: Live) -> None:
+    """A larger one is refused; the client is told why, and the log which setting it was."""
+    site = live("gunicorn-gthread", clean=False)
+    with connect(site, "/tiny", site.token("/tiny/direct")) as client:
+        assert client.announce_big(30_000_000) == (1009, "the message is too large")
+    site.until_logged("larger than BOKEH_MAX_MESSAGE_SIZE allows")
+    assert "Traceback" not in site.log
+
+
+def answer(frame: bytes) -> bytes:
+    """What arrives when a frame is written to a stream."""
+
+    async def write() -> bytes:
+        ours, theirs = socket.socketpair()
+        stream = prefixed_stream(theirs, b"", max_write_buffer_size=1000, on_close=lambda _: None)
+        await stream.write(frame)
+        stream.close()
+        with ours:
+            return ours.recv(200)
+
+    return asyncio.run(write())
+
+
+@pytest.mark.parametrize(
+    ("code", "legal"), [(10000, 1011), (10001, 1002), (1000, 1000), (1001, 1001)]
+)
+def test_close_codes_are_legal(code: int, legal: int) -> None:
+    """Bokeh closes with codes that RFC 6455 does not know; clients get ones that it does."""
+    assert answer(close_frame(code, "why")) == close_frame(legal, "why")
+
+
+def test_other_frames_stay_as_they_are() -> None:
+    """Data, pings and an empty close frame are not touched."""
+    for frame in (b"\x81\x03abc", b"\x82\x00", b"\x89\x01a", b"\x88\x00", b"\x88"):
+        assert answer(frame) == frame
+
+
+def test_a_client_that_never_reads_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    """What waits for a client is limited in bytes."""
+
+    async def fill() -> None:
+        ours, theirs = socket.socketpair()
+        forgotten = asyncio.Event()
+        stream = prefixed_stream(
+            theirs, b"", max_write_buffer_size=1_000_000, on_close=lambda _: forgotten.set()
+        )
+        with ours:
+            for _ in range(50):
+                if stream.closed():
+                    break
+                written = stream.write(b"x" * 100_000)
+                written.add_done_callback(lambda future: future.exception())
+            assert stream.closed()
+            await asyncio.wait_for(forgotten.wait(), 5)
+
+    asyncio.run(fill())
+    assert "a client that does not read" in caplog.text
+
+
+def test_a_client_that_stops_reading_is_given_up(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that takes nothing for a while is closed; one that takes slowly is not."""
+    monkeypatch.setattr(streams, "STALL_TIMEOUT", 0.2)
+
+    async def slow(reads: bool) -> bool:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        stream = prefixed_stream(theirs, b"", max_write_buffer_size=10**8, on_close=lambda _: None)
+        written = stream.write(b"x" * 2_000_000)
+        written.add_done_callback(lambda future: future.exception())
+        loop = asyncio.get_running_loop()
+        with ours:
+            for _ in range(10):
+                await asyncio.sleep(0.1)  # the time is what is tested
+                if reads and not stream.closed():
+                    await loop.sock_recv(ours, 200_000)
+            closed = stream.closed()
+            stream.close()
+            return closed
+
+    assert asyncio.run(slow(reads=False))
+    assert "it took nothing for 0.2 s" in caplog.text
+    assert not asyncio.run(slow(reads=True))
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_client_that_sends_too_much_gets_the_code(
+    monkeypatch: pytest.MonkeyPatch, reads: bool
+) -> None:
+    """What it still sends is read, for a while, so that it gets the close frame and no reset."""
+    if not reads:
+        monkeypatch.setattr(lingering, "TIMEOUT", 0.1)
+
+    async def close_while_it_sends() -> bytes:
+        forgotten = asyncio.Event()
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            client = socket.create_connection(listening.getsockname(), timeout=20)
+            theirs, _ = listening.accept()
+        stream = prefixed_stream(
+            theirs, b"", max_write_buffer_size=1000, on_close=lambda _: forgotten.set()
+        )
+        with client:
+            client.sendall(b"x" * 100_000)
+            await stream.write(close_frame(1009))
+            stream.close()
+            if reads:
+                await asyncio.to_thread(client.sendall, b"x" * 20_000_000)
+                received = await asyncio.to_thread(client.recv, 200)
+                assert await asyncio.to_thread(client.recv, 200) == b""
+                client.close()
+            else:  # it keeps the socket, and so does a child process maybe
+                received = b""
+            await asyncio.wait_for(forgotten.wait(), 20)
+            return received
+
+    received = asyncio.run(close_while_it_sends())
+    assert received[2:4] == ((1009).to_bytes(2, "big") if reads else b"")

@@ -1,0 +1,118 @@
+"""The cookie that tells anonymous browsers apart, and pages that bring it."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask, Response, render_template_string
+from flask.testing import FlaskClient
+
+from flask_bokeh import EmbedError, FlaskBokeh, TokenError
+
+from ..support.html import tokens_in
+
+
+def test_keys_are_rotated(bokeh: FlaskBokeh) -> None:
+    """A page of before a change of SECRET_KEY is good after it: its token, and its cookie."""
+
+    def app_with(key: str, *older: str) -> Flask:
+        app = Flask("rotating")
+        app.secret_key = key
+        app.config["SECRET_KEY_FALLBACKS"] = list(older)
+        bokeh.init_app(app)
+
+        @app.get("/show")
+        def show() -> str:
+            return render_template_string("{% bokeh '/x' %}")
+
+        return app
+
+    bokeh.add_application("/x", lambda doc: None)
+    before, after, much_later = app_with("old"), app_with("new", "old"), app_with("new")
+    page = before.test_client().get("/show")
+    (token,) = tokens_in(page.text)
+    cookie = page.headers["Set-Cookie"].partition(";")[0]
+    for app, good in ((before, True), (after, True), (much_later, False)):
+        state = app.extensions["bokeh"]
+        with app.test_request_context(headers={"Cookie": cookie}):
+            if good:
+                state.authorize("/x", token, state.site.principal())
+            else:
+                with pytest.raises(TokenError, match="wrong signature"):
+                    state.authorize("/x", token, state.site.principal())
+
+
+def test_one_cookie_for_a_page(site: FlaskClient) -> None:
+    """Several plots of a page are bound to one cookie; who has it gets no other."""
+    page = site.get("/show")
+    assert len(page.headers.getlist("Set-Cookie")) == 1
+    assert "Set-Cookie" not in site.get("/show").headers
+
+
+def test_pages_within_an_application_context(app: Flask, site: FlaskClient) -> None:
+    """Each page has its own BokehJS and cookie where an application context is around them."""
+    with app.app_context():
+        pages = [app.test_client().get("/show") for _ in range(2)]
+    for page in pages:
+        assert page.text.count("bokeh.min.js") == 1
+        assert "Set-Cookie" in page.headers
+
+
+def test_a_streamed_page(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -> None:
+    """Where the cookie would come too late, an error says so; a user needs none."""
+    user: list[str] = []
+    bokeh.user_loader(lambda: user[0] if user else None)
+
+    @app.get("/streamed")
+    def streamed() -> Response:
+        from flask import stream_template_string
+
+        return Response(stream_template_string("{% bokeh '/x' %}"))
+
+    with pytest.raises(EmbedError, match="A streamed page"):
+        _ = site.get("/streamed").text
+    user.append("ann")
+    page = site.get("/streamed")
+    assert len(tokens_in(page.text)) == 1
+    assert page.headers["Cache-Control"] == "no-store"
+
+
+def test_a_streamed_page_that_may_be_stored(
+    app: Flask, bokeh: FlaskBokeh, site: FlaskClient
+) -> None:
+    """A token does not go into it; streams without a plot are left alone."""
+    bokeh.user_loader(lambda: "ann")
+
+    @app.get("/streamed/<kind>")
+    def streamed(kind: str) -> Response:
+        from flask import stream_template_string
+
+        if kind == "csv":
+            return Response(iter(["a,b\n"]), mimetype="text/csv")
+        return Response(
+            stream_template_string("{% bokeh '/x' %}"), headers={"Cache-Control": "max-age=60"}
+        )
+
+    with pytest.raises(EmbedError, match="let it be stored"):
+        _ = site.get("/streamed/html").text
+    assert "Cache-Control" not in site.get("/streamed/csv").headers
+
+
+def test_a_page_that_brings_a_cookie(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -> None:
+    """It is not stored either, also if it shows no plot or is refused."""
+
+    @app.get("/pulled")
+    @bokeh.with_session("/x")
+    def pulled(bokeh_session: object) -> str:
+        return "pulled"
+
+    bokeh.guard("/y")(lambda: False)
+
+    @app.get("/refused")
+    def refused() -> str:
+        return str(bokeh.server_document("/y"))
+
+    for path, status in (("/pulled", 200), ("/refused", 403)):
+        page = app.test_client().get(path)
+        assert page.status_code == status
+        assert "Set-Cookie" in page.headers
+        assert page.headers["Cache-Control"] == "no-store"

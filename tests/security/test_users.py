@@ -1,0 +1,108 @@
+"""User loaders, Flask-Login and logouts, in one process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask import Flask, Response, redirect, request
+from flask.testing import FlaskClient
+from werkzeug.exceptions import HTTPException
+
+from flask_bokeh import FlaskBokeh, LimitError, TokenError, Visit
+
+from ..support.upgrades import upgrade
+
+
+@pytest.mark.parametrize(("said", "user"), [("ann", "ann"), (None, None), ("", None)])
+def test_a_user_loader(
+    app: Flask, bokeh: FlaskBokeh, site: FlaskClient, said: Any, user: Any
+) -> None:
+    """A string is a user; None and the empty string are nobody."""
+    bokeh.user_loader(lambda: said)
+    with app.test_request_context():
+        assert app.extensions["bokeh"].new_token("/x").visit.user == user
+
+
+def test_a_redirecting_guard_outside_of_a_view(
+    bokeh: FlaskBokeh, app: Flask, site: FlaskClient
+) -> None:
+    """A test that renders a template itself reads which guard answered, and with what."""
+
+    @bokeh.guard("/x")
+    def members() -> Response:
+        return redirect("/login")
+
+    with app.test_request_context(), pytest.raises(HTTPException) as caught:
+        bokeh.server_document("/x")
+    assert str(caught.value).endswith("members of /x answered 302 FOUND to /login.")
+    assert site.get("/show").location == "/login"
+
+
+@pytest.mark.parametrize("user", ["ann", None])
+def test_a_refusal_is_logged_with_user_and_address(
+    bokeh: FlaskBokeh, site: FlaskClient, caplog: pytest.LogCaptureFixture, user: str | None
+) -> None:
+    """The log line of a refused WebSocket names the user and the client's address."""
+    bokeh.user_loader(lambda: user)
+    assert upgrade(site, "/bokeh/x/ws", "nonsense").status_code == 403
+    who = "user 'ann'" if user else "a visitor without a user"
+    assert f"Refused a WebSocket of /x to {who} at 127.0.0.1: " in caplog.text
+
+
+def test_a_limit_is_logged_with_user_and_address(
+    app: Flask, bokeh: FlaskBokeh, site: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So does the line of a view that got no session."""
+
+    @app.get("/full")
+    def full() -> str:
+        raise LimitError("max_sessions", 3, "full")
+
+    bokeh.user_loader(lambda: "ann")
+    assert site.get("/full").status_code == 503
+    assert "Refused a session to user 'ann' at 127.0.0.1: BOKEH_MAX_SESSIONS is 3." in caplog.text
+
+
+def test_a_user_loader_that_returns_a_number(
+    bokeh: FlaskBokeh, app: Flask, site: FlaskClient
+) -> None:
+    """What is no string is refused, with what would be right."""
+
+    @bokeh.user_loader
+    def number() -> Any:
+        return 7
+
+    with app.test_request_context(), pytest.raises(TypeError, match=r"number returned 7; .*str\("):
+        bokeh.server_document("/x")
+
+
+def test_an_async_user_loader(bokeh: FlaskBokeh, app: Flask, site: FlaskClient) -> None:
+    """Loaders and guards may be async, as views may."""
+    pytest.importorskip("asgiref", reason="async views need Flask's async extra")
+
+    @bokeh.user_loader  # type: ignore[arg-type]
+    async def user() -> str:
+        return "ann"
+
+    @bokeh.guard()
+    async def guard(visit: Visit) -> bool:
+        return visit.user == "ann"
+
+    with app.test_request_context():
+        assert app.extensions["bokeh"].new_token("/x").visit.user == "ann"
+
+
+def test_a_session_for_somebody_else(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -> None:
+    """A session pulled for another user is seen by who asked for it, and by nobody else."""
+    bokeh.user_loader(lambda: request.headers.get("User"))
+    state = app.extensions["bokeh"]
+    with (
+        app.test_request_context(headers={"User": "boss"}),
+        bokeh.pull_session("/x", user="ann") as session,
+    ):
+        assert session.token.visit.user == "ann"
+    with app.test_request_context(headers={"User": "ann"}), pytest.raises(TokenError):
+        state.authorize("/x", session.token.encoded, state.site.principal())
+    with app.test_request_context(headers={"User": "boss"}):
+        state.authorize("/x", session.token.encoded, state.site.principal())

@@ -1,0 +1,50 @@
+"""close_sessions() from threads and on the loop."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from flask import Flask
+
+from flask_bokeh import FlaskBokeh, LoopThreadError, WaitTimeoutError
+
+from ..support.waiting import eventually
+
+
+def test_the_end_of_sessions_on_a_blocked_loop(app: Flask, bokeh: FlaskBokeh) -> None:
+    """close_sessions waits for a bounded time; the sessions end when the loop is free."""
+    app.config["BOKEH_STOP_TIMEOUT"] = 0.2
+    bokeh.add_application("/x", lambda doc: None)
+    bokeh.user_loader(lambda: "ann")
+    bokeh.init_app(app)
+    state = app.extensions["bokeh"]
+    free = threading.Event()
+
+    async def block() -> None:
+        free.wait(10)
+
+    with app.test_request_context():
+        with bokeh.pull_session("/x"):
+            pass
+        server = state.server()
+        server.loop.submit(block)
+        with pytest.raises(WaitTimeoutError, match="a user's sessions to end"):
+            bokeh.close_sessions(user="ann")
+        assert len(server._server.get_sessions()) == 1
+        free.set()
+        eventually(lambda: not server._server.get_sessions(), "the end")
+        assert bokeh.close_sessions(user="ann") == 0
+
+
+def test_close_sessions_on_the_loop(app: Flask, bokeh: FlaskBokeh) -> None:
+    """In a callback it would wait for itself, and says so."""
+    bokeh.init_app(app)
+    server = app.extensions["bokeh"].server()
+
+    async def on_the_loop() -> None:
+        with app.app_context():
+            bokeh.close_sessions(user="ann")
+
+    with pytest.raises(LoopThreadError, match="Ending a user's sessions blocks"):
+        server.loop.call(on_the_loop, what="a test", timeout=5)

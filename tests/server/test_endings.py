@@ -1,0 +1,223 @@
+"""Sessions that end, many at a time: others are served meanwhile, and their memory comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import subprocess
+import sys
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from bokeh.application import Application
+from bokeh.application.application import SessionContext
+from bokeh.application.handlers.lifecycle import LifecycleHandler
+from bokeh.document import Document
+from bokeh.models import Slider
+from flask import Flask
+
+from flask_bokeh import FlaskBokeh
+from flask_bokeh.bokeh_api.v3.session_cleaner import check_interval, gc_frozen
+
+from ..support import ROOT
+from ..support.waiting import eventually
+
+SESSIONS = 30
+IMMORTAL = 10_000
+"""More than the immortal objects, which Python 3.12 freezes whenever it collects."""
+
+
+class Large:
+    """What an application keeps for a session, in cycles that only the collector can free."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+class Ends(LifecycleHandler):
+    """An application that notes what happens when its sessions end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns = 0
+        """How often the loop has come round."""
+        self.ended: list[int] = []
+        """The number of turns at the end of each session."""
+        self.looked_at: list[int] = []
+        """How many objects each full collection has looked at, while sessions ended."""
+        self.documents: list[weakref.ref[Document]] = []
+        self.large: list[weakref.ref[Large]] = []
+
+    def modify_document(self, doc: Document) -> None:
+        slider, large = Slider(start=0, end=1, value=0), Large()
+        slider.on_change("value", lambda attr, old, new: self.keep(slider, large))
+        doc.on_session_destroyed(lambda context: None)  # Bokeh collects once more then
+        doc.add_root(slider)
+        self.documents.append(weakref.ref(doc))
+        self.large.append(weakref.ref(large))
+
+    def keep(self, *what: object) -> None: ...
+
+    async def on_session_destroyed(self, session_context: SessionContext) -> None:
+        self.ended.append(self.turns)
+
+    async def count_turns(self) -> None:
+        while True:
+            self.turns += 1
+            await asyncio.sleep(0)
+
+    def note_collection(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "start" and info["generation"] == 2 and 0 < len(self.ended) < SESSIONS:
+            self.looked_at.append(len(gc.get_objects()))
+
+
+@pytest.fixture
+def ends(app: Flask, bokeh: FlaskBokeh) -> Iterator[Ends]:
+    yield Ends()
+    with app.app_context():  # or its server would go on beside the next test's
+        bokeh.stop()
+
+
+def fill(app: Flask, bokeh: FlaskBokeh, ends: Ends, **config: Any) -> Any:
+    """Start a server with unused sessions of ann."""
+    app.config.update(BOKEH_MAX_SESSIONS_PER_USER=None, **config)
+    bokeh.add_application("/x", Application(ends))
+    bokeh.user_loader(lambda: "ann")
+    bokeh.init_app(app)
+    for _ in range(SESSIONS):
+        with app.test_request_context(), bokeh.pull_session("/x"):
+            pass
+    return app.extensions["bokeh"].server()
+
+
+def end(how: str, app: Flask, bokeh: FlaskBokeh) -> None:
+    """End all sessions; "unused" ones end by themselves."""
+    with app.app_context():
+        if how == "logout":
+            bokeh.close_sessions(user="ann")
+        elif how == "stop":
+            bokeh.stop()
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("how", ["unused", "logout"])
+def test_others_are_served_meanwhile(app: Flask, bokeh: FlaskBokeh, ends: Ends, how: str) -> None:
+    """The loop comes round between the ends of two sessions."""
+    lifetime = 3 if how == "unused" else 60
+    server = fill(app, bokeh, ends, BOKEH_UNUSED_SESSION_LIFETIME=lifetime)
+    server.loop.submit(ends.count_turns)
+    end(how, app, bokeh)
+    eventually(lambda: len(ends.ended) == SESSIONS, "the end of all sessions", 30)
+    assert len(set(ends.ended)) == SESSIONS, ends.ended
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("how", ["unused", "logout", "stop"])
+def test_collections_are_cheap(app: Flask, bokeh: FlaskBokeh, ends: Ends, how: str) -> None:
+    """Those of Bokeh look at few objects, however many there are."""
+    lifetime = 3 if how == "unused" else 60
+    fill(app, bokeh, ends, BOKEH_UNUSED_SESSION_LIFETIME=lifetime)
+    objects = len(gc.get_objects())
+    gc.callbacks.append(ends.note_collection)
+    try:
+        end(how, app, bokeh)
+        eventually(lambda: len(ends.ended) == SESSIONS, "the end of all sessions", 30)
+    finally:
+        gc.callbacks.remove(ends.note_collection)
+    assert len(ends.looked_at) > SESSIONS
+    # One that is ours may look at everything, now and then.
+    expensive = [count for count in ends.looked_at if count > objects / 10]
+    assert len(expensive) <= SESSIONS / 10, (ends.looked_at, objects)
+    eventually(lambda: gc.get_freeze_count() < IMMORTAL, "everything to thaw", 60)
+
+
+@pytest.mark.live
+def test_memory_comes_back(app: Flask, bokeh: FlaskBokeh, ends: Ends) -> None:
+    """What an ended session held is freed: at once, or what the application ties up, soon."""
+    fill(app, bokeh, ends, BOKEH_UNUSED_SESSION_LIFETIME=2)
+    gc.disable()  # so nobody else collects
+    try:
+        eventually(lambda: len(ends.ended) == SESSIONS, "the end of all sessions", 30)
+        for kept in (ends.documents, ends.large):
+            eventually(lambda kept=kept: not any(one() for one in kept), "the memory", 60)
+    finally:
+        gc.enable()
+
+
+def run(program: str) -> Any:
+    """Run a program in a fresh process, and return what it prints as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.live
+def test_a_site_that_freezes() -> None:
+    """What a site has frozen itself, as for gunicorn --preload, stays frozen, and nothing else."""
+    before, inside, after = run(
+        "import gc, json\n"
+        "from flask_bokeh.bokeh_api.v3.session_cleaner import gc_frozen\n"
+        "gc.freeze()\n"
+        "counts = [gc.get_freeze_count()]\n"
+        "with gc_frozen():\n"
+        "    counts.append(gc.get_freeze_count())\n"
+        "counts.append(gc.get_freeze_count())\n"
+        "print(json.dumps(counts))\n"
+    )
+    assert before > IMMORTAL
+    # Objects of the site itself may go, but hardly any.
+    assert before - 100 < inside <= before
+    assert before - 100 < after <= before
+
+
+@pytest.mark.live
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_fork_meanwhile() -> None:
+    """A child process that is forked while sessions end does not stay frozen."""
+    parent, child, again = run(
+        "import gc, json, os\n"
+        "from flask_bokeh.bokeh_api.v3.session_cleaner import gc_frozen\n"
+        "with gc_frozen():\n"
+        "    frozen = gc.get_freeze_count()\n"
+        "    read, write = os.pipe()\n"
+        "    if (pid := os.fork()) == 0:\n"
+        "        first = gc.get_freeze_count()\n"
+        "        with gc_frozen():\n"
+        "            pass\n"
+        "        os.write(write, json.dumps([first, gc.get_freeze_count()]).encode())\n"
+        "        os._exit(0)\n"
+        "    os.waitpid(pid, 0)\n"
+        "    print(json.dumps([frozen, *json.loads(os.read(read, 1000))]))\n"
+    )
+    assert parent > IMMORTAL > max(child, again)
+
+
+def test_nested_blocks() -> None:
+    """Two servers that end sessions at the same time: the last one thaws."""
+    with gc_frozen():
+        with gc_frozen():
+            pass
+        assert gc.get_freeze_count() > IMMORTAL
+    assert gc.get_freeze_count() < IMMORTAL
+
+
+def test_how_often_to_look() -> None:
+    """Often enough for the lifetime, or as often as the site says."""
+    assert check_interval(60, None) == 6
+    assert check_interval(1000, None) == 17
+    assert check_interval(0, None) == 0.25
+    assert check_interval(60, 1500) == 1.5
+    with pytest.raises(ValueError, match="check_unused_sessions_milliseconds is -1"):
+        check_interval(60, -1)

@@ -1,0 +1,105 @@
+"""Pages that wait for a session leave request threads to others."""
+
+from __future__ import annotations
+
+import threading
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from bokeh.server.server import Server
+
+from flask_bokeh import LimitError
+from flask_bokeh.runtime.long_waits import PATIENCE, LongWaits
+
+from ..support.servers import Live
+from ..support.waiting import eventually
+
+APP = "tests.live_apps.waiting:create_app()"
+
+
+def status_of(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=80) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+@pytest.mark.parametrize("path", ["/direct", "/client", "/bokeh/waits"])
+@pytest.mark.parametrize("kind", ["gunicorn-gthread", "flask-bokeh-run"])
+def test_waiting_pages_leave_threads(live: Live, kind: str, path: str) -> None:
+    """Three pages wait, others get a 503, and a page without a plot is answered meanwhile."""
+    if kind == "flask-bokeh-run" and not hasattr(Server, "stop_async"):
+        pytest.skip("Bokeh 3.9 fills documents on the loop, on which 'flask bokeh run' serves")
+    site = live(kind, APP, clean=False)
+    with ThreadPoolExecutor(6) as pool:
+        pages = [pool.submit(status_of, site.url + path) for _ in range(6)]
+        eventually(lambda: sum(page.done() for page in pages) == 3, "three refusals", 40)
+        assert site.get("/plain") == "plain"
+        assert status_of(site.url + path) == 503  # at once
+        site.get("/release")
+        assert sorted(page.result() for page in pages) == [200] * 3 + [503] * 3
+    assert status_of(site.url + path) == 200
+    site.until_logged("BOKEH_MAX_WAITING_PAGES is 3")
+
+
+def test_a_page_that_is_quick_does_not_count() -> None:
+    """Only pages that have waited for longer than the patience are counted, and then no more."""
+    waits = LongWaits(1)
+    asked: list[float] = []
+
+    def quick(seconds: float) -> bool:
+        asked.append(seconds)
+        waits.check()
+        return True
+
+    assert waits.wait(quick, 10)
+    assert asked == [PATIENCE]
+
+    def slow(seconds: float) -> bool:
+        asked.append(seconds)
+        return len(asked) == 3
+
+    assert waits.wait(slow, 10)
+    assert asked[1:] == [PATIENCE, 10 - PATIENCE]
+    waits.check()
+    assert not waits.wait(lambda seconds: False, 1)
+    waits.check()
+
+
+def test_one_too_many() -> None:
+    """While as many wait as may, the others are refused, those that wait already as well."""
+    waits = LongWaits(1)
+    entered, over = threading.Event(), threading.Event()
+
+    def stuck(seconds: float) -> bool:
+        if seconds == PATIENCE:
+            return False
+        entered.set()
+        return over.wait(20)
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(waits.wait, stuck, 30)
+        assert entered.wait(20)
+        with pytest.raises(LimitError):
+            waits.check()
+        with pytest.raises(LimitError):
+            waits.wait(lambda seconds: False, 30)
+        assert waits.wait(lambda seconds: True, 30)
+        over.set()
+        assert first.result(20)
+    waits.check()
+
+
+def test_no_limit() -> None:
+    """None is no limit; a number can be lowered, and is at least one."""
+    waits = LongWaits(None)
+    waits.lower(1)
+    assert waits.most is None
+    assert all(waits.begin() for _ in range(100))
+    waits = LongWaits(3)
+    waits.lower(0)
+    assert waits.most == 1

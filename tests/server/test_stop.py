@@ -1,0 +1,201 @@
+"""Stop the server of a process: time-outs, errors, blocked loops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from bokeh.application import Application
+from bokeh.application.handlers.lifecycle import LifecycleHandler
+from bokeh.document import Document
+from bokeh.server.tornado import BokehTornado
+from flask import Flask
+
+from flask_bokeh import FlaskBokeh, LoopThreadError
+from flask_bokeh.bokeh_api.v3.server import BokehServer
+from flask_bokeh.server import in_process as server
+
+from ..support.html import tokens_in
+from ..support.lifecycle import descriptors
+from ..support.waiting import eventually
+
+
+def test_a_stop_is_bounded(app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture) -> None:
+    """A hook that never ends is left after BOKEH_STOP_TIMEOUT, which the log tells."""
+
+    class Never(LifecycleHandler):
+        def modify_document(self, doc: Document) -> None: ...
+
+        async def on_session_destroyed(self, session_context: object) -> None:
+            await asyncio.Event().wait()
+
+    app.config["BOKEH_STOP_TIMEOUT"] = 0.5
+    bokeh.add_application("/x", Application(Never()))
+    bokeh.init_app(app)
+    with app.test_request_context():
+        with bokeh.pull_session("/x"):
+            pass
+        before = time.monotonic()
+        bokeh.stop()
+    assert time.monotonic() - before < 2
+    assert "Sessions and hooks did not end within" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["stop_server", "TransferListener.close", "Watchdog.stop", "UpgradeServer.close_sockets"],
+)
+def test_a_stop_that_raises(
+    app: Flask,
+    bokeh: FlaskBokeh,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+) -> None:
+    """The error is logged, and all other steps are taken: no thread or descriptor stays."""
+    name, _, method = step.partition(".")
+    original = getattr(server, name)
+
+    async def fails(stopping: BokehServer) -> None:
+        await original(stopping)
+        raise LookupError(step)
+
+    def also_fails(*args: object) -> None:
+        getattr(original, f"_original_{method}")(*args)
+        raise LookupError(step)
+
+    if method:
+        monkeypatch.setattr(original, f"_original_{method}", getattr(original, method), False)
+        monkeypatch.setattr(original, method, also_fails)
+    else:
+        monkeypatch.setattr(server, name, fails)
+    bokeh.add_application("/x", lambda doc: None)
+    before = descriptors()
+    with tempfile.TemporaryDirectory() as folder, app.test_request_context():
+        app.config["BOKEH_SOCKET_DIR"] = folder
+        bokeh.init_app(app)
+        with bokeh.pull_session("/x"):
+            pass
+        assert len(list(Path(folder).glob("*/*"))) == 1
+        bokeh.stop()
+        assert list(Path(folder).glob("*/*")) == []
+    assert f"LookupError: {step}" in caplog.text
+    assert descriptors() <= before
+    assert {thread.name for thread in threading.enumerate()} == {"MainThread"}
+
+
+def test_a_stop_on_the_loop(app: Flask, bokeh: FlaskBokeh) -> None:
+    """It is refused, and the server goes on."""
+    bokeh.add_application("/x", lambda doc: None)
+    bokeh.init_app(app)
+    with app.test_request_context():
+        bokeh.start()
+        state = app.extensions["bokeh"]
+
+        async def stop() -> None:
+            state.stop()
+
+        with pytest.raises(LoopThreadError):
+            state.server().loop.call(stop, what="a test", timeout=10)
+        with bokeh.pull_session("/x"):
+            pass
+
+
+def test_a_callback_that_exits(
+    app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture
+) -> None:
+    """sys.exit() in a callback ends nothing but the callback."""
+    done = threading.Event()
+
+    @bokeh.application("/x")
+    def x(doc: Document) -> None:
+        def leave() -> None:
+            done.set()
+            sys.exit(3)
+
+        doc.add_next_tick_callback(leave)
+
+    bokeh.init_app(app)
+    with app.test_request_context():
+        for _ in range(2):
+            done.clear()
+            with bokeh.pull_session("/x"):
+                pass
+            assert done.wait(20)
+    eventually(lambda: "A callback called sys.exit(3); plots go on." in caplog.text, "the log")
+
+
+def test_start_and_stop_again(app: Flask, bokeh: FlaskBokeh) -> None:
+    """start and stop are idempotent, and a server may be started again."""
+    bokeh.add_application("/x", lambda doc: None)
+    bokeh.init_app(app)
+    with app.test_request_context():
+        bokeh.stop()
+        for _ in range(3):
+            bokeh.start()
+            bokeh.start()
+            with bokeh.pull_session("/x"):
+                pass
+            bokeh.stop()
+            bokeh.stop()
+
+
+def test_a_blocked_loop(app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture) -> None:
+    """While an application blocks the loop, waits end in time and say what may be wrong."""
+    app.config.update(BOKEH_PULL_TIMEOUT=0.3, BOKEH_STOP_TIMEOUT=0.5)
+    bokeh.add_application("/x", lambda doc: None)
+    bokeh.init_app(app)
+    with app.test_request_context():
+        bokeh.start()
+        server = app.extensions["bokeh"].server()
+        gate = threading.Event()
+        server.loop.io_loop.add_callback(gate.wait, 20)
+        with pytest.raises(TimeoutError, match="IOLoop may be blocked"), bokeh.pull_session("/x"):
+            pass
+        thread = next(one for one in threading.enumerate() if one.name == "flask_bokeh")
+        before = time.monotonic()
+        bokeh.stop()
+        assert time.monotonic() - before < 5
+        assert "blocked by an application" in caplog.text
+        gate.set()
+        thread.join(5)
+        for other in threading.enumerate():
+            if "flask_bokeh" in other.name:
+                other.join(5)
+
+
+@pytest.mark.skipif(
+    not hasattr(BokehTornado, "_require_running"), reason="before 3.10, Bokeh refused nobody then"
+)
+def test_who_comes_while_the_server_stops(
+    app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A WebSocket that has just been opened is closed with 1001, and is no error of anybody's."""
+    websocket = pytest.importorskip("websocket")
+    bokeh.add_application("/x", lambda doc: None)
+    bokeh.init_app(app)
+    with app.test_request_context():
+        (token,) = tokens_in(str(bokeh.server_document("/x")))
+        server = app.extensions["bokeh"].server()
+        server._server.tornado._stopping = True
+        client = websocket.create_connection(
+            f"ws://127.0.0.1:{server.port}/x/ws",
+            subprotocols=["bokeh", token],
+            origin=f"http://127.0.0.1:{server.port}",
+            timeout=10,
+        )
+        assert client.recv_data(control_frame=True) == (8, b"\x03\xe9")
+        client.shutdown()
+        server._server.tornado._stopping = False
+    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR] == []
+
+
+def test_the_hook_at_exit_is_there() -> None:
+    """threading still has the private hook that runs before executors are closed."""
+    assert callable(threading._register_atexit)  # type: ignore[attr-defined]

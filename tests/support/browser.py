@@ -1,0 +1,87 @@
+"""A tab of a real browser, and what its console says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .waiting import eventually
+
+if TYPE_CHECKING:
+    from playwright.sync_api import ConsoleMessage, Page
+
+FLAGS = [
+    *["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"],
+    *["--disable-background-networking", "--disable-component-update"],
+]
+"""What Chromium is started with."""
+
+
+class Tab:
+    """A page of the browser, and everything its console said."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.messages: list[str] = []
+        self.trouble: list[str] = []
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.trouble.append(f"exception: {error}"))
+
+    def _console(self, message: ConsoleMessage) -> None:
+        self.messages.append(message.text)
+        if message.type in ("error", "warning", "assert"):
+            self.trouble.append(f"{message.type}: {message.text}")
+
+    def open(self, url: str, plots: int = 1) -> Tab:
+        """Open a page and wait until so many sessions are shown."""
+        self.page.goto(url)
+        self.page.wait_for_function(
+            "n => window.Bokeh && Bokeh.documents.length >= n && "
+            "Bokeh.documents.every(d => d.is_idle)",
+            arg=plots,
+            timeout=30_000,
+        )
+        return self
+
+    def forgive_the_network(self) -> None:
+        """Take out what a browser says when its server goes away."""
+        self.forgive(
+            *["WebSocket connection to", "Failed to connect", "Lost websocket", "websocket"],
+            "Failed to load resource",
+            "Still in CONNECTING state",  # BokehJS sends a change while it reconnects
+            "already in CLOSING or CLOSED state",  # or before it knows
+            "not connected so cannot send",  # or while it is not connected
+        )
+
+    def forgive(self, *parts: str) -> None:
+        """Take lines out of the trouble that the test itself has made."""
+        self.trouble = [line for line in self.trouble if not any(part in line for part in parts)]
+
+    def title(self, name: str = "plot", document: int = 0) -> str:
+        return str(
+            self.page.evaluate(
+                "([d, n]) => Bokeh.documents[d].get_model_by_name(n).title.text", [document, name]
+            )
+        )
+
+    def until_title(self, text: str, name: str = "plot", document: int = 0) -> None:
+        self.page.wait_for_function(
+            "([d, n, t]) => window.Bokeh?.documents[d]?.get_model_by_name(n).title.text == t",
+            arg=[document, name, text],
+            timeout=20_000,
+        )
+
+    def until_message(self, text: str) -> None:
+        """Wait until BokehJS has said something in the console."""
+
+        def said() -> bool:
+            self.page.wait_for_timeout(20)  # messages arrive while Playwright waits
+            return any(text in message for message in self.messages)
+
+        eventually(said, f"{text!r} in the console")
+
+    def move_slider(self, presses: int = 1, nth: int = 0) -> None:
+        """Move a slider as a person would, with the keyboard."""
+        handle = self.page.locator(".noUi-handle").nth(nth)
+        handle.focus()
+        for _ in range(presses):
+            handle.press("ArrowRight")

@@ -1,0 +1,40 @@
+"""Look at the server of pulled sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bokeh.document import Document
+from flask import Flask
+
+from flask_bokeh import PulledSession
+from flask_bokeh.server.in_process import InProcessServer
+
+TRANSPORTS = ["direct", "client"]
+
+
+def server_of(site: Flask) -> InProcessServer:
+    server = site.extensions["bokeh"].server()
+    assert isinstance(server, InProcessServer)
+    return server
+
+
+def server_document(site: Flask, session: PulledSession) -> Document:
+    found = server_of(site).find_session(session.path, session.id)
+    assert found is not None
+    return found.document
+
+
+def on_loop(site: Flask, work: Callable[[], Any]) -> Any:
+    async def run() -> Any:
+        return work()
+
+    return server_of(site).loop.call(run, what="a test", timeout=5)
+
+
+def live_sessions(site: Flask) -> int:
+    """Sessions that nobody has given up; Bokeh drops the others at its next look."""
+    server = site.extensions["bokeh"]._server
+    found = server._server.get_sessions()
+    return len([session for session in found if not session.expiration_requested])

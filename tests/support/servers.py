@@ -1,0 +1,203 @@
+"""WSGI servers in processes of their own, with a log that tests read."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from . import ROOT
+from .certificates import certificate, trusting
+from .html import tokens_in
+from .waiting import eventually
+
+SITE = "tests.live_apps.site:create_app()"
+
+COMMANDS: dict[str, list[str]] = {
+    "werkzeug": ["-m", "flask", "--app", "{app}", "run", "--port", "0"],
+    "gunicorn-sync": ["-m", "gunicorn", "--bind", "127.0.0.1:0", "--access-logfile", "-", "{app}"],
+    "gunicorn-gthread": [
+        *["-m", "gunicorn", "--bind", "127.0.0.1:0", "--access-logfile", "-"],
+        *["--worker-class", "gthread", "--threads", "4", "{app}"],
+    ],
+    "gunicorn-gevent": [
+        *["-m", "gunicorn", "--bind", "127.0.0.1:0", "--access-logfile", "-"],
+        *["--worker-class", "gevent", "{app}"],
+    ],
+    "waitress": [
+        "-m",
+        "waitress",
+        "--listen",
+        "127.0.0.1:0",
+        "--threads",
+        "16",
+        "--call",
+        "{path}",
+    ],
+    "cheroot": ["-m", "tests.live_apps.serve", "cheroot", "{app}"],
+    "uwsgi": [
+        *["-m", "tests.live_apps.serve", "uwsgi", "{app}"],
+        *["--enable-threads", "--threads", "4"],
+    ],
+    "uwsgi-without-threads": ["-m", "tests.live_apps.serve", "uwsgi", "{app}"],
+}
+COMMANDS["flask-bokeh-run"] = ["-m", "flask", "--app", "{app}", "bokeh", "run", "--port", "0"]
+COMMANDS["flask-bokeh-run-tls"] = [
+    *COMMANDS["flask-bokeh-run"],
+    *["--cert", "{cert}", "--key", "{key}"],
+]
+# One that keeps its clients' sockets to itself.
+COMMANDS["hypercorn"] = ["-m", "hypercorn", "--workers", "0", "wsgi:{app}"]  # and --bind
+COMMANDS["werkzeug-tls"] = [*COMMANDS["werkzeug"], "--cert", "{cert}", "--key", "{key}"]
+for _kind in ("sync", "gthread"):
+    COMMANDS[f"gunicorn-{_kind}-tls"] = [
+        *COMMANDS[f"gunicorn-{_kind}"],
+        *["--certfile", "{cert}", "--keyfile", "{key}"],
+    ]
+# TLS that can't be taken over: see docs/servers.md.
+COMMANDS["gunicorn-gevent-tls"] = [
+    *COMMANDS["gunicorn-gevent"],
+    *["--certfile", "{cert}", "--keyfile", "{key}"],
+]
+COMMANDS["cheroot-tls"] = [*COMMANDS["cheroot"], "{cert}", "{key}"]
+REFUSED = ("gunicorn-gevent-tls", "cheroot-tls")
+SERVERS = [
+    kind for kind in COMMANDS if kind not in (*REFUSED, "uwsgi-without-threads", "hypercorn")
+]
+_ADDRESS = re.compile(
+    r"(?:Running on|Listening at:|Serving on) (?:https?://(?=127)|unix://)(\S+[\w])"
+    r"|bound to TCP address (127\.0\.0\.1:\d+)"
+)
+_TROUBLE = re.compile(
+    r"Traceback|Error|ERROR|(?<!\*\*\* )WARNING:(?! This is a development)|Warning|warn\b"
+)
+# BokehJS sends a model again after a reconnect, to bokeh serve as well; gunicorn 22 calls it
+# an error when it ends its workers itself; waitress tells that the machine is busy.
+_OTHERS = re.compile(
+    r"BokehUserWarning: reference already known|Worker \(pid:\d+\) was sent SIGTERM!"
+    r"|waitress\.queue:Task queue depth"
+)
+
+
+class LiveServer:
+    """A WSGI server in a process of its own."""
+
+    def __init__(self, kind: str, app: str, config: dict[str, Any], args: list[str]) -> None:
+        names = {"app": app, "path": app.removesuffix("()")}
+        if "tls" in kind:
+            names["cert"], names["key"] = certificate()
+        command = [part.format_map(names) for part in COMMANDS[kind]]
+        # Tests with the same key must not meet in one folder.
+        self._folder = tempfile.TemporaryDirectory()
+        # The application comes last for gunicorn; options may follow it in both.
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", *command, *args],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "SITE_CONFIG": json.dumps(config),
+                "PYTHONPATH": str(ROOT),
+                "XDG_RUNTIME_DIR": self._folder.name,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.kind = kind
+        self.cookies: dict[str, str] = {}
+        """The cookies of the visitor who got a token."""
+        self._lines: list[str] = []
+        self._found = threading.Event()
+        self.address = ""
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        if not self._found.wait(30) or not self.address:
+            self.stop()
+            raise RuntimeError(f"{kind} did not start:\n{self.log}")
+        self.url = f"{'https' if 'tls' in kind else 'http'}://{self.address}"
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for coloured in self.process.stdout:
+            line = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
+            self._lines.append(line)
+            if not self.address and (match := _ADDRESS.search(line)):
+                self.address = match[1] or match[2]
+                self._found.set()
+        self._found.set()
+
+    @property
+    def log(self) -> str:
+        return "".join(self._lines)
+
+    def until_logged(self, text: str) -> None:
+        """Wait for a line: it comes through a pipe, maybe after the answer."""
+        eventually(lambda: text in self.log, f"{text!r} in the log")
+
+    @property
+    def trouble(self) -> str:
+        """The lines of the log that nobody wants to see in normal use."""
+        return "".join(
+            line for line in self._lines if _TROUBLE.search(line) and not _OTHERS.search(line)
+        )
+
+    def get(self, path: str, **headers: str) -> str:
+        """A page, as a new visitor sees it, unless the headers hold a Cookie."""
+        request = urllib.request.Request(self.url + path, headers=headers)
+        with urllib.request.urlopen(request, timeout=20, context=self.context) as response:
+            html = str(response.read().decode())
+            new = [line.partition(";")[0] for line in response.headers.get_all("Set-Cookie", [])]
+        cookies = "; ".join([*filter(None, [headers.get("Cookie")]), *new])
+        self.cookies.update(dict.fromkeys(tokens_in(html), cookies))
+        return html
+
+    def post(self, path: str) -> str:
+        address = self.url + path
+        with urllib.request.urlopen(address, b"", 20, context=self.context) as response:
+            return str(response.read().decode())
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """What clients need to trust a server with TLS."""
+        return trusting() if self.url.startswith("https") else None
+
+    def stats(self) -> dict[str, Any]:
+        return dict(json.loads(self.get("/stats")))
+
+    def token(self, path: str = "/") -> str:
+        """The session token in a page."""
+        return tokens_in(self.get(path))[0]
+
+    def stop(self, how: signal.Signals | None = None, timeout: float = 20) -> int:
+        """Stop it as its users do: Ctrl-C for two that know no TERM."""
+        # On SIGINT a gunicorn gthread worker can hang in its own signal handler for ever.
+        by_hand = self.kind.startswith(("werkzeug", "waitress"))
+        usual = signal.SIGINT if by_hand else signal.SIGTERM
+        if self.process.poll() is None:
+            self.process.send_signal(how or usual)
+        try:
+            code = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            code = -signal.SIGKILL
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self._reader.join(5)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        self._folder.cleanup()
+        return code
+
+
+Live = Callable[..., LiveServer]

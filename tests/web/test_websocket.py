@@ -1,0 +1,78 @@
+"""Upgrade requests, as a client of HTTP sees them."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from flask_bokeh import FlaskBokeh
+from flask_bokeh.web import request as asked
+
+from ..support.html import tokens_in
+from ..support.upgrades import upgrade
+
+
+def test_an_upgrade_is_judged(
+    site: FlaskClient, app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Origin, token and application are checked; the log says why, the client is told little."""
+    html = site.get("/bokeh/open?year=1").text
+    token = tokens_in(html)[0]
+    assert upgrade(site, "/bokeh/open/ws", token).status_code == 501  # no socket in a test client
+    assert "does not hand out its clients' sockets" in caplog.text
+    for path, offered, headers, reason in [
+        ("/bokeh/open/ws", token, {"Origin": "http://evil.test"}, "ProxyFix"),
+        ("/bokeh/open/ws", token, {"Origin": ""}, "Origin None"),
+        ("/bokeh/hidden/ws", token, {}, "another application"),
+        ("/bokeh/open/ws", token + "x", {}, "wrong signature"),
+        ("/bokeh/open/ws", "", {}, "wrong signature"),
+        ("/bokeh/open/ws", token, {"Sec_WebSocket_Protocol": "x"}, "no Bokeh session"),
+    ]:
+        caplog.clear()
+        response = upgrade(site, path, offered, **headers)
+        assert response.status_code == 403
+        assert response.text == "This plot can't be opened here.\n"
+        assert f"Refused a WebSocket of {path[6:-3]}" in caplog.text
+        assert reason in caplog.text
+        assert token not in caplog.text
+    assert upgrade(site, "/bokeh/nope/ws", token).status_code == 404
+    app.debug = True
+    assert "wrong signature" in upgrade(site, "/bokeh/open/ws", "").text
+
+
+def test_a_pulled_session_that_has_gone(app: Flask, site: FlaskClient, bokeh: FlaskBokeh) -> None:
+    """A pulled session is never silently replaced by a fresh one: its socket is refused."""
+    bokeh.user_loader(lambda: "ann")
+    with app.test_request_context():
+        with bokeh.pull_session("/hidden") as session:
+            pass
+        bokeh.stop()
+    response = upgrade(site, "/bokeh/hidden/ws", session.token.encoded)
+    assert response.status_code == 410
+    assert "has ended" in response.text
+
+
+def test_a_websockets_address_as_a_page(site: FlaskClient) -> None:
+    """A plain request for a WebSocket's address is told to upgrade."""
+    response = site.get("/bokeh/open/ws")
+    assert response.status_code == 400
+    assert response.text == "A WebSocket is opened here.\n"
+
+
+def test_the_visible_headers(app: Flask) -> None:
+    """An application sees the same headers whether its session is pulled or handed over."""
+    from flask_bokeh.hijack.upgrade_request import _FORWARDED
+
+    assert set(asked._VISIBLE_HEADERS) <= set(_FORWARDED)
+    with app.test_request_context(headers={"Cookie": "a=b", "Authorization": "x"}):
+        assert asked.visible_headers() == {"Host": "localhost", "Cookie": "a=b"}
+
+
+@pytest.mark.parametrize("host", ["a b", "", "x" * 300, "ä", "[::1"])
+def test_a_nonsense_host(app: Flask, bokeh: FlaskBokeh, host: str) -> None:
+    """A view that pulls a session does not fall over a Host that is none."""
+    bokeh.add_application("/x", lambda doc: None)
+    bokeh.init_app(app)
+    with app.test_request_context(environ_overrides={"HTTP_HOST": host}), bokeh.pull_session("/x"):
+        pass

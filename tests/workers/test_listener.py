@@ -1,0 +1,186 @@
+"""The socket on which a worker listens for others, and who may use it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import struct
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bokeh.util.token import get_session_id
+from flask import Flask
+
+from flask_bokeh import FlaskBokeh, HandoffError
+from flask_bokeh.hijack.upgrade_request import Upgrade
+from flask_bokeh.workers.sender import WorkerChannel, request_transfer
+
+from ..support.servers import Live
+from ..support.sockets import RefusedError, Socket, connect
+from ..support.waiting import eventually
+
+
+def meeting_place(config: dict[str, str]) -> Path:
+    (folder,) = Path(config["BOKEH_SOCKET_DIR"]).iterdir()
+    return folder
+
+
+def test_the_meeting_place_is_private(live: Live, config: dict[str, str]) -> None:
+    """Only we may enter the folder, and what a dead worker left is cleared away."""
+    site = live("gunicorn-sync", config=config, clean=False)
+    site.get("/mine")
+    folder = meeting_place(config)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    (first,) = folder.iterdir()
+    os.kill(site.stats()["pid"], signal.SIGKILL)
+    eventually(lambda: site.get("/mine"), "a new worker")
+    (second,) = folder.iterdir()
+    assert second != first
+    site.stop()
+    assert list(folder.iterdir()) == []
+
+
+def test_no_folder_for_a_random_key(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
+    """Without a key of the site's there is nobody to meet, and nothing is left in the system."""
+    app.secret_key = None
+    app.config["BOKEH_SOCKET_DIR"] = str(tmp_path)
+    bokeh.init_app(app)
+    with app.app_context():
+        bokeh.start()
+        bokeh.stop()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_is_not_served(config: dict[str, str]) -> None:
+    """Who runs as another user is refused, even with the folder open to all."""
+    program = (
+        "import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX); "
+        "s.bind(sys.argv[1]); s.listen(); print('ready', flush=True); s.accept(); input()"
+    )
+    other = Path(config["BOKEH_SOCKET_DIR"])
+    other.chmod(0o777)
+    path = other / "listening-here"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        with pytest.raises(HandoffError) as caught:
+            request_transfer(other, path.name, "/x", "id")
+        assert "PermissionError" in repr(caught.value.__cause__)
+        process.kill()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_is_not_heard(live: Live, config: dict[str, str]) -> None:
+    """Nor does the worker answer to another user, with folder and socket open to all."""
+    site = live("gunicorn-sync", config=config, clean=False)
+    token = site.token("/mine")
+    (path,) = meeting_place(config).iterdir()
+    for one in (path, path.parent, path.parent.parent):
+        one.chmod(0o777)
+    program = (
+        "import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX); "
+        "s.connect(sys.argv[1]); s.sendall(sys.argv[2].encode() + b'\\n'); print(s.recv(10))"
+    )
+    asked = subprocess.run(
+        [sys.executable, "-c", program, str(path), f"/sliders {get_session_id(token)}"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    hung_up = "ConnectionResetError" in asked.stderr or "BrokenPipeError" in asked.stderr
+    assert asked.stdout == "b''\n" or hung_up, asked
+    site.until_logged("A process of user 65534 is on the other end")
+
+
+def test_a_name_is_no_path(config: dict[str, str]) -> None:
+    """Whatever a token says its worker is, nothing outside the folder is asked."""
+    folder = Path(config["BOKEH_SOCKET_DIR"]) / "inside"
+    folder.mkdir()
+    with socket.socket(socket.AF_UNIX) as outside:
+        outside.bind(str(folder.parent / "listening"))
+        outside.listen()
+        for name in ("../listening", "", "x" * 100):
+            with pytest.raises(HandoffError, match="lives in another process") as caught:
+                request_transfer(folder, name, "/x", "id")
+            assert caught.value.status == 410
+
+
+def test_tls_is_not_passed_on(live: Live, config: dict[str, str]) -> None:
+    """Under TLS the wrong worker refuses a pulled session, and says what to do."""
+    site = live("gunicorn-sync-tls", config=config, args=["-w", "2"], clean=False)
+
+    def refused() -> bool:
+        try:
+            connect(site, "/sliders", site.token("/mine")).close()
+        except RefusedError as error:
+            return error.status == 501
+        return False
+
+    eventually(refused, "a socket that reaches the wrong worker")
+    site.until_logged("End TLS in a proxy in front, or use one worker")
+    assert "Traceback" not in site.log
+
+
+def test_an_owner_that_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has the client and hangs up at once has not lost it."""
+    ours, theirs = socket.socketpair()
+    client, browser = socket.socketpair()
+    send = socket.send_fds
+
+    def send_and_lose(*arguments: Any) -> int:
+        sent = send(*arguments)
+        _, descriptors, _, _ = socket.recv_fds(theirs, 65536, 1)
+        os.close(descriptors[0])
+        theirs.close()
+        return sent
+
+    monkeypatch.setattr(socket, "send_fds", send_and_lose)
+    WorkerChannel(ours).send(client, Upgrade(head=b"GET", address=("", 0), session_id="x"))
+    client.close()
+    browser.close()
+
+
+def test_hostile_knocks(live: Live, config: dict[str, str]) -> None:
+    """Half a message, too long a message, no descriptor: closed in bounded time, no leak."""
+    site = live("gunicorn-sync", config=config, clean=False)
+    site.get("/mine")
+    token = site.token("/mine")
+    (path,) = meeting_place(config).iterdir()
+    before = site.stats()["descriptors"]
+    for data in (b"", b"x", b"x" * 9000, b"/sliders\n", b"/sliders nobody\n", b"\xff\xff\n"):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(10)
+            sock.connect(str(path))
+            sock.sendall(data)
+            if data:
+                with suppress(ConnectionError):
+                    assert sock.recv(10) in (b"", b"G")
+    session = get_session_id(token)
+    half = struct.pack("!I", 100) + b"x"
+    for data in (b"", half, struct.pack("!I", 2**31) + b"x", struct.pack("!I", 2) + b"{}"):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(5)
+            sock.connect(str(path))
+            sock.sendall(f"/sliders {session}\n".encode())
+            assert sock.recv(10) == b"R"
+            sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+            with suppress(ConnectionError):
+                assert sock.recv(10) == b""
+    site.until_logged("0 descriptors came with the message")
+    eventually(lambda: site.stats()["descriptors"] <= before, "no descriptor more")
+    with Socket(site, "/sliders", token) as client:
+        assert client.ack["msgtype"] == "ACK"

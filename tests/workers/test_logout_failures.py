@@ -1,0 +1,165 @@
+"""Logouts when a worker fails or does not answer."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from bokeh.document import Document
+from bokeh.models import Div
+from flask import Flask
+
+from flask_bokeh import FlaskBokeh, SessionEndedError, SessionsNotEndedError
+from flask_bokeh.state import BokehState
+
+from ..support.waiting import eventually
+from ..support.workers import close, living, pull
+
+
+class BrokenError(Exception):
+    """What the tests raise."""
+
+
+def breaks(*_: Any, **__: Any) -> Any:
+    raise BrokenError
+
+
+def test_an_error_here(app: Flask, bokeh: FlaskBokeh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """close_sessions raises what kept sessions from their end, and ends the others."""
+    bokeh.add_application("/x", lambda doc: None)
+    bokeh.user_loader(lambda: "ann")
+    bokeh.init_app(app)
+    pull(app, bokeh)
+    pull(app, bokeh)
+    calls: list[int] = []
+
+    def breaks_once(*_: Any) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise BrokenError
+
+    monkeypatch.setattr("flask_bokeh.server.local_closing.disconnect", breaks_once)
+    with pytest.raises(SessionsNotEndedError, match="in this process: BrokenError"):
+        close(app, bokeh)
+    eventually(lambda: living(app) == 0, "the end of both")  # nobody was connected
+
+
+def test_an_error_later(
+    app: Flask,
+    bokeh: FlaskBokeh,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What goes wrong when nobody waits any more is logged."""
+    bokeh.add_application("/x", lambda doc: None)
+    bokeh.user_loader(lambda: "ann")
+    bokeh.init_app(app)
+    with app.test_request_context(), bokeh.pull_session("/x"):
+        assert close(app, bokeh) == 1  # waits a second: the document is in use
+        monkeypatch.setattr("flask_bokeh.server.local_closing.disconnect", breaks)
+        eventually(lambda: "BrokenError" in caplog.text, "the log")
+    assert "Sessions that have been ended may live on" in caplog.text
+
+
+def test_an_error_there(
+    two: list[Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another worker that fails says so, and close_sessions raises."""
+    (here, ours), (there, theirs) = two
+    pull(there, theirs)
+    monkeypatch.setattr("flask_bokeh.server.local_closing.disconnect", breaks)
+    with pytest.raises(SessionsNotEndedError, match="failed, and its log says why"):
+        close(here, ours)
+    assert "that another worker has asked to end may live on" in caplog.text
+
+
+def test_a_worker_that_does_not_answer(two: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told of, as it may still show what it should not."""
+    monkeypatch.setattr("flask_bokeh.workers.sender.TIMEOUT", 0.3)
+    here, ours = two[0]
+    folder = here.extensions["bokeh"].folder
+    with socket.socket(socket.AF_UNIX) as frozen:
+        frozen.bind(str(folder / "frozen-worker"))
+        frozen.listen()
+        with pytest.raises(SessionsNotEndedError, match="frozen-worker did not say within"):
+            close(here, ours)
+
+
+def test_a_session_that_takes_long_to_fill(
+    app: Flask, bokeh: FlaskBokeh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One whose user is ended meanwhile ends when it is there, however long that takes."""
+    go_on, begun = threading.Event(), threading.Event()
+    shown: list[Document] = []
+
+    def fill(doc: Document) -> None:
+        begun.set()
+        go_on.wait(30)
+        doc.add_root(Div(text="secret"))
+        shown.append(doc)
+
+    monkeypatch.setattr("flask_bokeh.security.limits.WAIT", 0.2)
+    app.config.update(BOKEH_STOP_TIMEOUT=0.1)
+    bokeh.add_application("/x", fill)
+    bokeh.user_loader(lambda: "ann")
+    bokeh.init_app(app)
+    failures: list[Exception] = []
+
+    def visit() -> None:
+        try:
+            pull(app, bokeh)
+        except Exception as error:  # noqa: BLE001
+            failures.append(error)
+
+    visitor = threading.Thread(target=visit)
+    visitor.start()
+    assert begun.wait(20)
+    with suppress(TimeoutError):  # Bokeh 3.9 fills documents on the loop
+        close(app, bokeh)
+    time.sleep(0.5)  # longer than a reservation is kept for a session that does not come
+    go_on.set()
+    visitor.join(20)
+    assert isinstance(failures[0].__cause__, SessionEndedError)
+    with suppress(AttributeError):  # a document that has been destroyed has no roots
+        assert shown[0].roots == []
+    eventually(lambda: living(app) == 0, "the end")
+
+
+def test_logouts_share_threads(
+    app: Flask, bokeh: FlaskBokeh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many logouts run on a few threads, which end with the server."""
+    flask_login = pytest.importorskip("flask_login")
+    user = flask_login.UserMixin()
+    user.id = "ann"
+    ran_on: list[threading.Thread] = []
+
+    def note(*_: Any) -> None:
+        ran_on.append(threading.current_thread())
+        raise BrokenError  # one that fails keeps no other from its end
+
+    monkeypatch.setattr(BokehState, "close_sessions", note)
+    bokeh.init_app(app)
+    flask_login.LoginManager(app).user_loader(lambda name: user)
+
+    @app.get("/out")
+    def out() -> str:
+        flask_login.login_user(user)
+        return str(flask_login.logout_user())
+
+    client = app.test_client()
+    for _ in range(30):
+        client.get("/out").close()
+    eventually(lambda: len(ran_on) == 30, "all logouts")
+    assert len(set(ran_on)) <= 4
+    with app.app_context():
+        bokeh.stop()
+    eventually(lambda: not any(thread.is_alive() for thread in ran_on), "the threads to end")
+    client.get("/out").close()
+    eventually(lambda: len(ran_on) == 31, "a logout after that")
+    with app.app_context():
+        bokeh.stop()

@@ -1,0 +1,115 @@
+"""A logout reaches all workers, or says that it could not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from flask_bokeh import FlaskBokeh
+from flask_bokeh.workers.sender import broadcast_close
+
+from ..support.servers import Live
+from ..support.visitors import Upgraded, Visitor
+from ..support.waiting import eventually
+from ..support.workers import SECRET, close, give_away, living, open_to_all, pull
+
+APP = "tests.live_apps.guarded:create_app()"
+
+
+ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+@pytest.mark.parametrize("user", ["ann", "x" * 200_000], ids=["short", "long"])
+def test_a_user_of_any_length(two: list[Any], user: str) -> None:
+    """Workers tell each other subject_digests, whatever the user is called."""
+    (here, ours), (there, theirs) = two
+    there.config["USER"] = user
+    # The user is in the token, too, which is limited: nobody gets a longer one into a page.
+    state = there.extensions["bokeh"]
+    subject_digests = state.subject_digests(user)
+    pull(there, theirs, user="bob")
+    reservation = next(iter(state.server().limits._seats.values()))
+    assert reservation.subject in subject_digests or len(user) > 10_000
+    reservation.user = user
+    assert close(here, ours, user) == 1
+    eventually(lambda: living(there) == 0, "the end there")
+
+
+@pytest.mark.parametrize("take", [shutil.rmtree, open_to_all])
+def test_a_folder_that_is_lost_while_workers_run(
+    two: list[Any], short: Path, take: Callable[[Path], None]
+) -> None:
+    """A logout right after it reaches the other worker all the same, and so does the next one."""
+    (here, ours), (there, theirs) = two
+    (folder,) = short.iterdir()
+    for _ in range(2):
+        pull(there, theirs)
+        assert living(there) == 1
+        take(folder)
+        close(here, ours)
+        eventually(lambda: living(there) == 0, "the end there")
+        folder = here.extensions["bokeh"].folder
+        eventually(lambda: len(sockets(folder)) == 2, "both to listen again")  # noqa: B023
+    pull(there, theirs)
+    assert close(here, ours) == 1
+
+
+def sockets(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_socket()]
+
+
+def test_workers_without_a_folder(
+    app: Flask, bokeh: FlaskBokeh, short: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A logout ends what is here and says that this may be all; later workers listen again."""
+    app.config["BOKEH_SOCKET_DIR"] = str(short / "nowhere")
+    bokeh.add_application("/x", lambda doc: None)
+    bokeh.user_loader(lambda: "ann")
+    bokeh.init_app(app)
+    pull(app, bokeh)
+    assert close(app, bokeh) == 1
+    assert "A user's sessions were ended in this worker only. Logouts and" in caplog.text
+    (short / "nowhere").mkdir()
+    folder = app.extensions["bokeh"].folder
+    eventually(lambda: len(sockets(folder)) == 1, "this worker to listen")
+    with app.app_context():
+        bokeh.stop()
+    assert sockets(folder) == []
+
+
+def test_a_folder_that_goes_just_now(tmp_path: Path) -> None:
+    """A logout does not fail over it, and tells."""
+    closed, failed = broadcast_close(tmp_path / "gone", None, [], 0.0)
+    assert closed == 0
+    assert "No such file" in failed[0]
+
+
+@pytest.mark.parametrize("take", [shutil.rmtree, open_to_all, *([give_away] if ROOT else [])])
+def test_a_logout_of_real_workers(live: Live, short: Path, take: Callable[[Path], None]) -> None:
+    """Two workers of gunicorn lose their folder: the plots of who logs out end in both."""
+    config = {"BOKEH_SOCKET_DIR": str(short), "BOKEH_SECRET_KEY": SECRET}
+    site = live("gunicorn-gthread", APP, config=config, args=["--workers", "2"], clean=False)
+    ann = Visitor(site).log_in("ann")
+    pids: set[int] = set()
+
+    def both_have_one() -> bool:
+        opened.append(stack.enter_context(ann.upgrade(ann.token())))
+        pids.add(json.loads(ann.get("/stats").text)["pid"])
+        (folder,) = short.iterdir()
+        return len(pids) == 2 and len(sockets(folder)) == 2 and len(opened) > 8
+
+    opened: list[Upgraded] = []
+    with ExitStack() as stack:
+        eventually(both_have_one, "plots in both workers")
+        (folder,) = short.iterdir()
+        take(folder)
+        assert ann.get("/logout").text == "out"
+        assert [one.close_code() for one in opened] == [1008] * len(opened)

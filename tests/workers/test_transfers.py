@@ -1,0 +1,216 @@
+"""Sockets passed between workers, and plots when workers come and go."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from ..support.browser import Tab
+from ..support.servers import Live, LiveServer
+from ..support.sockets import RefusedError, connect
+from ..support.waiting import eventually
+
+# gunicorn's access log, with the worker's pid.
+LOG_PIDS = ["--access-logformat", "%(p)s %(r)s %(s)s"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "loads"), [("gunicorn-sync", 200), ("gunicorn-gthread", 50), ("gunicorn-gevent", 50)]
+)
+def test_every_load_reaches_its_session(
+    live: Live, config: dict[str, str], kind: str, loads: int
+) -> None:
+    """With four workers and no sticky balancer, 200 of 200 pulled sessions are the right ones."""
+    site = live(kind, config=config, args=["-w", "4", *LOG_PIDS])
+
+    def load(number: int) -> bool:
+        with connect(
+            site, "/sliders", site.token(f"/mine?user=u{number}"), query=f"user=u{number}"
+        ) as s:
+            return s.titles() == [f"made for u{number}"]
+
+    def workers(path: str) -> dict[str, str]:
+        return {user: pid for pid, user in re.findall(rf"<(\d+)> GET {path}(u\d+) ", site.log)}
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(load, range(loads))) == loads
+    eventually(lambda: len(workers(r"/bokeh/sliders/ws\?user=")) == loads, "the log")
+    pages, sockets = workers(r"/mine\?user="), workers(r"/bokeh/sliders/ws\?user=")
+    passed_on = sum(pages[user] != sockets[user] for user in pages)
+    assert passed_on > loads / 4, passed_on
+
+
+@pytest.mark.parametrize("kind", ["gunicorn-sync", "gunicorn-sync-tls"])
+def test_a_page_of_an_application(
+    live: Live, config: dict[str, str], tmp_path: Path, kind: str
+) -> None:
+    """Its application runs once a page, whichever worker the WebSocket comes to, and once more
+    only if that of the page has ended, or TLS can't be passed on to it.
+    """
+    (tmp_path / "made.py").write_text(
+        "import os\n"
+        "from bokeh.models import Div\n"
+        "from flask import Flask\n"
+        "from flask_bokeh import FlaskBokeh\n"
+        "bokeh = FlaskBokeh()\n"
+        "@bokeh.application('/made', page=True)\n"
+        "def made(doc):\n"
+        "    print('made by', os.getpid(), flush=True)\n"
+        "    doc.add_root(Div(text='made'))\n"
+        "app = Flask('made')\n"
+        f"app.config['BOKEH_SOCKET_DIR'] = {config['BOKEH_SOCKET_DIR']!r}\n"
+        "app.secret_key = 'for the tests only'\n"
+        "bokeh.init_app(app)\n"
+    )
+    args = ["--chdir", str(tmp_path), "-w", "2", *LOG_PIDS]
+    site = live(kind, "made:app", args=args)
+
+    def workers(path: str) -> list[str]:
+        return re.findall(rf"<(\d+)> GET /bokeh/made{path} ", site.log)
+
+    def passed_on(number: int) -> bool:
+        with connect(site, "/made", site.token("/bokeh/made")):
+            eventually(lambda: len(workers(r"/ws\S*")) == number, "the log")
+        return workers("")[-1] != workers(r"/ws\S*")[-1]
+
+    loads = 0
+    for _ in range(3):
+        loads = next(number for number in range(loads + 1, 100) if passed_on(number))
+    runs = loads + 3 * kind.endswith("tls")
+    eventually(lambda: site.log.count("made by") == runs, f"{runs} runs of the application")
+    token = site.token("/bokeh/made")
+    eventually(lambda: site.log.count("made by") == runs + 1, "one more run")
+    owner = int(re.findall(r"made by (\d+)", site.log)[-1])
+    os.kill(owner, signal.SIGTERM)
+    eventually(lambda: not Path(f"/proc/{owner}").exists(), "the worker to end")
+    with connect(site, "/made", token):
+        pass
+    eventually(lambda: site.log.count("made by") == runs + 2, "the application to run again")
+
+
+@pytest.fixture
+def two(live: Live, config: dict[str, str]) -> Iterator[LiveServer]:
+    return live("gunicorn-sync", config=config, args=["-w", "2", *LOG_PIDS], clean=False)
+
+
+def owner_of(site: LiveServer, page: str) -> int:
+    """The worker that has answered a page last."""
+    found = rf"<(\d+)> GET {re.escape(page)} "
+    return int(eventually(lambda: re.findall(found, site.log), f"{page} in the log")[-1])
+
+
+def foreign_worker(site: LiveServer, owner: int) -> int:
+    return eventually(
+        lambda: next((pid for _ in range(20) if (pid := site.stats()["pid"]) != owner), 0),
+        "another worker",
+    )
+
+
+def freeze(pid: int) -> None:
+    """Stop a process. Until its last thread has stopped it could still accept a connection."""
+    os.kill(pid, signal.SIGSTOP)
+    threads = Path(f"/proc/{pid}/task")
+
+    def stopped() -> bool:
+        states = [file.read_text().rpartition(") ")[2][0] for file in threads.glob("*/stat")]
+        return set(states) == {"T"}
+
+    eventually(stopped, f"process {pid} to stop")
+
+
+def test_a_worker_is_killed(two: LiveServer, tab: Tab) -> None:
+    """A hook's session is rebuilt in a sibling; a pulled one makes its page reload, once."""
+    other = tab.page.context.new_page()
+    pulled = Tab(other)
+    tab.open(f"{two.url}/hook?user=ann")
+    tab.move_slider()
+    pulled.open(f"{two.url}/mine?user=bob")
+    for pid in set(re.findall(r"<(\d+)> GET /(?:bokeh/\w+/ws|mine)\?", two.log)):
+        os.kill(int(pid), signal.SIGKILL)
+    for page, title in ((tab, "for ann 2024 Lyon"), (pulled, "made for bob")):
+        page.until_title(title)
+        page.move_slider(2)
+        page.until_title(f"{title} k=3")
+        page.forgive_the_network()
+    assert len(re.findall(r"GET /mine\?user=bob", two.log)) == 2
+    assert len(re.findall(r"GET /hook\?user=ann", two.log)) == 1
+    assert pulled.trouble == []
+
+
+def test_a_frozen_worker(two: LiveServer) -> None:
+    """A worker that does not answer costs its visitors a refusal in bounded time, nobody else."""
+    from websocket import WebSocketException
+
+    token = two.token("/mine?user=ann")
+    owner = owner_of(two, "/mine?user=ann")
+    other = foreign_worker(two, owner)
+    assert other
+    freeze(owner)
+    try:
+        before = time.monotonic()
+        with pytest.raises(RefusedError, match="503"):
+            connect(two, "/sliders", token, query="user=ann")
+        assert time.monotonic() - before < 10
+    finally:
+        os.kill(owner, signal.SIGCONT)
+
+    def works() -> bool:
+        with (
+            suppress(OSError, RefusedError, WebSocketException),
+            connect(two, "/sliders", token, query="user=ann") as s,
+        ):
+            return s.titles() == ["made for ann"]
+        return False
+
+    eventually(works, "the worker to wake up")
+    assert "did not answer within 5 s" in two.log
+
+
+@pytest.mark.parametrize("kind", ["gunicorn-sync", "gunicorn-gthread", "gunicorn-gevent"])
+def test_a_reload(live: Live, tab: Tab, config: dict[str, str], kind: str) -> None:
+    """On HUP sockets end with 1001 and pages come back by themselves, personal as before."""
+    from playwright.sync_api import TimeoutError as BrowserTimeout
+
+    site = live(kind, config=config, args=["-w", "2"])
+    client = connect(site, "/hooked", site.token("/hook"))
+    tab.open(f"{site.url}/hook?user=ann")
+    tab.move_slider(2)
+    tab.until_title("for ann 2024 Lyon k=3")
+    site.process.send_signal(signal.SIGHUP)
+    assert client.close_code() == 1001
+    client.close()
+    tab.until_message("Reconnected websocket")
+    tab.until_title("for ann 2024 Lyon")  # a new document
+
+    def answers() -> bool:
+        # A worker that is about to go may take the page back first; a move meanwhile is lost.
+        tab.move_slider()
+        with suppress(BrowserTimeout):
+            tab.page.wait_for_function(
+                "Bokeh.documents[0].get_model_by_name('plot').title.text.match(/Lyon k=/)",
+                timeout=2_000,
+            )
+            return True
+        return False
+
+    eventually(answers, "the slider to answer")
+    tab.forgive_the_network()
+    assert tab.page.url.endswith("/hook?user=ann")
+
+
+def test_max_requests(live: Live, config: dict[str, str]) -> None:
+    """A worker that is recycled tells its sockets, with 1001."""
+    site = live("gunicorn-sync", config=config, args=["--max-requests", "20"])
+    client = connect(site, "/hooked", site.token("/hook"))
+    for _ in range(20):
+        site.get("/hook")
+    assert client.close_code() == 1001
+    client.close()
