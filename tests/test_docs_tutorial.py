@@ -126,7 +126,7 @@ def use(tab: Tab, url: str, database: Path) -> None:
     assert [(user, km) for user, _, km in saved] == [(1, 5.0), (1, 5.0)]
     another = tab.page.context.new_page()
     another.goto(url)
-    another.wait_for_function(f"window.Bokeh && {KILOMETRES}.length == 2")
+    another.wait_for_function(f"window.Bokeh?.documents.length && {KILOMETRES}.length == 2")
     tab.page.get_by_role("button", name="Log out").click()
     for page in (tab.page, another):  # which reloads itself, because its plot has ended
         page.get_by_role("heading", name="Log in").wait_for()
