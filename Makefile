@@ -13,7 +13,11 @@ VENV := .venv-$(VERSION)
 LOWEST := .venv-lowest-$(VERSION)
 PORT := 5000
 
-.PHONY: demo docs test test-lowest lint clean
+# Without Node.js, the checks of the browser's code are left out.
+NODE := $(shell node -e 'process.exit(+(process.versions.node.split(".")[0] < 20))' 2>/dev/null \
+	&& command -v npm)
+
+.PHONY: demo docs test test-lowest lint lint-js clean
 
 demo: $(VENV)/demo-installed  ## Serve the example site.
 	@$(VENV)/bin/gunicorn --worker-class gthread --threads 8 --bind 127.0.0.1:$(PORT) "example_app:create_app()"
@@ -27,10 +31,23 @@ test: $(VENV)/test-installed lint  ## Run all tests, browser included.
 	$(VENV)/bin/python -m tests.support.programs
 	$(VENV)/bin/python -m pytest --numprocesses 4 --dist loadfile
 
-lint: $(VENV)/test-installed
+lint: $(VENV)/test-installed lint-js
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+ifeq ($(NODE),)
+lint-js:
+	@echo "Node.js 20 or later, with npm, is missing: the JavaScript in js/ is NOT checked or tested." >&2
+else
+lint-js: js/node_modules/.package-lock.json  ## Check the types of the browser's code; run its unit tests.
+	cd js && npm run --silent check
+	cd js && npm run --silent test
+endif
+
+js/node_modules/.package-lock.json: js/package.json js/package-lock.json
+	cd js && npm ci --silent --no-audit --no-fund
+	@touch $@
 
 test-lowest: $(LOWEST)/test-installed  ## Run all tests with the oldest dependencies (Python 3.11).
 	$(LOWEST)/bin/python -m tests.support.programs
@@ -58,4 +75,4 @@ $(LOWEST)/test-installed: pyproject.toml tests/lowest.txt
 	@touch $@
 
 clean:
-	rm -rf .venv-* docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv-* docs/_build js/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis

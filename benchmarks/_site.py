@@ -74,8 +74,8 @@ def create_app() -> Flask:
 
     @app.get("/stats")
     def stats() -> Response:
-        server = app.extensions["bokeh"].server()
-        sessions = server._server.get_sessions()  # there is no public list yet
+        server = app.extensions["bokeh"].servers.get()
+        sessions = server.bokeh.get_sessions()  # there is no public list yet
         return jsonify(
             pid=os.getpid(),
             sessions=len(sessions),

@@ -21,12 +21,10 @@ myst_heading_anchors = 3
 # The names of other packages are not looked up: that would need the network.
 nitpick_ignore_regex = [
     (r"py:.*", r"(bokeh|collections|flask|markupsafe|pathlib|tornado)\..*"),
-    (
-        r"py:(class|exc)",
-        r"(typing\..*|types\..*|(Runtime|Value|Type|Lookup|Timeout)Error|[a-z]+|F)",
-    ),
-    (r"py:class", r"(Flask|IOLoop|Markup|Model)"),
-    (r"py:class", r"flask_bokeh\.(extension\.F|security\.arguments\.Arguments)"),
+    (r"py:(class|exc)", r"((typing|types)\..*|(Runtime|Value|Type|Lookup|Timeout)Error|[a-z]+|F)"),
+    (r"py:class", r"(Document|Flask|IOLoop|Markup|Model)"),
+    (r"py:class", r"flask_bokeh\.(errors\.RefusedError|extension\.F)"),
+    (r"py:class", r"flask_bokeh\.security\.arguments\.Arguments"),
 ]
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"

@@ -7,12 +7,12 @@ import inspect
 from dataclasses import MISSING, fields
 from pathlib import Path
 
-from flask_bokeh.server_options import ELSEWHERE
-from flask_bokeh.settings import Settings, key_of
+from flask_bokeh.server_options import ACCEPTED, REFUSED
+from flask_bokeh.settings import Settings, key_of, setting_infos
 
 HEAD = """# Settings
 
-<!-- Written by docs/make_settings.py; tests/test_docs.py holds it to the code. -->
+<!-- Written by docs/make_settings.py; tests/test_docs.py compares it with the code. -->
 
 The `BOKEH_*` keys of `app.config`, which `init_app` reads once. A wrong key or value raises a
 `ConfigError` that lists all of them, with what is accepted.
@@ -39,9 +39,8 @@ GROUPS = {
     ),
     "BokehJS": ("resources", "minified", "log_level"),
     "The server of each process": (
-        *("start_timeout", "stop_timeout", "blocked_after", "socket_dir"),
+        *("start_timeout", "stop_timeout", "slow_callback_duration", "runtime_dir"),
         *("ssl_certfile", "ssl_keyfile", "ssl_password", "auth_module", "cookie_secret"),
-        *("xsrf_cookies", "ico_path"),
     ),
 }
 """The sections of the page. Every setting is in one of them."""
@@ -49,17 +48,17 @@ GROUPS = {
 OPTIONS = """
 ## Options of Bokeh's server
 
-`BOKEH_SERVER_OPTIONS` takes any keyword of Bokeh's `Server` and `BokehTornado`, such as
-`{"keep_alive_milliseconds": 20_000}`. These are refused, with a reason:
+`BOKEH_SERVER_OPTIONS` is a dict with keywords of Bokeh's `Server` and `BokehTornado`, such as
+`{"keep_alive_milliseconds": 20_000}`. These keywords are accepted:
 
 """
 
 PORT = """
 ## A port of its own
 
-`BOKEH_TRANSPORT = "same-origin"` needs the client's socket, which most servers hand out
-([Servers](servers.md)). With `port` browsers connect to the Bokeh server's own port, on any WSGI
-server:
+`BOKEH_TRANSPORT = "same-origin"` needs a WSGI server from which the client's socket can be
+hijacked, such as those in [Servers](servers.md). With `port`, browsers connect to the Bokeh
+server's own port, and any WSGI server will do:
 
 ```python
 app.config.update(
@@ -69,18 +68,13 @@ app.config.update(
 )
 ```
 
-That port accepts signed tokens only, for as long as `BOKEH_TOKEN_EXPIRATION` says: it does not
-renew them.
+This port accepts only signed tokens. It does not renew them, so each is accepted for
+`BOKEH_TOKEN_EXPIRATION` seconds.
 """
 
-FROM_ENVIRONMENT = {
-    *("secret_key", "allow_ws_origin", "resources", "minified", "log_level", "auth_module"),
-    *("cookie_secret", "xsrf_cookies", "ico_path", "ssl_certfile", "ssl_keyfile", "ssl_password"),
-}
 
-
-def sentences() -> dict[str, str]:
-    """Return the sentences under each field."""
+def descriptions() -> dict[str, str]:
+    """Return the text below each field of Settings."""
     (tree,) = ast.parse(inspect.getsource(Settings)).body
     assert isinstance(tree, ast.ClassDef)
     found = {}
@@ -96,19 +90,19 @@ def page() -> str:
     settings = {field.name: field for field in fields(Settings)}
     grouped = [name for names in GROUPS.values() for name in names]
     assert sorted(grouped) == sorted(settings), set(grouped) ^ set(settings)
-    said = sentences()
-    text = HEAD
+    text, described, infos = HEAD, descriptions(), setting_infos()
     for title, names in GROUPS.items():
         text += f"\n## {title}\n"
         for name in names:
             field = settings[name]
             default = field.default if field.default is not MISSING else {}
-            place = ", *environment*" if name in FROM_ENVIRONMENT else ""
-            meaning = " ".join(said[name].replace("``", "`").split())
+            place = ", *environment*" if infos[name].environment else ""
+            meaning = " ".join(described[name].replace("``", "`").split())
             text += f"\n### `{key_of(name)}`\n\nDefault: `{default!r}`{place}\n\n{meaning}\n"
     text += OPTIONS
-    for name, reason in sorted(ELSEWHERE.items()):
-        text += f"- `{name}`: {reason}\n"
+    text += "".join(f"- `{name}`\n" for name in sorted(ACCEPTED))
+    text += "\nThese are refused, with a reason:\n\n"
+    text += "".join(f"- `{name}`: {reason}\n" for name, reason in sorted(REFUSED.items()))
     return text + PORT
 
 

@@ -29,7 +29,7 @@ from .errors import (
 from .extension import FlaskBokeh
 from .security.document_visit import visit
 from .security.visit import Visit
-from .server.pull import PulledSession
+from .server.pulled_session import PulledSession
 
 __all__ = (
     "ApplicationFailedError",

@@ -15,13 +15,13 @@ from flask import Flask, current_app
 from flask.cli import AppGroup
 from tornado.ioloop import IOLoop
 
-from .bokeh_api.v3.serialization import check_serializable
+from .bokeh_api import check_serializable
 from .errors import FlaskBokehError
 from .hijack.adapters import ADAPTERS
 from .hijack.tornado_server import TornadoWSGIServer
 from .log_text import LineFormatter
 from .runtime.descriptors import max_client_fd
-from .state import BokehState
+from .state import AppState
 from .web.markup import render_resources
 
 __all__ = ("commands",)
@@ -32,8 +32,8 @@ commands = AppGroup("bokeh", help="Live Bokeh plots.")
 _CLOSED_SERVERS = ("granian", "hypercorn", "a2wsgi")
 
 
-def _state() -> BokehState:
-    state: BokehState = current_app.extensions["bokeh"]
+def _state() -> AppState:
+    state: AppState = current_app.extensions["bokeh"]
     return state
 
 
@@ -54,7 +54,7 @@ def check() -> None:
         wrong += not good
         click.echo(f"{'ok     ' if good else 'PROBLEM'} {text}")
 
-    keyed = bool(settings.secret_key or state.site.secrets())
+    keyed = state.authorizer.has_shared_key
     tell(
         keyed,
         "a key signs the session tokens"
@@ -75,33 +75,33 @@ def check() -> None:
             f"BOKEH_MAX_SESSIONS is {wanted}"
         )
     try:
-        server = state.server()
+        server = state.servers.get()
     except FlaskBokehError as error:
         tell(False, str(error))
         raise SystemExit(1) from error
     tell(True, f"the Bokeh server runs on {server.url or 'a unix socket'}")
-    if (meeting := state.meeting) is not None:
+    if (meeting := state.runtime_dir) is not None:
         folder = meeting.find()
-        good = f"workers meet in {folder} (BOKEH_SOCKET_DIR)"
+        good = f"workers meet in {folder} (BOKEH_RUNTIME_DIR)"
         tell(folder is not None and not meeting.problem, meeting.problem or good)
-    for registration in sorted(state.applications, key=lambda one: one.path):
+    for registration in sorted(state.registrations.applications, key=lambda one: one.path):
         path, begun = registration.path, time.perf_counter()
         try:
             with (
                 current_app.test_request_context(),
-                state.pull(path, user=None, transport="direct", skip_guards=True) as session,
+                state.puller.pull(path, user=None, transport="direct", skip_guards=True) as session,
             ):
                 took = time.perf_counter() - begun
                 roots = len(session.document.roots)
                 check_serializable(path, session.document)
                 # Models that every session shares or that don't compile show only in the second.
                 render_resources(settings)
-                with state.pull(path, user=None, transport="direct", skip_guards=True):
+                with state.puller.pull(path, user=None, transport="direct", skip_guards=True):
                     pass
         except FlaskBokehError as error:
             tell(False, f"{path}: {error}")
         else:
-            guards = _count(len(state.guards.for_path(path)), "guard")
+            guards = _count(len(state.registrations.guards.for_path(path)), "guard")
             tell(True, f"{path}: {1000 * took:.0f} ms, {_count(roots, 'root')}; {guards}")
             if not roots:
                 click.echo(f"        {path} shows nothing until it calls doc.add_root(...)")
@@ -144,7 +144,7 @@ def run(host: str, port: int, threads: int, cert: str | None, key: str | None) -
 async def _serve(
     application: Flask, server: TornadoWSGIServer, host: str, port: int, threads: int
 ) -> None:
-    state: BokehState = application.extensions["bokeh"]
+    state: AppState = application.extensions["bokeh"]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     # This is the program itself, not the library: nobody else handles these here.
@@ -154,7 +154,7 @@ async def _serve(
         except NotImplementedError:  # Windows: Ctrl-C raises KeyboardInterrupt
             break
     try:
-        state.start(IOLoop.current()).long_waits.lower(threads // 2)
+        state.servers.start(IOLoop.current()).limit_waiting_pages(threads // 2)
         try:
             port = server.listen(port, host)
         except OSError as error:

@@ -1,23 +1,37 @@
-"""Every exception that flask_bokeh raises, and what goes into their texts.
+"""The exceptions of flask_bokeh.
 
-One root, :class:`FlaskBokehError`. Each leaf also inherits the builtin that a caller would
-expect (a bad setting is a ``ValueError``, a wait that ran out is a ``TimeoutError``) and
-carries the data a handler wants as attributes.
+All inherit from :class:`FlaskBokehError`. Each also inherits the builtin exception that a caller
+would expect (a bad setting is a ``ValueError``, a timeout is a ``TimeoutError``) and has what a
+handler needs as attributes. Those that refuse a request inherit from :class:`RefusedError`, which
+has the HTTP status of the response.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+PUBLIC = {
+    400: "This request can't open a WebSocket.",
+    403: "This plot can't be opened here.",
+    410: "This plot has ended.",
+    431: "The headers of the request are too large.",
+    501: "Plots can't be shown here.",
+    503: "This site is busy. Please try again in a moment.",
+}
+"""The sentence that a client gets with each HTTP status."""
+
 
 class FlaskBokehError(Exception):
-    """Root of all errors raised by flask_bokeh."""
+    """Base class of all exceptions raised by flask_bokeh."""
+
+
+# --- setting up a site ------------------------------------------------------------------------
 
 
 class ConfigError(FlaskBokehError, ValueError):
     """One or more settings are wrong.
 
-    :ivar problems: one sentence for each, naming the key, its value and what is accepted.
+    :ivar problems: one sentence for each, with the key, its value and the accepted values.
     """
 
     def __init__(self, problems: Iterable[str]) -> None:
@@ -26,7 +40,7 @@ class ConfigError(FlaskBokehError, ValueError):
 
 
 class NotInitializedError(FlaskBokehError, RuntimeError):
-    """The Flask application in use has no flask_bokeh."""
+    """The current Flask application was not initialized with flask_bokeh."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -36,13 +50,13 @@ class NotInitializedError(FlaskBokehError, RuntimeError):
 
 
 class RegistrationError(FlaskBokehError, ValueError):
-    """An application, a hook or a guard was registered in a way that can't work."""
+    """An application, a hook, a guard or a user loader can't be registered like this."""
 
 
 class UnknownApplicationError(FlaskBokehError, LookupError):
-    """No application is registered under this path.
+    """No application is registered under a path.
 
-    :ivar path: the path that was asked for.
+    :ivar path: the requested path.
     :ivar known: the registered paths.
     """
 
@@ -53,11 +67,14 @@ class UnknownApplicationError(FlaskBokehError, LookupError):
         super().__init__(f"No Bokeh application is registered at {path!r}. Registered: {paths}.")
 
 
-class ApplicationLoadError(FlaskBokehError, RuntimeError):
-    """An application's script, directory or notebook could not be loaded.
+# --- applications that fail -------------------------------------------------------------------
 
-    :ivar path: the application's path.
-    :ivar reason: what is wrong with its file.
+
+class ApplicationLoadError(FlaskBokehError, RuntimeError):
+    """The script, directory or notebook of an application could not be loaded.
+
+    :ivar path: the path of the application.
+    :ivar reason: the problem with its file.
     """
 
     def __init__(self, path: str, reason: str) -> None:
@@ -67,12 +84,12 @@ class ApplicationLoadError(FlaskBokehError, RuntimeError):
 
 
 class ApplicationFailedError(FlaskBokehError, RuntimeError):
-    """An application, or one of its hooks, raised while its document was filled.
+    """An application or one of its hooks raised an exception while it filled a document.
 
     The original exception is ``__cause__``.
 
-    :ivar path: the application's path.
-    :ivar culprit: what raised, for a person: ``"The application /sliders"``,
+    :ivar path: the path of the application.
+    :ivar culprit: a description of what raised, such as ``"The application /sliders"`` or
         ``"The hook greet of /sliders"``.
     """
 
@@ -83,21 +100,24 @@ class ApplicationFailedError(FlaskBokehError, RuntimeError):
 
 
 class SerializationFailedError(ApplicationFailedError):
-    """A document holds a value that can't be sent to a browser. The cause is ``__cause__``.
+    """A document holds a value that can't be sent to a browser.
 
-    The message names the model, its property and the type of the value, and not the value.
+    The message names the model, its property and the type of the value, but not the value. The
+    original exception is ``__cause__``.
     """
 
     def __init__(self, path: str, culprit: str, error: BaseException) -> None:
         super().__init__(path, culprit, error)
         self.args = (
             f"The document of {path} can't be sent to a browser, because of {culprit}: {error}. "
-            "Convert the value to what JSON has, such as float, str, list or dict.",
+            "Convert the value to a JSON type, such as float, str, list or dict.",
         )
 
 
 class ScriptError(FlaskBokehError, RuntimeError):
-    """A script, directory or notebook application failed; Bokeh kept only the text of why.
+    """A script, directory or notebook application raised an exception.
+
+    Bokeh keeps only the text of such an exception.
 
     :ivar detail: the traceback, as text.
     """
@@ -107,19 +127,30 @@ class ScriptError(FlaskBokehError, RuntimeError):
         super().__init__(message)
 
 
+class ArgumentsError(FlaskBokehError, ValueError):
+    """The ``arguments`` or ``data`` of a session can't be stored in its token."""
+
+
+class EmbedError(FlaskBokehError, RuntimeError):
+    """A template tried to embed something that can't be embedded."""
+
+
+# --- the Bokeh server -------------------------------------------------------------------------
+
+
 class ServerStartError(FlaskBokehError, RuntimeError):
-    """The Bokeh server of this process could not be started. The cause is ``__cause__``."""
+    """The Bokeh server of this process could not be started. The reason is ``__cause__``."""
 
 
 class ServerStoppedError(FlaskBokehError, RuntimeError):
-    """The Bokeh server of this process has been stopped, or was never started."""
+    """The Bokeh server of this process is not running."""
 
 
 class WaitTimeoutError(FlaskBokehError, TimeoutError):
-    """A bounded wait ran out.
+    """An operation took longer than its timeout.
 
-    :ivar what: what was waited for.
-    :ivar seconds: how long.
+    :ivar what: a description of the operation.
+    :ivar seconds: the timeout.
     """
 
     def __init__(self, what: str, seconds: float, hint: str = "") -> None:
@@ -128,19 +159,8 @@ class WaitTimeoutError(FlaskBokehError, TimeoutError):
         super().__init__(f"Waited {seconds:g} s for {what}.{' ' + hint if hint else ''}")
 
 
-class SessionsNotEndedError(FlaskBokehError, RuntimeError):
-    """Some sessions that should have ended may live on. Their tokens are refused all the same.
-
-    :ivar reasons: what went wrong, for each worker.
-    """
-
-    def __init__(self, reasons: Sequence[str]) -> None:
-        self.reasons = tuple(reasons)
-        super().__init__(f"Some sessions of a user may not have ended: {'; '.join(reasons)}.")
-
-
 class LoopThreadError(FlaskBokehError, RuntimeError):
-    """A blocking call was made on the IOLoop's own thread, where it would wait for itself."""
+    """A blocking function was called on the thread of the IOLoop, which would deadlock."""
 
     def __init__(self, what: str) -> None:
         super().__init__(
@@ -149,52 +169,62 @@ class LoopThreadError(FlaskBokehError, RuntimeError):
         )
 
 
-class TokenError(FlaskBokehError, ValueError):
-    """A session token is malformed, forged, too old, of another application or of somebody else."""
+class SessionsNotEndedError(FlaskBokehError, RuntimeError):
+    """Some sessions may still be open, although their tokens have been revoked.
+
+    :ivar reasons: one sentence for each worker that could not close its sessions.
+    """
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__(f"Some sessions of a user may not have ended: {'; '.join(reasons)}.")
 
 
-class LimitError(FlaskBokehError, RuntimeError):
-    """There are as many sessions as a limit allows. In a view it becomes a 503.
+# --- requests that are refused ----------------------------------------------------------------
 
-    The message is for visitors, and names no setting.
+
+class RefusedError(FlaskBokehError):
+    """A request for a session is refused. The message is for the log.
+
+    :ivar status: the HTTP status of the response.
+    :ivar public: a sentence for the client, without details of the site.
+    """
+
+    status: int = 403
+    public: str = PUBLIC[403]
+
+
+class TokenError(RefusedError, ValueError):
+    """A session token is malformed, forged, too old, or of another application or principal."""
+
+
+class SessionEndedError(RefusedError, RuntimeError):
+    """The session was closed by ``close_sessions`` or a logout."""
+
+    status = 410
+    public = PUBLIC[410]
+
+
+class LimitError(RefusedError, RuntimeError):
+    """A limit of sessions has been reached. In a view, it becomes a 503 response.
+
+    The message is for visitors and does not name the setting.
 
     :ivar setting: the key of the limit, such as ``BOKEH_MAX_SESSIONS``.
     :ivar limit: its value.
     """
 
+    status = 503
+
     def __init__(self, name: str, limit: int | None, message: str) -> None:
         self.setting = f"BOKEH_{name.upper()}"
         self.limit = limit
+        self.public = message
         super().__init__(message)
 
 
-class MessageLimitError(FlaskBokehError, ValueError):
-    """A WebSocket message would cost more than it may. It is closed with 1009.
-
-    The text is for the log: it names limits, and nothing of the message's content.
-    """
-
-
-class SessionEndedError(FlaskBokehError, RuntimeError):
-    """The session has been ended, by ``close_sessions`` or a logout."""
-
-
-class ArgumentsError(FlaskBokehError, ValueError):
-    """``arguments`` or ``data`` can't travel in a session token."""
-
-
-class EmbedError(FlaskBokehError, RuntimeError):
-    """A template asked for something that can't be embedded."""
-
-
-class HandoffError(FlaskBokehError, RuntimeError):
-    """The client's socket can't be taken from this WSGI server.
-
-    The message is for the log.
-
-    :ivar status: the HTTP status that tells the client.
-    :ivar public: a sentence for the client, which says nothing of the server's inside.
-    """
+class HandoffError(RefusedError, RuntimeError):
+    """The client's socket can't be handed from the WSGI server to the Bokeh server."""
 
     def __init__(self, message: str, status: int, public: str | None = None) -> None:
         self.status = status
@@ -202,19 +232,18 @@ class HandoffError(FlaskBokehError, RuntimeError):
         super().__init__(message)
 
 
-PUBLIC = {
-    400: "This request can't open a WebSocket.",
-    403: "This plot can't be opened here.",
-    410: "This plot has ended.",
-    431: "The headers of the request are too large.",
-    501: "Plots can't be shown here.",
-    503: "This site is busy. Please try again in a moment.",
-}
-"""What clients are told, by status."""
+class MessageLimitError(FlaskBokehError, ValueError):
+    """A WebSocket message exceeds a limit. The WebSocket is closed with code 1009.
+
+    The message is for the log. It names the limit and holds no content of the WebSocket message.
+    """
 
 
 def kind_of(value: object) -> str:
-    """Return what a value is, for an error: never its contents, which may be secret."""
+    """Return a description of a value for an error message.
+
+    It shows plain numbers, but not the content of other values, which may be secret.
+    """
     if value is None or isinstance(value, bool | int | float):
         return repr(value)
-    return f"a value of type {value.__class__.__name__}"  # that of a proxy's object, too
+    return f"a value of type {value.__class__.__name__}"  # of the proxied object, for a proxy

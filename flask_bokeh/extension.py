@@ -9,17 +9,20 @@ from functools import wraps
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flask import Flask, current_app
+from flask import Flask, current_app, has_request_context
 from markupsafe import Markup
 
-from .applications.registrations import Registrations
+from .applications.registrations import ExtensionRegistrations
 from .applications.registry import Source, check_path
+from .cli import commands
 from .errors import EmbedError, NotInitializedError, RegistrationError
 from .security.arguments import all_values
-from .server.pull import PulledSession
-from .state import BokehState
-from .web.markup import no_session, pulled_in_request, render_resources, render_session, server_url
-from .web.setup import wire
+from .server.pulled_session import PulledSession
+from .state import AppState
+from .web.markup import describe_non_session, render_resources, render_session
+from .web.request_state import request_state
+from .web.setup import set_up
+from .web.urls import server_url
 
 if TYPE_CHECKING:
     from bokeh.model import Model
@@ -44,7 +47,7 @@ class FlaskBokeh:
 
     def __init__(self, app: Flask | None = None, **options: Any) -> None:
         self._options = options
-        self._registered = Registrations()
+        self._registered = ExtensionRegistrations(has_request_context)
         if app is not None:
             self.init_app(app)
 
@@ -64,9 +67,9 @@ class FlaskBokeh:
                 f"The Flask application {app.import_name!r} has flask_bokeh already. "
                 "Call init_app once, on one FlaskBokeh instance."
             )
-        state = wire(app, self._options, self._registered)
+        state = set_up(app, self._options, self._registered)
         app.extensions["bokeh"] = state
-        self._registered.reopen()
+        app.cli.add_command(commands)
         app.jinja_env.globals.update(
             server_document=self.server_document,
             server_session=self.server_session,
@@ -103,7 +106,7 @@ class FlaskBokeh:
             directory or a notebook, relative to ``app.root_path``.
         :param page: as in :meth:`application`.
         :raises RegistrationError: if the path is not valid, or taken; if the source is of another
-            type; or after the first page of the newest Flask application.
+            type; or after the first page of all Flask applications.
         """
         self._registered.applications.add(path, source, page=page)
 
@@ -185,14 +188,14 @@ class FlaskBokeh:
         :raises WaitTimeoutError: if a wait takes longer than ``BOKEH_PULL_TIMEOUT`` seconds.
         """
         state = _state()
-        with state.pull(
+        with state.puller.pull(
             path,
             arguments=arguments,
             data=data,
             user=user,
             transport=transport,
         ) as session:
-            pulled_in_request().append(session)
+            request_state().pulled_sessions.append(session)
             yield session
 
     def with_session(
@@ -247,7 +250,7 @@ class FlaskBokeh:
         :raises SessionsNotEndedError: if some sessions may not have been closed, for example in a
             worker that is frozen.
         """
-        return _state().close_sessions(user)
+        return _state().closer.close(user)
 
     # --- markup ---------------------------------------------------------------------------
 
@@ -269,7 +272,7 @@ class FlaskBokeh:
         :raises ArgumentsError: if arguments or data are no strings and JSON values, or too large.
         """
         state = _state()
-        token = state.new_token(path, arguments=arguments, data=data)
+        token = state.authorizer.issue(path, arguments=arguments, data=data)
         return render_session(state.settings, token, server_url=server_url(state))
 
     def server_session(self, session: PulledSession, *, model: Model | None = None) -> Markup:
@@ -283,7 +286,7 @@ class FlaskBokeh:
             roots.
         """
         if not isinstance(session, PulledSession):
-            raise EmbedError(f"server_session got {no_session(session)}")
+            raise EmbedError(f"server_session got {describe_non_session(session)}")
         state = _state()
         return render_session(
             state.settings,
@@ -309,7 +312,7 @@ class FlaskBokeh:
         :raises ServerStartError: if the server can't start, or runs on another loop already. The
             cause is ``__cause__``.
         """
-        _state().start(io_loop)
+        _state().servers.start(io_loop)
 
     def stop(self) -> None:
         """Stop the Bokeh server of this process, if it runs.
@@ -334,7 +337,7 @@ class FlaskBokeh:
             named = {} if arguments is None else all_values(what, arguments)
             return self.server_document(what, arguments=named | keywords, data=data)
         if what is None:
-            pulled = pulled_in_request()
+            pulled = request_state().pulled_sessions
             if len(pulled) != 1:
                 raise EmbedError(
                     f"{{% bokeh %}} shows the session that was pulled in this request, but "
@@ -343,7 +346,7 @@ class FlaskBokeh:
                 )
             what = pulled[0]
         if not isinstance(what, PulledSession):
-            raise EmbedError(f"{{% bokeh %}} got {no_session(what)}")
+            raise EmbedError(f"{{% bokeh %}} got {describe_non_session(what)}")
         if unknown := keywords.keys() - {"model"}:
             raise EmbedError(
                 f"{{% bokeh %}} takes model=... with a pulled session, not "
@@ -352,8 +355,8 @@ class FlaskBokeh:
         return self.server_session(what, **keywords)
 
 
-def _state() -> BokehState:
+def _state() -> AppState:
     state = current_app.extensions.get("bokeh")
-    if not isinstance(state, BokehState):
+    if not isinstance(state, AppState):
         raise NotInitializedError()
     return state

@@ -1,9 +1,11 @@
-"""Settings: one frozen dataclass, one documented field for each ``BOKEH_*`` key.
+"""Settings: a frozen dataclass with one field for each ``BOKEH_*`` key.
 
-An argument of :class:`~flask_bokeh.FlaskBokeh` wins over ``app.config``, which wins over the
-environment, which wins over the default. The environment counts for those keys that Bokeh
-itself reads from there. Everything is read once, by :meth:`Settings.load`, and all problems
-are reported together.
+An argument of :class:`~flask_bokeh.FlaskBokeh` has priority over ``app.config``, which has priority
+over the environment, which has priority over the default. Only those keys that Bokeh itself reads
+from the environment are read from there.
+
+Each field has its default, its check and its other properties in one place; the text below it
+is its documentation, from which ``docs/make_settings.py`` makes a page.
 """
 
 from __future__ import annotations
@@ -15,11 +17,41 @@ from typing import Any, Literal
 
 from bokeh.settings import settings as bokeh_settings
 
+from . import setting_checks as checks
 from .errors import ConfigError
 from .server_options import suggestion
-from .setting_checks import CHECKS
 
-__all__ = ("Settings",)
+__all__ = ("SettingInfo", "Settings", "key_of", "setting_infos")
+
+
+@dataclass(frozen=True, slots=True)
+class SettingInfo:
+    """The properties of a setting, apart from its value."""
+
+    check: checks.Check
+    """Returns the value to use, or raises ``ValueError`` with the accepted values."""
+    environment: Callable[[], Any] | None
+    """Reads the value from Bokeh's environment variable of the same name; None if there is none."""
+    is_secret: bool
+    """True if error messages and representations must not show the value."""
+    is_security: bool
+    """True if ``docs/security.md`` describes the setting."""
+
+
+def setting(
+    default: Any,
+    check: checks.Check,
+    *,
+    environment: Callable[[], Any] | None = None,
+    secret: bool = False,
+    security: bool = False,
+) -> Any:
+    """Declare a field of :class:`Settings`."""
+    info = SettingInfo(check, environment, secret, security)
+    options: dict[str, Any] = {"repr": not secret, "metadata": {"info": info}}
+    if isinstance(default, dict):
+        return field(default_factory=default.copy, **options)
+    return field(default=default, **options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,162 +61,194 @@ class Settings:
     The key of a field is ``BOKEH_`` and its name in upper case.
     """
 
-    applications: Mapping[str, Any] = field(default_factory=dict)
+    applications: Mapping[str, Any] = setting({}, checks.mapping)
     """More applications: a path, and a file, directory, function or Application for each."""
 
-    url_prefix: str = "/bokeh"
-    """Where the plots' static files and WebSockets live in the site, on each of its hosts. A site
-    with URLs of its own there needs another."""
+    url_prefix: str = setting("/bokeh", checks.url_prefix)
+    """The URL under which the site serves the static files and WebSockets of the plots, on each of
+    its hosts. Change it if the site has URLs of its own there."""
 
-    transport: Literal["same-origin", "port"] = "same-origin"
-    """How a browser reaches the Bokeh server: on Flask's own port, or on a port of its own."""
+    transport: Literal["same-origin", "port"] = setting(
+        "same-origin", checks.one_of("same-origin", "port"), security=True
+    )
+    """The way of browsers to the Bokeh server: ``same-origin`` for Flask's own port, ``port`` for a
+    port of its own."""
 
-    secret_key: tuple[bytes, ...] = field(default=(), repr=False)
-    """Signs session tokens. To change it, give a list: the first key signs, the others are good
-    until their tokens have ended. Without it keys are derived from the site's ``SECRET_KEY`` and
-    ``SECRET_KEY_FALLBACKS``."""
+    secret_key: tuple[bytes, ...] = setting(
+        (), checks.secret_keys, environment=bokeh_settings.secret_key, secret=True, security=True
+    )
+    """The key that signs session tokens. To change it, give a list: the first key signs, and the
+    others are accepted until their tokens have expired. By default, keys are derived from the
+    site's ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``."""
 
-    token_expiration: float = 300.0
-    """Seconds for which a token opens a session, if it is bound to nobody, or on the Bokeh server's
-    own port. One that is bound is renewed for the user, or the browser, who asked for its page."""
+    token_expiration: float = setting(300.0, checks.seconds, security=True)
+    """Seconds for which a token opens a session, if it is not bound to a user or browser, or if it
+    is used on the Bokeh server's own port. Bound tokens are renewed for the user or browser that
+    requested the page."""
 
-    token_max_age: float = 86_400.0
-    """Seconds after which a page's token is good for nobody, and the page must be reloaded."""
+    token_max_age: float = setting(86_400.0, checks.seconds, security=True)
+    """Seconds after which the tokens of a page are refused, and the page must be reloaded."""
 
-    bind_browser: bool = True
-    """Whether the token of a visitor without a user is bound to their browser, by a cookie."""
+    bind_browser: bool = setting(True, checks.boolean, security=True)
+    """Bind the tokens of a visitor without a user to their browser, by a cookie."""
 
-    max_arguments_size: int = 2048
-    """Bytes that ``arguments`` and ``data`` of a session may take together, as JSON."""
+    max_arguments_size: int = setting(2048, checks.size_in_bytes, security=True)
+    """Maximum size in bytes of the ``arguments`` and ``data`` of a session together, as JSON."""
 
-    pull_transport: Literal["direct", "client"] = "direct"
-    """How ``pull_session`` edits a document: on the IOLoop itself, or through ``bokeh.client``."""
+    pull_transport: Literal["direct", "client"] = setting(
+        "direct", checks.one_of("direct", "client")
+    )
+    """The way in which ``pull_session`` edits a document: ``direct`` on the IOLoop, or through
+    ``bokeh.client``."""
 
-    pull_timeout: float = 10.0
-    """Seconds that each wait of ``pull_session`` may take."""
+    pull_timeout: float = setting(10.0, checks.seconds)
+    """Maximum time in seconds of each wait of ``pull_session``."""
 
-    max_waiting_pages: int | None = 3
-    """Pages that may wait for a session for more than 2 seconds at a time, in one process; further
-    ones get a 503 at once. Set it to fewer than the request threads, so that other pages find one;
-    ``None`` for no limit. ``flask bokeh run`` allows half of its threads at most, and greenlets
-    (gevent) are not limited."""
+    max_waiting_pages: int | None = setting(3, checks.limit, security=True)
+    """Maximum pages per process that wait for a session for more than 2 seconds at the same time;
+    None for no limit. Further pages get a 503 response at once. Choose fewer than the request
+    threads, so that other pages find one. ``flask bokeh run`` allows half of its threads at most;
+    greenlets (gevent) are not limited."""
 
-    start_timeout: float = 30.0
-    """Seconds that the Bokeh server may take to start."""
+    start_timeout: float = setting(30.0, checks.seconds)
+    """Maximum time in seconds to start the Bokeh server."""
 
-    stop_timeout: float = 5.0
-    """Seconds that the Bokeh server may take to stop."""
+    stop_timeout: float = setting(5.0, checks.seconds)
+    """Maximum time in seconds to stop the Bokeh server."""
 
-    blocked_after: float = 5.0
+    slow_callback_duration: float = setting(5.0, checks.seconds)
     """Seconds that an application may block the server's loop before its stack is logged."""
 
-    socket_dir: str | None = None
-    """The folder in which a site's workers meet, to pass sockets on to the worker with a pulled
-    session. By default ``$XDG_RUNTIME_DIR``, or where temporary files go."""
+    runtime_dir: str | None = setting(None, checks.optional_text, security=True)
+    """The directory in which the workers of a site find each other, to pass the socket of a browser
+    to the worker that has its pulled session. By default ``$XDG_RUNTIME_DIR``, or the directory
+    for temporary files."""
 
-    unused_session_lifetime: float = 60.0
-    """Seconds that a session lives without a browser."""
+    unused_session_lifetime: float = setting(60.0, checks.seconds, security=True)
+    """Seconds for which a session is kept while no browser is connected."""
 
-    max_message_size: int = 20 * 1024 * 1024
-    """Bytes that one WebSocket message may have."""
+    max_message_size: int = setting(20 * 1024 * 1024, checks.size_in_bytes, security=True)
+    """Maximum size in bytes of a WebSocket message."""
 
-    max_message_values: int = 250_000
-    """Entries of lists and dicts that one WebSocket message may have; those of binary arrays, which
+    max_message_values: int = setting(250_000, checks.positive_integer, security=True)
+    """Maximum entries of lists and dicts in a WebSocket message. Entries of binary arrays, which
     BokehJS sends for typed arrays, do not count."""
 
-    max_message_events: int = 100
-    """Changes that one WebSocket message may make. BokehJS sends one, or one for each property that
-    is set at the same time."""
+    max_message_events: int = setting(100, checks.positive_integer, security=True)
+    """Maximum changes in a WebSocket message. BokehJS sends one, or one for each property that is
+    set at the same time."""
 
-    max_new_models: int = 20
-    """Models that a browser may have added to its document."""
+    max_new_models: int = setting(20, checks.positive_integer, security=True)
+    """Maximum models that a browser may add to its document."""
 
-    max_sessions: int | None = 1000
-    """Sessions that one process may hold; None for any number. So with the next three."""
+    max_sessions: int | None = setting(1000, checks.limit, security=True)
+    """Maximum sessions per process; None for no limit."""
 
-    max_sessions_per_user: int | None = 250
-    """Sessions of one user, or of one browser without a user, in one process."""
+    max_sessions_per_user: int | None = setting(250, checks.limit, security=True)
+    """Maximum sessions per process of one user, or of one browser without a user; None for no
+    limit."""
 
-    max_sessions_per_address: int | None = None
-    """Sessions from one client address in one process; of IPv6, a /64 network is one. A company, or
-    a proxy without werkzeug's ``ProxyFix``, on a unix socket too, is one address."""
+    max_sessions_per_address: int | None = setting(None, checks.limit, security=True)
+    """Maximum sessions per process from one client address; None for no limit. An IPv6 /64 network
+    counts as one address, and so do all visitors from one company, and all visitors behind a
+    proxy (on a unix socket, too) without werkzeug's ``ProxyFix``."""
 
-    max_session_rate: int | None = 600
-    """Sessions that one user, or one address without a user, may open in a minute."""
+    max_session_rate: int | None = setting(600, checks.limit, security=True)
+    """Maximum sessions per minute that one user, or one address without a user, may open; None for
+    no limit."""
 
-    allow_ws_origin: tuple[str, ...] = ()
+    allow_ws_origin: tuple[str, ...] = setting(
+        (), checks.origins, environment=bokeh_settings.allowed_ws_origin, security=True
+    )
     """Other origins (``https://host:port``) whose pages may open a WebSocket to this site."""
 
-    allow_missing_origin: bool = False
-    """Whether clients that send no ``Origin`` (they are not browsers) may open a WebSocket."""
+    allow_missing_origin: bool = setting(False, checks.boolean, security=True)
+    """Allow clients that send no ``Origin`` header to open a WebSocket. Browsers send one."""
 
-    csp_nonce: Callable[[], str] | None = None
-    """Gives the nonce of the request for a Content-Security-Policy. By default the Jinja global
-    ``csp_nonce``, which Flask-Talisman provides."""
+    csp_nonce: Callable[[], str] | None = setting(  # noqa: RUF009  # a field
+        None, checks.function, security=True
+    )
+    """A function that returns the nonce of the request for a Content-Security-Policy. By default
+    the Jinja global ``csp_nonce``, which Flask-Talisman provides."""
 
-    resources: str = "server"
-    """Where BokehJS comes from: ``server`` (this site), ``cdn`` or ``inline``."""
+    resources: str = setting(
+        "server",
+        checks.one_of("server", "server-dev", "cdn", "inline"),
+        environment=lambda: bokeh_settings.resources(default="server"),
+    )
+    """The source of BokehJS: ``server`` (this site), ``cdn`` or ``inline``."""
 
-    minified: bool = True
-    """Whether BokehJS is served minified."""
+    minified: bool = setting(True, checks.boolean, environment=bokeh_settings.minified)
+    """Serve BokehJS minified."""
 
-    log_level: str = "info"
+    log_level: str = setting(
+        "info",
+        checks.one_of("trace", "debug", "info", "warn", "error", "fatal"),
+        environment=bokeh_settings.log_level,
+    )
     """The log level of BokehJS in the browser's console."""
 
-    auth_module: str | None = None
-    """A Bokeh auth module (``bokeh serve --auth-module``)."""
+    auth_module: str | None = setting(
+        None, checks.optional_text, environment=bokeh_settings.auth_module, security=True
+    )
+    """The file of a Bokeh auth module (``bokeh serve --auth-module``)."""
 
-    cookie_secret: str | None = field(default=None, repr=False)
-    """The secret for cookies that an auth module sets."""
+    cookie_secret: str | None = setting(
+        None,
+        checks.optional_text,
+        environment=bokeh_settings.cookie_secret,
+        secret=True,
+        security=True,
+    )
+    """The secret for the cookies of an auth module."""
 
-    xsrf_cookies: bool = False
-    """Accepted because Bokeh reads it from the environment; without effect, because the Bokeh
-    server accepts no forms."""
+    ssl_certfile: str | None = setting(
+        None, checks.optional_text, environment=bokeh_settings.ssl_certfile
+    )
+    """The file of the TLS certificate for the Bokeh server's own port."""
 
-    ico_path: str = "default"
-    """Accepted because Bokeh reads it from the environment; without effect, because the Bokeh
-    server has no pages."""
+    ssl_keyfile: str | None = setting(
+        None, checks.optional_text, environment=bokeh_settings.ssl_keyfile
+    )
+    """The file of the TLS key for the Bokeh server's own port."""
 
-    ssl_certfile: str | None = None
-    """The TLS certificate of the Bokeh server's own port."""
+    ssl_password: str | None = setting(
+        None, checks.optional_text, environment=bokeh_settings.ssl_password, secret=True
+    )
+    """The password of the TLS key."""
 
-    ssl_keyfile: str | None = None
-    """The TLS key of the Bokeh server's own port."""
-
-    ssl_password: str | None = field(default=None, repr=False)
-    """The password of that key."""
-
-    server_options: Mapping[str, Any] = field(default_factory=dict)
-    """Any other keyword of ``bokeh.server.server.Server`` or ``BokehTornado``."""
+    server_options: Mapping[str, Any] = setting({}, checks.server_options)
+    """Other keywords of ``bokeh.server.server.Server`` and ``BokehTornado``."""
 
     @classmethod
     def load(cls, config: Mapping[str, Any], options: Mapping[str, Any]) -> Settings:
-        """Read and check everything.
+        """Read and check all settings.
 
         :param config: ``app.config``.
         :param options: keyword arguments of the extension.
-        :raises ConfigError: with every problem found.
+        :raises ConfigError: with all problems.
         """
-        problems: list[str] = [
-            f"FlaskBokeh() has no option {name!r}.{suggestion(name, _FIELDS)}"
+        infos = setting_infos()
+        problems = [
+            f"FlaskBokeh() has no option {name!r}.{suggestion(name, infos)}"
             for name in options
-            if name not in _FIELDS
+            if name not in infos
         ]
-        problems += [problem for key in config if (problem := _check_key(key))]
+        problems += filter(None, map(_problem_with_key, config))
         values: dict[str, Any] = {}
-        for name in _FIELDS:
+        for name, info in infos.items():
             key = key_of(name)
-            value: Any = os.environ.get(key)
+            value: Any = os.environ.get(key)  # for the message, if Bokeh can't read it
             try:
                 if name in options:
                     key, value = f"option {name}", options[name]
                 elif key in config:
                     value = config[key]
-                elif (value := _from_environment(name)) is None:
+                elif info.environment is None or (value := info.environment()) is None:
                     continue
-                values[name] = CHECKS[name](value)
+                values[name] = info.check(value)
             except (ValueError, TypeError) as error:
-                shown = "<hidden>" if name in _SECRETS else repr(value)
+                shown = "<hidden>" if info.is_secret else repr(value)
                 problems.append(f"{key} is {shown}: {error}.")
         if problems:
             raise ConfigError(problems)
@@ -192,48 +256,42 @@ class Settings:
 
 
 def key_of(name: str) -> str:
-    """The config key of a field."""
+    """Return the config key of a field, such as ``BOKEH_URL_PREFIX``."""
     return f"BOKEH_{name.upper()}"
 
 
-# Bokeh's own settings that mean one thing for a whole process can't differ between two Flask
-# applications in it, so they stay in the environment.
-_FROM_BOKEH: dict[str, Callable[[], Any]] = {
-    "secret_key": bokeh_settings.secret_key,
-    "allow_ws_origin": bokeh_settings.allowed_ws_origin,
-    "resources": lambda: bokeh_settings.resources(default="server"),
-    "minified": bokeh_settings.minified,
-    "log_level": bokeh_settings.log_level,
-    "auth_module": bokeh_settings.auth_module,
-    "cookie_secret": bokeh_settings.cookie_secret,
-    "xsrf_cookies": bokeh_settings.xsrf_cookies,
-    "ico_path": bokeh_settings.ico_path,
-    "ssl_certfile": bokeh_settings.ssl_certfile,
-    "ssl_keyfile": bokeh_settings.ssl_keyfile,
-    "ssl_password": bokeh_settings.ssl_password,
+def setting_infos() -> dict[str, SettingInfo]:
+    """Return the properties of all settings, by the names of the fields."""
+    return {item.name: item.metadata["info"] for item in fields(Settings)}
+
+
+_WITHOUT_EFFECT = {
+    "BOKEH_SIGN_SESSIONS": "can't be set: flask_bokeh always signs sessions",
+    "BOKEH_ICO_PATH": (
+        "has no effect, because the Bokeh server has no pages: link an icon in the templates of "
+        "the Flask application"
+    ),
+    "BOKEH_XSRF_COOKIES": (
+        "has no effect, because the Bokeh server accepts no forms: protect the forms of the Flask "
+        "application with Flask-WTF"
+    ),
 }
 
 
-def _from_environment(name: str) -> Any:
-    read = _FROM_BOKEH.get(name)
-    return None if read is None else read()
+def _problem_with_key(key: str) -> str | None:
+    """Return what is wrong with the name of a key of the Flask config, or None."""
+    if not key.startswith("BOKEH_"):
+        return None
+    keys = [key_of(name) for name in setting_infos()]
+    if key in keys:
+        return None
+    if key in _WITHOUT_EFFECT:
+        return f"{key} {_WITHOUT_EFFECT[key]}."
+    if key in _environment_variables_of_bokeh():
+        return f"{key} applies to the whole process: set it in the environment, not in app.config."
+    return f"{key} is not a setting.{suggestion(key, keys)}"
 
 
-def _bokeh_variables() -> set[str]:
+def _environment_variables_of_bokeh() -> set[str]:
     descriptors = vars(type(bokeh_settings)).values()
     return {name for value in descriptors if (name := getattr(value, "env_var", None))}
-
-
-def _check_key(key: str) -> str | None:
-    """What is wrong with the name of a key of the Flask config, if anything."""
-    if not key.startswith("BOKEH_") or key.removeprefix("BOKEH_").lower() in _FIELDS:
-        return None
-    if key == "BOKEH_SIGN_SESSIONS":
-        return f"{key} can't be set: flask_bokeh always signs sessions."
-    if key in _bokeh_variables():
-        return f"{key} holds for a whole process: set it in the environment, not in app.config."
-    return f"{key} is not a setting.{suggestion(key, [key_of(name) for name in _FIELDS])}"
-
-
-_FIELDS = tuple(item.name for item in fields(Settings))
-_SECRETS = frozenset(item.name for item in fields(Settings) if not item.repr)

@@ -40,7 +40,7 @@ from flask_bokeh.security.principal import Principal
 KEY = b"a key for the tests only"
 ISSUER = tokens.TokenIssuer(keys=(KEY,), expiration=300, max_age=3600, max_arguments_size=2048)
 ANN = Principal(user="ann")
-NAMES = {"Connection", "Upgrade", "Sec-WebSocket-Protocol", *handoff._FORWARDED}
+NAMES = {"Connection", "Upgrade", "Sec-WebSocket-Protocol", *handoff.FORWARDED_HEADERS}
 
 
 def signed(body: bytes) -> str:
@@ -64,13 +64,13 @@ def read_token(data: bytes) -> None:
     except TokenError:
         return
     ISSUER.belongs_to(token, ANN)
-    ISSUER.expired(token)
+    ISSUER.is_expired(token)
 
 
 def rebuild_head(data: bytes) -> None:
     """Any environ makes a head of one request with only our headers in it, or is refused."""
     parts = [part.decode("latin-1") for part in data.split(b"\x00")]
-    names = [*handoff._FORWARDED, "Transfer-Encoding", "Content-Length", "X-Evil"]
+    names = [*handoff.FORWARDED_HEADERS, "Transfer-Encoding", "Content-Length", "X-Evil"]
     environ: dict[str, Any] = {
         f"HTTP_{name.upper().replace('-', '_')}": value
         for name, value in zip(names, parts[1:], strict=False)

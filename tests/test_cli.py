@@ -23,7 +23,7 @@ from .support.waiting import eventually
 
 @pytest.fixture
 def site(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> Flask:
-    app.config["BOKEH_SOCKET_DIR"] = str(tmp_path)
+    app.config["BOKEH_RUNTIME_DIR"] = str(tmp_path)
     bokeh.add_application("/good", lambda doc: doc.add_root(Div(text="good")))
     bokeh.init_app(app)
     return app

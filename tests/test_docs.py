@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ import flask_bokeh
 from flask_bokeh import FlaskBokeh
 from flask_bokeh.cli import commands
 from flask_bokeh.hijack.adapters import ADAPTERS
-from flask_bokeh.settings import _FROM_BOKEH, Settings, key_of
+from flask_bokeh.settings import Settings, key_of, setting_infos
 
 from .support import ROOT
 from .support.browser import Tab
@@ -156,7 +155,6 @@ def test_settings_are_those_of_the_code() -> None:
     """docs/settings.md is what docs/make_settings.py writes."""
     made = runpy.run_path(str(ROOT / "docs" / "make_settings.py"))
     assert (ROOT / "docs" / "settings.md").read_text() == made["page"]()
-    assert made["FROM_ENVIRONMENT"] == set(_FROM_BOKEH)
 
 
 def test_the_page_on_sessions(app: Flask, bokeh: FlaskBokeh) -> None:
@@ -203,7 +201,7 @@ def test_all_code_is_tested() -> None:
 
 def test_commands_and_settings_in_the_text() -> None:
     """Commands have the options that pages show; settings have the names that they are given."""
-    known = {key_of(field.name) for field in fields(Settings)}
+    known = {key_of(name) for name in setting_infos()}
     for page in (*PAGES, ROOT / "README.md"):
         text = page.read_text()
         for line in re.findall(r"^flask .*bokeh ((?:.*\\\n)*.*)$", text, re.MULTILINE):
@@ -267,11 +265,8 @@ def test_the_page_on_security(app: Flask, bokeh: FlaskBokeh) -> None:
             exec(code, names)
         with pytest.raises(Unauthorized):
             render_template_string("{% bokeh '/salaries' %}")
-    named = {name.removesuffix("_") for name in re.findall(r"`BOKEH_(\w+)\*?`", text)}
-    wanted = {"URL_PREFIX", "APPLICATIONS", "PULL_TRANSPORT", "PULL_TIMEOUT", "START_TIMEOUT"}
-    wanted |= {"STOP_TIMEOUT", "BLOCKED_AFTER", "RESOURCES", "MINIFIED", "LOG_LEVEL", "ICO_PATH"}
-    wanted |= {"SERVER_OPTIONS", "SSL_CERTFILE", "SSL_KEYFILE", "SSL_PASSWORD"}
-    assert {field.name.upper() for field in fields(Settings)} - named <= wanted
+    named = {name.removesuffix("_").lower() for name in re.findall(r"`BOKEH_(\w+)\*?`", text)}
+    assert {name for name, info in setting_infos().items() if info.is_security} <= named
     limits = text.partition("## Limits")[2].partition("And these")[0]
     rows = dict(re.findall(r"^\| `BOKEH_(\w+)` \| (.*?) \|", limits, re.MULTILINE))
     defaults = {name: getattr(Settings(), name.lower()) for name in rows}

@@ -1,15 +1,19 @@
-"""The example site: what a newcomer sees first."""
+"""The example site: what a newcomer sees first. Its own tests are in example_app/tests."""
 
 from __future__ import annotations
 
+import secrets
+from pathlib import Path
+
 import pytest
+from playwright.sync_api import expect
 
 from .support.browser import Tab
 from .support.servers import Live
 from .support.waiting import eventually
 
 APP = "example_app:create_app()"
-PAGES = [
+PUBLIC_PAGES = [
     ("/", 2),
     ("/sliders", 1),
     ("/penguins", 1),
@@ -17,40 +21,113 @@ PAGES = [
     ("/weather", 1),
     ("/bokeh/weather", 1),
 ]
+MODEL = "Bokeh.documents[0].get_model_by_name"
+
+
+@pytest.fixture(autouse=True)
+def own_database(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Each test's site has a database and a key of its own."""
+    database = f"sqlite:///{tmp_path / 'example.db'}"
+    monkeypatch.setenv("FLASK_SQLALCHEMY_DATABASE_URI", database)
+    monkeypatch.setenv("FLASK_SECRET_KEY", secrets.token_hex())
+
+
+def log_in(tab: Tab, url: str, name: str) -> None:
+    """Log in as a newcomer does, with one click; then the budget shows."""
+    tab.page.goto(f"{url}/budget", timeout=60_000)  # workers may still be starting
+    tab.page.get_by_role("button", name=f"Log in as {name}").click()
+    tab.page.wait_for_url(f"{url}/budget")
+    expect(tab.page.get_by_role("button", name="Add a row")).to_be_visible(timeout=30_000)
+
+
+def total(tab: Tab, text: str) -> None:
+    """Wait for the total of the budget, which Python computes."""
+    tab.page.wait_for_function(f"() => {MODEL}('total').text.includes({text!r})")
 
 
 @pytest.mark.parametrize("server", ["werkzeug", "gunicorn-gthread"])
 def test_every_page_is_clean(live: Live, tab: Tab, server: str) -> None:
-    """Each page shows its plots, with nothing to complain of in console and log."""
+    """Each page shows its plots, with and without a login, and nothing to complain of in console
+    and log: under a strict policy.
+    """
     site = live(server, APP)
-    for path, plots in PAGES:
+    for path, plots in PUBLIC_PAGES:
+        tab.open(site.url + path, plots)
+    log_in(tab, site.url, "Ann")
+    for path, plots in PUBLIC_PAGES:
         tab.open(site.url + path, plots)
     assert not any("could not be made" in message for message in tab.messages)
     assert tab.page.get_by_role("alert").count() == 0
 
 
-def test_users_have_their_own(live: Live, tab: Tab) -> None:
-    """Choosing a person changes the sliders by the view's edit, and the penguins by the hook."""
+@pytest.mark.parametrize("workers", [1, 2])
+def test_edits_are_saved_for_their_user(live: Live, tab: Tab, workers: int) -> None:
+    """Who edits the table finds it so after a reload; somebody else has a table of their own. The
+    workers create the database when they start, all at the same time.
+    """
+    site = live("gunicorn-gthread", APP, args=["--workers", str(workers)])
+    log_in(tab, site.url, "Ann")
+    total(tab, "1,265.00")
+    tab.page.locator(".slick-cell", has_text="310.00").dblclick()
+    tab.page.locator(".slick-cell input").fill("400")
+    tab.page.keyboard.press("Enter")
+    total(tab, "1,355.00")
+    tab.page.get_by_role("button", name="Add a row").click()
+    expect(tab.page.locator(".slick-cell", has_text="Something new")).to_be_visible()
+    tab.open(f"{site.url}/budget")
+    total(tab, "1,355.00")
+    expect(tab.page.locator(".slick-cell", has_text="Something new")).to_be_visible()
+    tab.page.get_by_role("button", name="Log out").click()
+    tab.page.wait_for_url(f"{site.url}/login")
+    log_in(tab, site.url, "Bob")
+    total(tab, "1,035.00")
+
+
+@pytest.mark.parametrize("server", ["werkzeug", "gunicorn-gthread"])
+def test_logout_closes_the_plots(live: Live, tab: Tab, server: str) -> None:
+    """A logout elsewhere in the browser closes the plots of a page, which then asks for a login;
+    public plots go on.
+    """
+    site = live(server, APP)
+    log_in(tab, site.url, "Ann")
+    form = {"csrf_token": tab.page.locator("[name=csrf_token]").input_value()}
+    assert tab.page.context.request.post(f"{site.url}/logout", form=form).ok
+    tab.page.wait_for_url(f"{site.url}/login?next=%2Fbudget")
+    tab.forgive_the_network()
+    tab.open(f"{site.url}/penguins")
+
+
+def test_plots_are_personal(live: Live, tab: Tab) -> None:
+    """The view gives the wave its saved shape; the hook selects the user's penguins."""
     site = live("werkzeug", APP)
     tab.open(f"{site.url}/sliders")
     assert tab.title() == "A wave"
-    tab.page.get_by_role("button", name="Bob").click()
-    tab.until_title("Bob's wave")
-    model = "Bokeh.documents[0].get_model_by_name"
-    assert tab.page.evaluate(f"{model}('frequency').value") == 3
-    tab.page.evaluate(f"{model}('title').value = 'changed'")
+    log_in(tab, site.url, "Bob")
+    tab.open(f"{site.url}/sliders")
+    assert tab.title() == "Bob's wave"
+    assert tab.page.evaluate(f"{MODEL}('frequency').value") == 3
+    tab.move_slider(nth=3)
+    moved = tab.page.evaluate(f"{MODEL}('frequency').value")
+    assert moved > 3
+
+    def saved() -> bool:
+        tab.open(f"{site.url}/sliders")
+        return bool(tab.page.evaluate(f"{MODEL}('frequency').value") == moved)
+
+    eventually(saved, "the saved wave")
+    tab.page.evaluate(f"{MODEL}('title').value = 'changed'")
     tab.until_title("changed")
     tab.open(f"{site.url}/penguins")
-    assert "<b>146</b> of 333" in tab.page.evaluate(f"{model}('summary').text")
-    tab.page.evaluate(f"{model}('penguins').selected.indices = [0, 1]")
-    tab.page.wait_for_function(f"{model}('summary').text.startsWith('<b>2</b> of 333')")
+    assert "<b>146</b> of 333" in tab.page.evaluate(f"{MODEL}('summary').text")
+    tab.page.evaluate(f"{MODEL}('penguins').selected.indices = [0, 1]")
+    tab.page.wait_for_function(f"() => {MODEL}('summary').text.startsWith('<b>2</b> of 333')")
 
 
 def test_the_sea_streams(live: Live, tab: Tab) -> None:
     """The streaming plot gets new rows, and its session ends after the visitor has gone."""
     site = live("werkzeug", APP)
     tab.open(f"{site.url}/sea")
-    length = "Bokeh.documents[0].get_model_by_name('sea').data.time.length"
+    length = f"{MODEL}('sea').data.time.length"
     before = tab.page.evaluate(length)
     eventually(lambda: tab.page.evaluate(length) > before + 24, "more rows")
 

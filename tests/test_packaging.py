@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 
 import flask_bokeh
-from flask_bokeh.web.markup import template_folder
+from flask_bokeh.web.templates import template_folder
 
 from .support import ROOT
 from .test_layers import imports, modules
 
 TEMPLATES = {path.name for path in (ROOT / "templates" / "flask_bokeh").iterdir()}
+MODULES = {path.name for path in (ROOT / "js" / "src").iterdir()}
 PAGE = """
 from flask import Flask, render_template_string
 from flask_bokeh import FlaskBokeh
@@ -31,6 +32,7 @@ bokeh = FlaskBokeh(app); bokeh.add_application("/x", lambda doc: None)
 with app.test_request_context():
     html = render_template_string("{% bokeh '/x' %}")
 assert "flask-bokeh" in html
+assert "embed_items" in app.test_client().get("/bokeh/static/flask_bokeh.js").text
 print(flask_bokeh.__file__)
 """
 
@@ -69,24 +71,30 @@ def run_page(cwd: Path, path: Path) -> str:
 
 @pytest.mark.live
 def test_the_wheel(built: Path, tmp_path: Path) -> None:
-    """The wheel has the package, its templates and py.typed, and a page works from it alone."""
+    """The wheel has the package, its templates, the browser's code and py.typed, and a page works
+    from it alone.
+    """
     (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         archive.extractall(tmp_path / "installed")
     for name in TEMPLATES:
         assert f"flask_bokeh/templates/flask_bokeh/{name}" in names
+    assert {f"flask_bokeh/js/{name}" for name in MODULES} == {
+        name for name in names if name.startswith("flask_bokeh/js/")
+    }
     assert "flask_bokeh/py.typed" in names
-    assert not any(name.startswith(("tests", "example_app", "templates")) for name in names)
+    assert not any(name.startswith(("tests", "example_app", "templates", "js")) for name in names)
     assert run_page(tmp_path, tmp_path / "installed").startswith(str(tmp_path / "installed"))
 
 
 @pytest.mark.live
 def test_the_sdist(built: Path, tmp_path: Path) -> None:
-    """A page works from an unpacked sdist, where the templates are beside the package."""
+    """A page works from an unpacked sdist, where templates and modules are beside the package."""
     (source,) = (path for path in built.iterdir() if path.is_dir())
     assert run_page(tmp_path, source).startswith(str(source))
     assert (source / "LICENSE").exists()
+    assert not (source / "js" / "node_modules").exists()
 
 
 def test_the_editable_install() -> None:

@@ -18,6 +18,7 @@ from flask.testing import FlaskClient
 from jinja2 import TemplateSyntaxError
 
 from flask_bokeh import ApplicationFailedError, EmbedError, FlaskBokeh, SerializationFailedError
+from flask_bokeh.web.browser_script import browser_script
 
 from .support import ROOT
 from .support.browser import Tab
@@ -43,7 +44,7 @@ app.add_url_rule("/", view_func=lambda: render_template_string(page))
 
 @app.get("/strict")
 def strict():
-    return render_template_string(page), {"Content-Security-Policy": "script-src 'self'"}
+    return render_template_string(page), {"Content-Security-Policy": "script-src 'nonce-x'"}
 
 def under_shop(environ, start_response, inner=app.wsgi_app):
     "A proxy that tells nobody where it is."
@@ -134,7 +135,7 @@ RAISED: dict[str, tuple[type[Exception], Callable[[FlaskBokeh], Any]]] = {
     "_pending_writes should be non-None": (RuntimeError, edit_late),
 }
 SHOWN = {
-    "Bokeh is not defined": ("shop:under_shop", "/shop/"),
+    "Failed to load resource": ("shop:under_shop", "/shop/"),
     "Content Security Policy": ("shop:app", "/strict"),
 }
 UNKNOWN_TAG = "Encountered unknown tag 'bokeh'"
@@ -142,7 +143,7 @@ UNKNOWN_TAG = "Encountered unknown tag 'bokeh'"
 
 def test_every_text_is_tested() -> None:
     assert set(QUOTED) == {*LOGGED, *LATER, *RAISED, *SHOWN, UNKNOWN_TAG}
-    script = (ROOT / "templates" / "flask_bokeh" / "page.js").read_text()
+    script = browser_script().text
     for text in re.findall(r'^\| "([^"]+)"', PAGE, re.MULTILINE):
         assert all(part in script for part in re.split(r"(?<=\.) ", text)), text
 

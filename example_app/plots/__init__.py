@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..extensions import bokeh
-from . import penguins, sea, sliders
+from . import budget, penguins, sea, sliders
 
-__all__ = ("penguins", "sea", "sliders")
+__all__ = ("budget", "penguins", "sea", "sliders")
 
 # A directory, relative to the site; it also gets a page of its own.
 bokeh.add_application("/weather", "weather", page=True)

@@ -9,8 +9,9 @@ from bokeh.plotting import figure
 
 from flask_bokeh import Visit
 
+from ..auth import load_user
 from ..data import penguins
-from ..extensions import USERS, bokeh
+from ..extensions import bokeh
 from ..theme import BLUE, GREEN, ORANGE, SITE
 
 COLOURS = {"Adelie": ORANGE, "Chinstrap": GREEN, "Gentoo": BLUE}
@@ -27,7 +28,7 @@ COLUMNS = {
 def dashboard(doc: Document) -> None:
     """Fill the document of a new session."""
     table = penguins()
-    source = ColumnDataSource(table, name="penguins")
+    source = ColumnDataSource(table.to_dict("list"), name="penguins")
     summary = Div(name="summary", sizing_mode="stretch_width")
 
     def scatter(x: str, y: str, x_label: str, y_label: str) -> figure:
@@ -54,9 +55,8 @@ def dashboard(doc: Document) -> None:
                 nonselection_alpha=0.1,
                 legend_label=species,
             )
-        # Where no penguin is: small bills are deep ones.
-        plot.legend.location = "bottom_left" if x == "bill_length_mm" else "top_left"
-        plot.legend.padding = 2
+        plot.legend.orientation, plot.legend.padding = "horizontal", 2
+        plot.add_layout(plot.legend[0], "above")
         return plot
 
     def summarize(attr: str, old: list[int], new: list[int]) -> None:
@@ -92,11 +92,12 @@ def dashboard(doc: Document) -> None:
 
 
 @bokeh.customize("/penguins")
-def choose_favourites(doc: Document, visit: Visit) -> None:
-    """Select the favourite species of whoever is looking."""
-    if visit.user is None:
+def select_favourite(doc: Document, visit: Visit) -> None:
+    """Select the species that the user likes best."""
+    user = load_user(visit.user)
+    if user is None:
         return
-    favourite = USERS[visit.user]["species"]
+    table = penguins()
     source = doc.select_one({"name": "penguins"})
-    source.selected.indices = penguins().query("species == @favourite").index.to_list()
-    doc.select_one({"name": "summary"}).text += f" - {visit.user.title()} likes {favourite}s"
+    source.selected.indices = table.index[table["species"] == user.favourite].to_list()
+    doc.select_one({"name": "summary"}).text += f" - {user.name} likes {user.favourite}s best"

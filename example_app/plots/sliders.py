@@ -1,4 +1,4 @@
-"""Bokeh's classic sliders: a wave whose shape follows Python callbacks."""
+"""Bokeh's classic sliders: a wave whose shape follows Python callbacks, and is saved."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from bokeh.layouts import column, row
 from bokeh.models import ColumnDataSource, Slider, TextInput
 from bokeh.plotting import figure
 
-from ..extensions import bokeh
+from flask_bokeh import visit
+
+from ..auth import load_user
+from ..callbacks import in_app_context
+from ..extensions import bokeh, db
 from ..theme import BLUE, SITE
 
 X = np.linspace(0, 4 * np.pi, 300)
@@ -49,8 +53,18 @@ def sliders(doc: Document) -> None:
             "y": amplitude.value * np.sin(frequency.value * X + phase.value) + offset.value,
         }
 
-    for widget in (offset, amplitude, phase, frequency):
+    @in_app_context
+    def save(attr: str, old: float, new: float) -> None:
+        """Save the shape for a user who is logged in."""
+        user = load_user(visit(doc).user)
+        if user is not None:
+            user.wave = {widget.name: widget.value for widget in widgets}
+            db.session.commit()
+
+    widgets = (offset, amplitude, phase, frequency)
+    for widget in widgets:
         widget.on_change("value", reshape)
+        widget.on_change("value_throttled", save)  # when the handle is let go
     title.on_change("value", lambda attr, old, new: plot.title.update(text=new))
 
     doc.theme = SITE

@@ -4,10 +4,11 @@ import pandas as pd
 from bokeh.io import curdoc
 from bokeh.models import ColumnDataSource, DateRangeSlider, Div
 from bokeh.plotting import figure
-from bokeh_sampledata import package_path
 
-table = pd.read_csv(package_path("lincoln_weather.csv"), parse_dates=["DATE"])
-source = ColumnDataSource(table)
+from example_app.data import lincoln_weather
+
+table = lincoln_weather()  # this script runs for each session, the file is read once
+source = ColumnDataSource(table.to_dict("list"))
 
 plot = figure(
     name="plot",

@@ -1,7 +1,7 @@
-"""Which applications there are: a path, and what fills a document there.
+"""Registries of applications, and of functions for applications.
 
-A registry holds what was registered, on the extension, before any Flask application is known.
-:func:`load` turns it into Bokeh applications, once for each process, when the server starts.
+A registry holds what was registered; :mod:`~flask_bokeh.applications.loading` makes Bokeh
+applications of it when the server starts.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,100 +17,72 @@ from bokeh.application import Application
 from bokeh.application.handlers import FunctionHandler
 
 from ..errors import RegistrationError, UnknownApplicationError, kind_of
-from .repeated import ADVICE, defined_again, same_source
+from .repeated_registrations import FACTORY_ADVICE, is_redefinition, is_same_source
 
-__all__ = (
-    "HookRegistry",
-    "Registration",
-    "Registry",
-    "Source",
-    "check_path",
-)
+__all__ = ("BeforeAdding", "HookRegistry", "Registration", "Registry", "Source", "check_path")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 Source = str | Path | Application | Callable[..., Any]
 
+BeforeAdding = Callable[[str], None]
+"""Called with a description of what is about to be added; may raise ``RegistrationError``."""
+
 _PATH = re.compile(r"/|(/[A-Za-z0-9._~-]+)+")
-# The names under an application's path that the server answers itself.
+# The URLs below that of an application which belong to Bokeh.
 _RESERVED = frozenset({"ws", "autoload.js", "metadata", "static"})
 
 
+@dataclass(frozen=True, slots=True)
 class Registration:
-    """One registered application."""
+    """A registered application."""
 
-    __slots__ = ("page", "path", "source")
-
-    def __init__(self, path: str, source: Source, *, page: bool) -> None:
-        self.path = path
-        self.source = source
-        self.page = page
+    path: str
+    source: Source
+    page: bool
+    """True if the application is also served as a page of its own."""
 
 
 class Registry:
-    """The registered applications, by path. Not for several threads at once."""
+    """The registered applications, by path. Not thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, before_adding: BeforeAdding = lambda name: None) -> None:
+        self._before_adding = before_adding
         self._items: dict[str, Registration] = {}
-        self._closed = False
 
     def add(self, path: str, source: Source, *, page: bool = False) -> None:
-        """Register an application. The same one again changes nothing.
+        """Register an application. Repeating a registration has no effect.
 
-        :raises RegistrationError: for a bad path, a taken path, a source of a wrong kind, or
-            after :meth:`close`.
+        :raises RegistrationError: if the path is malformed or taken, or the source is unsuitable.
         """
         check_path(path)
         known = self._items.get(path)
-        if known is not None and known.page == page and same_source(known.source, source):
-            return
         if known is not None:
+            if known.page == page and is_same_source(known.source, source):
+                return
             raise RegistrationError(
-                f"A Bokeh application is already registered at {path!r}. {ADVICE}, or set "
+                f"A Bokeh application is already registered at {path!r}. {FACTORY_ADVICE}, or set "
                 "BOKEH_APPLICATIONS."
             )
-        if self._closed:
-            raise RegistrationError(
-                f"The application {path!r} comes too late: the first page has been made. "
-                "Register applications before the first page is shown; in create_app(), after "
-                "init_app(app)."
-            )
-        if not isinstance(source, str | Path | Application) and not callable(source):
-            raise RegistrationError(
-                f"The Bokeh application at {path!r} is {kind_of(source)}; expected a function, "
-                "the path of a script, directory or notebook, or a bokeh Application."
-            )
-        if not isinstance(source, str | Path | Application):
-            if inspect.iscoroutinefunction(source):
-                raise RegistrationError(
-                    f"The Bokeh application at {path!r} is an async function, which Bokeh does not "
-                    "await. Fill the document in a plain function; callbacks may be async."
-                )
-            try:
-                FunctionHandler(source)
-            except ValueError as error:
-                raise RegistrationError(
-                    f"The Bokeh application at {path!r} must take one argument, doc: {error}"
-                ) from error
-        self._items[path] = Registration(path, source, page=page)
+        _check_source(path, source)
+        self._before_adding(f"the application {path!r}")
+        self._items[path] = Registration(path, source, page)
 
     def get(self, path: str) -> Registration:
-        """:raises UnknownApplicationError: listing the known paths."""
+        """Return the application at a path.
+
+        :raises UnknownApplicationError: listing the known paths.
+        """
         try:
             return self._items[path]
         except KeyError:
             raise UnknownApplicationError(path, self._items) from None
 
-    def close(self) -> None:
-        """Refuse other registrations, until :meth:`reopen`."""
-        self._closed = True
+    def copy(self, more: Mapping[str, Source]) -> Registry:
+        """Return a copy with more applications in it.
 
-    def reopen(self) -> None:
-        """Accept registrations again, for another Flask application."""
-        self._closed = False
-
-    def merged(self, more: Mapping[str, Source]) -> Registry:
-        """A copy with more applications in it."""
+        :raises RegistrationError: as :meth:`add`.
+        """
         copy = Registry()
         copy._items = dict(self._items)
         for path, source in more.items():
@@ -124,87 +97,89 @@ class Registry:
 
 
 class HookRegistry:
-    """Functions for one application or for all, in the order of their registration."""
+    """Functions for one application or for all, in the order of registration."""
 
-    def __init__(self, kind: str, *forms: str) -> None:
+    def __init__(
+        self, kind: str, *forms: str, before_adding: BeforeAdding = lambda name: None
+    ) -> None:
         """
-        :param kind: what registers them, for errors: ``customize`` or ``guard``.
-        :param forms: how they may be called, such as ``f(doc, visit)``.
+        :param kind: the decorator that registers them, such as ``customize``, for errors.
+        :param forms: the ways to call a function, such as ``f(doc, visit)``.
         """
         self._kind = kind
         self._forms = forms
-        self._closed = False
-        self._apps = 0
-        self._items: list[tuple[str | None, Callable[..., Any], int]] = []
+        self._before_adding = before_adding
+        self._items: list[_Hook] = []
+        self._generation = 0
 
     def decorator(self, path: str | None) -> Callable[[F], F]:
-        """A decorator that registers a function for an application, or for all.
+        """Return a decorator that registers a function for an application, or for all.
 
-        :raises RegistrationError: right away for a bad path; for something that can't be called
-            as it will be; or after :meth:`close`.
+        :param path: the application; None for all applications.
+        :raises RegistrationError: if the path is malformed. The decorator raises it for something
+            that can't be called in one of the forms.
         """
         if path is not None:
             check_path(path)
         return lambda function: self._add(path, function)
 
-    def _add(self, path: str | None, function: F) -> F:
-        if not callable(function) or not any(
-            _accepts_arguments(function, form) for form in self._forms
-        ):
-            name = getattr(function, "__qualname__", kind_of(function))
-            forms = " or ".join(self._forms)
-            raise RegistrationError(f"{self._kind} takes a function {forms}, not {name}.")
-        name = self._name(path)
-        mine = [(known, apps) for at, known, apps in self._items if at == path]
-        if any(same_source(known, function) for known, _ in mine):
-            return function  # by a factory that is called again: it must not run twice
-        if any(apps < self._apps and defined_again(known, function) for known, apps in mine):
-            raise RegistrationError(
-                f"{name} has {function.__qualname__} already, from before init_app(app), with "
-                f"other values around it; both would run. {ADVICE}."
-            )
-        if self._closed:
-            raise RegistrationError(
-                f"{name} comes too late: the first page has been made. Register it before the "
-                "first page is shown; in create_app(), after init_app(app)."
-            )
-        self._items.append((path, function, self._apps))
-        return function
-
     def for_path(self, path: str) -> list[Callable[..., Any]]:
-        """The functions of one application, and those of every application."""
-        return [function for wanted, function, _ in self._items if wanted in (None, path)]
+        """Return the functions for an application, including those for all applications."""
+        return [hook.function for hook in self._items if hook.path in (None, path)]
 
-    def check(self, applications: Registry) -> None:
-        """:raises RegistrationError: if one is for a path where no application is."""
-        for path, _, _ in self._items:
-            if path is not None and path not in applications:
+    def check_paths(self, applications: Registry) -> None:
+        """:raises RegistrationError: if a function is for a path without an application."""
+        for hook in self._items:
+            if hook.path is not None and hook.path not in applications:
                 known = ", ".join(sorted(item.path for item in applications)) or "none"
                 raise RegistrationError(
-                    f"{self._name(path)} has no application. Registered: {known}."
+                    f"{self._name(hook.path)} has no application. Registered: {known}."
                 )
 
     def copy(self) -> HookRegistry:
-        """Return a copy that later registrations do not change."""
+        """Return a copy."""
         copy = HookRegistry(self._kind, *self._forms)
         copy._items = list(self._items)
         return copy
 
-    def close(self) -> None:
-        """Refuse other registrations, until :meth:`reopen`."""
-        self._closed = True
+    def start_generation(self) -> None:
+        """Start the registrations that belong to the next Flask application."""
+        self._generation += 1
 
-    def reopen(self) -> None:
-        """Accept registrations again, for another Flask application."""
-        self._closed = False
-        self._apps += 1
+    def _add(self, path: str | None, function: F) -> F:
+        if not any(_accepts_arguments(function, form) for form in self._forms):
+            forms = " or ".join(self._forms)
+            name = getattr(function, "__qualname__", kind_of(function))
+            raise RegistrationError(f"{self._kind} takes a function {forms}, not {name}.")
+        name = self._name(path)
+        known = [hook for hook in self._items if hook.path == path]
+        if any(is_same_source(hook.function, function) for hook in known):
+            return function  # repeated by a factory; it must not run twice
+        if any(
+            hook.generation < self._generation and is_redefinition(hook.function, function)
+            for hook in known
+        ):
+            raise RegistrationError(
+                f"{name} has {function.__qualname__} already, from before init_app(app), with "
+                f"other values around it; both would run. {FACTORY_ADVICE}."
+            )
+        self._before_adding(name)
+        self._items.append(_Hook(path, function, self._generation))
+        return function
 
     def _name(self, path: str | None) -> str:
         return f"{self._kind}({'' if path is None else repr(path)})"
 
 
+@dataclass(frozen=True, slots=True)
+class _Hook:
+    path: str | None
+    function: Callable[..., Any]
+    generation: int
+
+
 def check_path(path: object) -> None:
-    """:raises RegistrationError: unless this can be the path of an application."""
+    """:raises RegistrationError: if an application can't have this path."""
     if not isinstance(path, str) or not path.startswith("/"):
         raise RegistrationError(
             f"The path {path!r} must be a string that starts with a slash."
@@ -222,10 +197,35 @@ def check_path(path: object) -> None:
         )
 
 
-def _accepts_arguments(function: Callable[..., Any], form: str) -> bool:
+def _check_source(path: str, source: object) -> None:
+    """:raises RegistrationError: if a source can't fill a document."""
+    if isinstance(source, str | Path | Application):
+        return
+    if not callable(source):
+        raise RegistrationError(
+            f"The Bokeh application at {path!r} is {kind_of(source)}; expected a function, "
+            "the path of a script, directory or notebook, or a bokeh Application."
+        )
+    if inspect.iscoroutinefunction(source):
+        raise RegistrationError(
+            f"The Bokeh application at {path!r} is an async function, which Bokeh does not "
+            "await. Fill the document in a plain function; callbacks may be async."
+        )
+    try:
+        FunctionHandler(source)
+    except ValueError as error:
+        raise RegistrationError(
+            f"The Bokeh application at {path!r} must take one argument, doc: {error}"
+        ) from error
+
+
+def _accepts_arguments(function: object, form: str) -> bool:
+    """Return whether a function can be called in a form such as ``f(doc, visit)``."""
+    if not callable(function):
+        return False
     try:
         signature = inspect.signature(function)
-    except ValueError:  # it does not tell
+    except ValueError:  # a builtin without a signature
         return True
     names = form.partition("(")[2].rstrip(")")
     try:

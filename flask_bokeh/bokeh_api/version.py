@@ -1,4 +1,4 @@
-"""Refuse a Bokeh that this package was not written for, before anything else imports it."""
+"""Refuse versions of Bokeh that this package was not written for, before importing more of it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ __all__ = ("check_version",)
 
 
 def check_version(found: str) -> None:
-    """Raise ImportError unless this version of Bokeh is supported.
+    """Raise ImportError unless a version of Bokeh is supported.
 
-    With an unknown one, parts would fail where nobody looks: after a logout, sessions would go on.
+    An unknown version would fail in ways that nobody notices: sessions would outlive a logout.
     """
     major, _, rest = found.partition(".")
     minor = rest.partition(".")[0]
     if major != "3" or (minor.isdecimal() and int(minor) < 9):
         raise ImportError(
-            f"flask_bokeh works with Bokeh 3, from 3.9 on, and found Bokeh {found}. Install one "
-            "that it works with: pip install 'bokeh>=3.9,<4'"
+            f"flask_bokeh works with Bokeh 3, from 3.9 on, and found Bokeh {found}. Install a "
+            "version that it works with: pip install 'bokeh>=3.9,<4'"
         )
 
 

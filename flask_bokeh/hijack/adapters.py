@@ -1,8 +1,7 @@
-"""The WSGI servers: where each keeps the client's socket, and how it is taken away.
+"""Hijack the client's connection of a request: one adapter for each WSGI server.
 
-:data:`ADAPTERS` has one row a server; the rest is one mechanism (:mod:`.taking`).
-
-Nothing here knows Flask, Bokeh, sessions or tokens.
+:data:`ADAPTERS` has a row for each server, which says where the server keeps the client's socket.
+How a socket is taken is the same for all of them: see :mod:`.connection`.
 """
 
 from __future__ import annotations
@@ -13,28 +12,30 @@ import ssl
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from ..errors import HandoffError
 from ..runtime.descriptors import is_below_fd_reserve, max_client_fd
 from ..runtime.uwsgi import uwsgi_options
-from .connection import HasDescriptor, HijackedConnection, HijackedRequest, SocketHijack
+from .connection import HasDescriptor, HijackedConnection, SocketHijack
 from .tls import TLSSocketHijack, is_transferable_tls
 
 __all__ = (
     "ADAPTERS",
     "TORNADO_REQUEST_KEY",
     "Adapter",
-    "adapter_of",
     "can_hijack",
+    "find_adapter",
     "hijack",
-    "why_it_cannot_hijack",
+    "unsupported_reason",
 )
 
 Environ = Mapping[str, Any]
 
 TORNADO_REQUEST_KEY = "flask_bokeh.request"
-"""Environ key under which ``flask bokeh run`` keeps its Tornado request."""
+"""Environ key of the :class:`HijackedConnection` that ``flask bokeh run`` prepares for an upgrade
+request; None for other requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +43,152 @@ class Adapter:
     """Where one WSGI server keeps the client's socket."""
 
     name: str
-    """The server, for a person."""
+    """Name of the server, for messages."""
 
     key: str
-    """What in the WSGI environ leads to the socket."""
+    """Key of the WSGI environ that leads to the socket."""
 
-    find: Callable[[Environ], HasDescriptor | None]
-    """The socket, or anything with its descriptor; None if this is another server."""
+    find_socket: Callable[[Environ], HasDescriptor | None]
+    """Return the socket, or a file over it; None if the environ is another server's."""
 
     has_buffered_input: Callable[[Environ], bool]
-    """Whether bytes that the client sent behind its request head wait in a buffer of the
-    server's. Asked when the descriptor is a dead peer already, so that looking can't block.
+    """Whether the server has read bytes that the client sent after its request head.
 
-    False where middleware has replaced ``wsgi.input``, and with it the way to that buffer. What
-    waits there is lost then, which only a client that breaks RFC 6455 would notice."""
+    This is called when the server has its placeholder socket already, so that reading cannot
+    block. It is False where middleware has replaced ``wsgi.input``, which leads to the server's
+    buffer. The buffered bytes are lost then; only a client that violates RFC 6455 sends any."""
 
     terminates_tls: Callable[[Environ], bool] = lambda _: False
-    """Whether the server ends TLS on this connection, in a way that can't be taken over."""
+    """Whether the server terminates TLS in a way that cannot be hijacked."""
 
 
-# --- one row a server; tests/test_servers.py runs each --------------------------------------
+def can_hijack(environ: Environ) -> bool:
+    """Whether the client's connection of this request can be hijacked."""
+    return TORNADO_REQUEST_KEY in environ or find_adapter(environ) is not None
+
+
+def unsupported_reason(environ: Environ) -> str:
+    """Return why :func:`can_hijack` is false for this request, and what to do; for the log."""
+    software = str(environ.get("SERVER_SOFTWARE") or "This WSGI server")
+    for adapter in ADAPTERS:
+        if software.lower().startswith(adapter.name.lower()):
+            return (
+                f"{adapter.name} hands out its clients' sockets through {adapter.key!r} in the "
+                "WSGI environ, which middleware has removed or replaced. Let that middleware pass "
+                "requests with an Upgrade header unchanged, or set BOKEH_TRANSPORT = 'port'."
+            )
+    names = ", ".join(adapter.name for adapter in ADAPTERS)
+    return (
+        f"{software} does not hand out its clients' sockets, so plots can't use its port. "
+        f"Use a server that does ({names}), or set BOKEH_TRANSPORT = 'port' "
+        "(see 'flask bokeh check')."
+    )
+
+
+def find_adapter(environ: Environ) -> Adapter | None:
+    """Return the adapter of the server that made this environ; None if it has none."""
+    return next((one for one in ADAPTERS if one.find_socket(environ) is not None), None)
+
+
+def hijack(environ: Environ, *, across_processes: bool = False) -> HijackedConnection:
+    """Take the client's connection from the WSGI server.
+
+    The caller then answers the request with an empty response: see :class:`HijackedConnection`.
+
+    :param across_processes: whether the connection is for another process, which excludes TLS.
+    :raises HandoffError: if the connection cannot be hijacked, or if the client has sent bytes
+        that a WebSocket client may not send yet (RFC 6455, section 4.1). The WSGI server has the
+        client then.
+    """
+    _check_request(environ)
+    if TORNADO_REQUEST_KEY in environ:
+        return _hijack_request(environ[TORNADO_REQUEST_KEY], across_processes)
+    adapter = find_adapter(environ)
+    if adapter is None:
+        raise HandoffError(unsupported_reason(environ), HTTPStatus.NOT_IMPLEMENTED)
+    server_socket = adapter.find_socket(environ)
+    assert server_socket is not None  # or find_adapter() would have returned another one
+    _check_tls(adapter, environ, server_socket, across_processes)
+    try:
+        taken = _hijack_socket(server_socket)
+    except OSError as error:
+        raise HandoffError(
+            f"No descriptor is left for another socket: {error}.", HTTPStatus.SERVICE_UNAVAILABLE
+        ) from error
+    try:
+        _check_fd_reserve(taken.fileno())
+        # This may read once from the server's descriptor, which is the silent placeholder by now.
+        if taken.has_pending_data() or adapter.has_buffered_input(environ):
+            raise HandoffError(
+                "The client sent data before the WebSocket was open.", HTTPStatus.BAD_REQUEST
+            )
+    except BaseException:  # gevent's Timeout is no Exception
+        taken.restore()
+        raise
+    return HijackedConnection(taken)
+
+
+def _check_request(environ: Environ) -> None:
+    """:raises HandoffError: if this request cannot open a WebSocket (RFC 6455, section 4.1)."""
+    if environ.get("REQUEST_METHOD", "GET") != "GET":  # Flask also routes HEAD to a GET view
+        raise HandoffError("A WebSocket is opened with GET.", HTTPStatus.BAD_REQUEST)
+    if environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ:
+        raise HandoffError(
+            "A request that opens a WebSocket can't have a body.", HTTPStatus.BAD_REQUEST
+        )
+    if environ.get("SERVER_PROTOCOL") not in ("HTTP/1.1", None):
+        raise HandoffError("A WebSocket is opened with HTTP/1.1.", HTTPStatus.BAD_REQUEST)
+
+
+def _hijack_request(connection: HijackedConnection, across_processes: bool) -> HijackedConnection:
+    if across_processes:
+        raise HandoffError(
+            "The pulled session lives in another process, and 'flask bokeh run' uses only one: "
+            "give each site that it serves a key of its own.",
+            HTTPStatus.NOT_IMPLEMENTED,
+        )
+    _check_fd_reserve(connection.fileno())
+    return connection
+
+
+def _check_tls(
+    adapter: Adapter, environ: Environ, server_socket: HasDescriptor, across_processes: bool
+) -> None:
+    """:raises HandoffError: if this connection cannot be hijacked because of its TLS."""
+    tls = isinstance(server_socket, ssl.SSLSocket)
+    if tls and across_processes:
+        raise HandoffError(
+            "The pulled session lives in another worker, and a TLS connection can't be passed to "
+            "another process. Terminate TLS in a proxy in front, or use one worker.",
+            HTTPStatus.NOT_IMPLEMENTED,
+        )
+    if adapter.terminates_tls(environ) or (tls and not is_transferable_tls(server_socket)):
+        raise HandoffError(
+            f"{adapter.name} terminates TLS itself here, and such a connection can't be hijacked. "
+            "Terminate TLS in a proxy in front, or set BOKEH_TRANSPORT = 'port'.",
+            HTTPStatus.NOT_IMPLEMENTED,
+        )
+
+
+def _hijack_socket(server_socket: HasDescriptor) -> SocketHijack | TLSSocketHijack:
+    """:raises OSError: if no descriptor is left."""
+    if isinstance(server_socket, ssl.SSLSocket):
+        return TLSSocketHijack(server_socket)
+    return SocketHijack(server_socket)
+
+
+def _check_fd_reserve(number: int) -> None:
+    """:raises HandoffError: if this descriptor is in the reserve for the rest of the process."""
+    if not is_below_fd_reserve(number):
+        raise HandoffError(
+            f"The descriptor {number} is one of the last: plots may use those up to "
+            f"{max_client_fd()}. Raise the limit of the process (ulimit -n), or lower "
+            "BOKEH_MAX_SESSIONS.",
+            HTTPStatus.SERVICE_UNAVAILABLE,
+        )
+
+
+# --- one row for each server; tests/test_servers.py runs all of them --------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +214,7 @@ def _gunicorn_has_buffered_input(environ: Environ) -> bool:
 
 
 def _waitress_channel(environ: Environ) -> Any:
-    # The method of waitress's that is meant to ask whether the client has gone.
+    # Waitress puts a method of its channel here, so applications can ask if the client is gone.
     return getattr(environ.get("waitress.client_disconnected"), "__self__", None)
 
 
@@ -143,117 +270,7 @@ ADAPTERS = (
         lambda environ: bool(_cheroot_reader(environ).has_data()),
         lambda environ: environ.get("HTTPS") == "on",
     ),
-    # uWSGI drops what came with the head, or its router sends it on behind the hand-over,
-    # where it is the client's first WebSocket frame.
+    # uWSGI either discards bytes that came with the request head, or its router sends them after
+    # the descriptor has been taken, when they are the client's first WebSocket frame.
     Adapter("uWSGI", "uwsgi.version", _uwsgi_descriptor, lambda _: False, _uwsgi_terminates_tls),
 )
-
-
-def can_hijack(environ: Environ) -> bool:
-    """Whether the server that made this environ lets us have the client's socket."""
-    return TORNADO_REQUEST_KEY in environ or adapter_of(environ) is not None
-
-
-def why_it_cannot_hijack(environ: Environ) -> str:
-    """Why the client's socket can't be had, where :func:`can_hijack` says so; for the log."""
-    software = str(environ.get("SERVER_SOFTWARE") or "This WSGI server")
-    for adapter in ADAPTERS:
-        if software.lower().startswith(adapter.name.lower()):
-            return (
-                f"{adapter.name} hands out its clients' sockets by way of {adapter.key!r} in the "
-                "WSGI environ, which middleware has removed or replaced. Let that middleware pass "
-                "requests with an Upgrade header on unchanged, or set BOKEH_TRANSPORT = 'port'."
-            )
-    names = ", ".join(adapter.name for adapter in ADAPTERS)
-    return (
-        f"{software} does not hand out its clients' sockets, so plots can't come on its port. "
-        f"Use a server that does ({names}), or set BOKEH_TRANSPORT = 'port' "
-        "(see 'flask bokeh check')."
-    )
-
-
-def adapter_of(environ: Environ) -> Adapter | None:
-    """The adapter of the server that made this environ, if it has one."""
-    return next((one for one in ADAPTERS if one.find(environ) is not None), None)
-
-
-def hijack(environ: Environ, *, across_processes: bool = False) -> HijackedConnection:
-    """Take the client's socket away from the WSGI server.
-
-    The caller answers the request with an empty response, then calls ``release_wsgi_server``.
-
-    :param across_processes: whether another process is to get it, which TLS does not allow.
-    :raises HandoffError: if this server's socket can't be had, or holds bytes that a
-        well-behaved WebSocket client would not have sent yet (RFC 6455, section 4.1).
-    """
-    _check_request(environ)
-    if TORNADO_REQUEST_KEY in environ:
-        hosted: HijackedRequest = environ[TORNADO_REQUEST_KEY]
-        if across_processes:
-            raise HandoffError(
-                "The pulled session lives in another process, and 'flask bokeh run' is one for "
-                "itself: give each site that it serves a key of its own.",
-                501,
-            )
-        _leave_some(hosted.number)
-        return hosted
-    adapter = adapter_of(environ)
-    if adapter is None:
-        raise HandoffError(why_it_cannot_hijack(environ), 501)
-    found = adapter.find(environ)
-    assert found is not None  # or it would be another adapter
-    tls = isinstance(found, ssl.SSLSocket)
-    if tls and across_processes:
-        raise HandoffError(
-            "The pulled session lives in another worker, and a connection with TLS can't be "
-            "passed on. End TLS in a proxy in front, or use one worker.",
-            501,
-        )
-    if adapter.terminates_tls(environ) or (tls and not is_transferable_tls(found)):
-        raise HandoffError(
-            f"{adapter.name} ends TLS itself here, and such a connection can't be handed over. "
-            "End TLS in a proxy in front, or set BOKEH_TRANSPORT = 'port'.",
-            501,
-        )
-    try:
-        taken = _hijack_socket(found)
-    except OSError as error:
-        raise HandoffError(f"No descriptor is left for another socket: {error}.", 503) from error
-    try:
-        _leave_some(taken.number)
-        # Looking may read once from the descriptor, which is the silent peer by now.
-        if taken.pending() or adapter.has_buffered_input(environ):
-            raise HandoffError("The client sent data before the WebSocket was open.", 400)
-        return taken.client()
-    except BaseException:  # gevent's Timeout is one, too
-        taken.restore()
-        raise
-
-
-def _hijack_socket(found: HasDescriptor) -> SocketHijack:
-    """Put a dead peer in the client's place.
-
-    :raises OSError: if no descriptor is left.
-    """
-    return TLSSocketHijack(found) if isinstance(found, ssl.SSLSocket) else SocketHijack(found)
-
-
-def _check_request(environ: Environ) -> None:
-    """:raises HandoffError: if this request can't open a WebSocket (RFC 6455, section 4.1)."""
-    if environ.get("REQUEST_METHOD", "GET") != "GET":  # Flask answers HEAD where it answers GET
-        raise HandoffError("A WebSocket is opened with GET.", 400)
-    if environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ:
-        raise HandoffError("A request that opens a WebSocket can't have a body.", 400)
-    if environ.get("SERVER_PROTOCOL") not in ("HTTP/1.1", None):
-        raise HandoffError("A WebSocket is opened with HTTP/1.1.", 400)
-
-
-def _leave_some(number: int) -> None:
-    """:raises HandoffError: if the rest of the site needs the few descriptors that are left."""
-    if not is_below_fd_reserve(number):
-        raise HandoffError(
-            f"The descriptor {number} is one of the last: plots get those up to "
-            f"{max_client_fd()}. Raise the limit of the process (ulimit -n), or lower "
-            "BOKEH_MAX_SESSIONS.",
-            503,
-        )

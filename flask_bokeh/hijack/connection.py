@@ -1,7 +1,7 @@
-"""How a client's socket is taken from a WSGI server, plain or with TLS on it.
+"""Take a client's socket from a WSGI server, and hand it to a Tornado server.
 
-The server is left a harmless dead peer in place of the client. Nothing here knows which
-server it is: see :mod:`flask_bokeh.hijack.adapters`.
+The WSGI server keeps a placeholder socket instead of the client's, so it can finish its request
+as usual. This module works for every WSGI server; :mod:`.adapters` finds each server's socket.
 """
 
 from __future__ import annotations
@@ -9,20 +9,19 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
 from tornado.httputil import HTTPServerRequest
 
 from ..runtime.gevent import unpatched
-from .upgrade_request import Upgrade
+from .upgrade_request import UpgradeRequest
 
 __all__ = (
-    "Adopts",
+    "Adopter",
     "HasDescriptor",
+    "Hijack",
     "HijackedConnection",
-    "HijackedRequest",
     "PlaceholderSocket",
     "SocketHijack",
 )
@@ -34,171 +33,195 @@ class HasDescriptor(Protocol):
     def fileno(self) -> int: ...
 
 
-class Adopts(Protocol):
-    """A server that takes clients over, on its loop's thread."""
+class Adopter(Protocol):
+    """A Tornado server that adopts clients. Called on its loop's thread."""
 
-    def adopt(self, client: socket.socket, upgrade: Upgrade) -> None: ...
+    def adopt(self, client: socket.socket, upgrade: UpgradeRequest) -> None: ...
 
-    def adopt_request(self, request: HTTPServerRequest, upgrade: Upgrade) -> None: ...
+    def adopt_request(self, request: HTTPServerRequest, upgrade: UpgradeRequest) -> None: ...
+
+
+class Hijack(Protocol):
+    """One way to take a client from its server: the mechanism behind a HijackedConnection.
+
+    ``restore``, ``close`` and ``hand_to`` are called at most once, and only one of them.
+    """
+
+    def fileno(self) -> int:
+        """Return the client's descriptor; -1 if the client has disconnected."""
+        ...
+
+    def restore(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    async def hand_to(self, server: Adopter, upgrade: UpgradeRequest) -> None: ...
+
+    async def until_released(self) -> None: ...
+
+    def release_wsgi_server(self) -> None: ...
 
 
 class HijackedConnection:
-    """A client whose socket was taken from the WSGI server."""
+    """A client whose connection was taken from its WSGI server.
 
-    def __init__(
-        self, client: socket.socket, peer: PlaceholderSocket, restore: Callable[[], None]
-    ) -> None:
-        self._client: socket.socket | None = client
-        self._peer = peer
-        self._restore = restore
+    A connection starts as *hijacked*, and ends in one of three states:
+
+    - *handed over*: to a Bokeh server of this process, by :meth:`commit` and then, on the server's
+      loop, :meth:`hand_to` and :meth:`until_released`; or to another worker, by
+      :meth:`WorkerChannel.send <flask_bokeh.workers.sender.WorkerChannel.send>`, which closes the
+      copy in this process.
+    - *restored*: the WSGI server has the client again and answers it. This is possible before and
+      after :meth:`commit`, as long as the connection has not been handed over.
+    - *closed*: the client is disconnected.
+
+    In an end state, :meth:`restore` and :meth:`close` do nothing. If the connection is not
+    restored, the view returns an empty response, and :meth:`release_wsgi_server` is called when
+    that response is closed.
+
+    The methods may be called from any thread, but not from two threads at a time; the coroutines
+    run on the loop of the server that adopts the client.
+    """
+
+    def __init__(self, hijack: Hijack) -> None:
+        self._hijack = hijack
+        self._open = True
         self._committed = False
 
+    @property
+    def committed(self) -> bool:
+        """Whether a server of this process answers the client, instead of the WSGI server."""
+        return self._committed
+
+    def fileno(self) -> int:
+        """Return the client's descriptor; -1 if the client has disconnected."""
+        return self._hijack.fileno()
+
     def commit(self) -> None:
-        """Say that it is about to be given: what the view answers goes to nobody any more."""
+        """Leave the client to a server of this process, whose loop will call :meth:`hand_to`.
+
+        The response of the WSGI application will be discarded.
+        """
         self._committed = True
 
-    @property
-    def descriptor(self) -> socket.socket | None:
-        """The socket, if its bytes are the client's own; None where there is TLS on it."""
-        return self._client
-
     def restore(self) -> None:
-        """Give the client back to the WSGI server, if nobody else has it."""
-        client, self._client = self._client, None
-        if client is not None:
-            self._restore()
+        """Give the client back to the WSGI server, which then sends its response."""
+        if self._open:
+            self._open = self._committed = False
+            self._hijack.restore()
 
-    async def hand_to(self, server: Adopts, upgrade: Upgrade) -> None:
-        """Give the client to a server of this process, on its loop. Call it once.
+    async def hand_to(self, server: Adopter, upgrade: UpgradeRequest) -> None:
+        """Hand the client to a server of this process. Call it once, on the server's loop.
 
-        :raises TimeoutError: if the WSGI server does not let go of it.
+        :raises TimeoutError: if the WSGI server does not close a TLS connection within 10
+            seconds; the client is disconnected then.
         """
-        assert self._client is not None
-        client, self._client = self._client, None
-        server.adopt(client, upgrade)
+        assert self._open
+        self._open = False
+        await self._hijack.hand_to(server, upgrade)
 
     async def until_released(self) -> None:
-        """Wait until the WSGI server has finished, on the loop; then nothing is left of it."""
-        await self._peer.until_closed()
+        """Wait until the WSGI server has finished its request, then free the placeholder."""
+        await self._hijack.until_released()
 
     def release_wsgi_server(self) -> None:
-        """Let the WSGI server go, where no loop does that. Call it when its response is finished.
+        """Free the placeholder, unless the loop does that in :meth:`until_released`.
 
-        Middleware or an error handler may keep it from being called.
+        Call it when the WSGI response is closed. After :meth:`commit` this may be left out: not
+        every middleware, and no error handler, closes the response that it replaces.
         """
         if not self._committed:
-            self._peer.close()
+            self._hijack.release_wsgi_server()
 
     def close(self) -> None:
-        """Hang up, if the client has not been given to anybody."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        """Disconnect the client, unless it has been handed over or restored."""
+        if self._open:
+            self._open = False
+            self._hijack.close()
+
+
+class SocketHijack:
+    """Hijack a plain connection: duplicate its descriptor, and replace the original.
+
+    The WSGI server's own socket object stays in place; its descriptor number now refers to a
+    placeholder. Servers call ``shutdown()`` on a connection, which would affect the duplicate, too.
+    """
+
+    def __init__(self, server_socket: HasDescriptor) -> None:
+        """
+        :param server_socket: the WSGI server's socket, or a file over it.
+        :raises OSError: if no descriptor is left; nothing has changed then.
+        """
+        self._server_fd = server_socket.fileno()
+        self._placeholder = PlaceholderSocket()
+        try:
+            self._client = unpatched("socket", "socket")(fileno=os.dup(self._server_fd))
+        except OSError:
+            self._placeholder.close()
+            raise
+        try:
+            os.dup2(self._placeholder.server_end.fileno(), self._server_fd, inheritable=False)
+        except OSError:
+            self._client.close()
+            self._placeholder.close()
+            raise
+        self._placeholder.server_end.close()
+
+    def fileno(self) -> int:
+        return int(self._client.fileno())
+
+    def has_pending_data(self) -> bool:
+        """Whether decrypted data waits to be read: only with TLS."""
+        return False
+
+    def restore(self) -> None:
+        os.dup2(self._client.fileno(), self._server_fd, inheritable=False)
+        self._client.close()
+        self._placeholder.close()
+
+    def close(self) -> None:
+        self._client.close()
+
+    async def hand_to(self, server: Adopter, upgrade: UpgradeRequest) -> None:
+        server.adopt(self._client, upgrade)
+
+    async def until_released(self) -> None:
+        await self._placeholder.until_closed()
+
+    def release_wsgi_server(self) -> None:
+        self._placeholder.close()
 
 
 class PlaceholderSocket:
-    """What the WSGI server is left with: a socket pair whose other end says nothing more."""
+    """The socket pair that stands in for a client: its other end is silent and reads everything."""
 
     def __init__(self) -> None:
-        self.ours, self.servers = unpatched("socket", "socketpair")()
-        self.ours.shutdown(socket.SHUT_WR)
+        self._our_end, self.server_end = unpatched("socket", "socketpair")()
+        self._our_end.shutdown(socket.SHUT_WR)
 
     async def until_drained(self) -> None:
-        """Read the server's response, until the server closes or shuts down its end."""
+        """Read the WSGI server's response, until the server closes or shuts down its end."""
         loop = asyncio.get_running_loop()
-        self.ours.setblocking(False)
+        self._our_end.setblocking(False)
         with suppress(ConnectionError):
-            while await loop.sock_recv(self.ours, 65536):
+            while await loop.sock_recv(self._our_end, 65536):
                 pass
 
     async def until_closed(self, timeout: float = 60.0) -> None:
-        """The same, and close our end; also when the time is over."""
+        """Read the WSGI server's response, then close our end.
+
+        :param timeout: seconds, after which our end is closed in any case: a child process that
+            the site has forked may hold a copy of the server's end.
+        """
         try:
             async with asyncio.timeout(timeout):
                 await self.until_drained()
         except TimeoutError:
-            pass  # a child process that the site has forked may hold a copy of the server's end
+            pass
         finally:
-            self.ours.close()
+            self._our_end.close()
 
     def close(self) -> None:
-        self.ours.close()
-        self.servers.close()
-
-
-class SocketHijack:
-    """A plain connection: its descriptor is duplicated, and replaced under its number.
-
-    Closing alone would not do: servers shut a connection down for every descriptor of it.
-    """
-
-    def __init__(self, found: HasDescriptor) -> None:
-        self._fd = found.fileno()
-        self._peer = PlaceholderSocket()
-        try:
-            self._client = unpatched("socket", "socket")(fileno=os.dup(self._fd))
-        except OSError:
-            self._peer.close()
-            raise
-        try:
-            os.dup2(self._peer.servers.fileno(), self._fd, inheritable=False)
-        except OSError:
-            self._client.close()
-            self._peer.close()
-            raise
-        self._peer.servers.close()
-
-    @property
-    def number(self) -> int:
-        """Of the client's descriptor, from now on."""
-        return int(self._client.fileno())
-
-    def pending(self) -> bool:
-        return False
-
-    def restore(self) -> None:
-        """Undo it, so that the WSGI server can tell the client off."""
-        os.dup2(self._client.fileno(), self._fd, inheritable=False)
-        self._client.close()
-        self._peer.close()
-
-    def client(self) -> HijackedConnection:
-        return HijackedConnection(self._client, self._peer, self.restore)
-
-
-class HijackedRequest(HijackedConnection):
-    """A request on Tornado's own server (``flask bokeh run``): nothing has to be taken."""
-
-    def __init__(self, request: HTTPServerRequest) -> None:
-        self._request = request
-        self.committed = False
-        """Whether the request has been let in, so that Bokeh's server answers it."""
-
-    def commit(self) -> None:
-        self.committed = True
-
-    @property
-    def number(self) -> int:
-        """Of the client's descriptor; -1 if the client has gone."""
-        assert self._request.connection is not None
-        client = self._request.connection.stream.socket  # type: ignore[attr-defined]
-        return -1 if client is None else int(client.fileno())
-
-    @property
-    def descriptor(self) -> socket.socket | None:
-        return None
-
-    def restore(self) -> None:
-        """Nothing was taken, so the host answers."""
-
-    async def hand_to(self, server: Adopts, upgrade: Upgrade) -> None:
-        server.adopt_request(self._request, upgrade)
-
-    async def until_released(self) -> None:
-        """The host's own server goes on."""
-
-    def release_wsgi_server(self) -> None:
-        """The host knows by itself when it has finished."""
-
-    def close(self) -> None:
-        """The host closes its own."""
+        """Close both ends. Idempotent."""
+        self._our_end.close()
+        self.server_end.close()

@@ -1,7 +1,7 @@
-"""Requests with their bodies, as Tornado reads them for a WSGI application.
+"""Read requests with their bodies on a Tornado server, for a WSGI application.
 
-Tornado bounds the body of each request and keeps it in memory; here all of them together have a
-bound, too, from the first byte until the request has been answered.
+Tornado limits the body of each request and keeps it in memory. The :class:`BodyReader` also limits
+what the bodies of all requests take together, from their first byte until they are answered.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ __all__ = ("BodyReader",)
 
 logger = logging.getLogger("flask_bokeh")
 
-_SMALL = 64 * 1024
-"""Bytes of each body that are not counted: forms get through while uploads have no room."""
+_FREE_SIZE = 64 * 1024
+"""Bytes of each body that are not counted, so that forms get through while uploads do not."""
 
 
 class BodyReader(HTTPServerConnectionDelegate):
-    """Reads requests, and hands each on when its body is complete. Only on the loop's thread."""
+    """Reads requests, and passes each on when its body is complete. Only on the loop's thread."""
 
     def __init__(
         self,
@@ -38,9 +38,9 @@ class BodyReader(HTTPServerConnectionDelegate):
         max_bytes: int,
     ) -> None:
         """
-        :param handle: answers a request.
-        :param refuse: answers one whose body has no room, and ends its connection.
-        :param max_bytes: how much all bodies may take together, beyond 64 KB of each.
+        :param handle: answers a complete request.
+        :param refuse: answers a request whose body exceeds the limit, and closes its connection.
+        :param max_bytes: bytes that all bodies together may take, without 64 KB of each.
         """
         self._handle = handle
         self._refuse = refuse
@@ -50,21 +50,22 @@ class BodyReader(HTTPServerConnectionDelegate):
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
-        return _Request(self, request_conn)
+        """Return the object that gets the parts of a new request."""
+        return _PartialRequest(self, request_conn)
 
     def reserve(self, size: int) -> bool:
-        """Count so many bytes more, if there is room for them."""
+        """Reserve bytes for a body; False if that would exceed the limit."""
         if self._bytes + size > self._max_bytes:
             return False
         self._bytes += size
         return True
 
     def release(self, size: int) -> None:
-        """Give bytes back that were reserved."""
+        """Release reserved bytes."""
         self._bytes -= size
 
     def refuse(self, request: HTTPServerRequest) -> None:
-        """Answer a request whose body has no room."""
+        """Answer a request whose body exceeds the limit."""
         logger.warning(
             "Refused a request with a body: those of all requests take %d bytes together.",
             self._bytes,
@@ -72,15 +73,15 @@ class BodyReader(HTTPServerConnectionDelegate):
         self._refuse(request)
 
     async def serve(self, request: HTTPServerRequest, reserved: int) -> None:
-        """Have a complete request answered; its body keeps its room until then."""
+        """Answer a complete request, then release the bytes that its body has reserved."""
         try:
             await self._handle(request)
         finally:
             self.release(reserved)
 
 
-class _Request(HTTPMessageDelegate):
-    """One request, while it is read."""
+class _PartialRequest(HTTPMessageDelegate):
+    """A request that is being read. Tornado may keep it until the client's next request."""
 
     def __init__(self, reader: BodyReader, connection: HTTPConnection) -> None:
         self._reader = reader
@@ -98,15 +99,15 @@ class _Request(HTTPMessageDelegate):
         )
 
     def data_received(self, chunk: bytes) -> None:
-        if self._request is None:  # it has been refused
+        if self._request is None:  # the request has been refused
             return
-        size = max(0, len(self._body) + len(chunk) - _SMALL) - self._reserved
+        size = max(0, len(self._body) + len(chunk) - _FREE_SIZE) - self._reserved
         if self._reader.reserve(size):
             self._reserved += size
             self._body += chunk
         else:
             request = self._request
-            self.on_connection_close()
+            self._discard()
             self._reader.refuse(request)
 
     def finish(self) -> None:
@@ -114,10 +115,14 @@ class _Request(HTTPMessageDelegate):
         if request is None:
             return
         request.body = bytes(self._body)
-        # Tornado may keep this object until the client's next request.
-        self._request, self._body, self._reserved = None, bytearray(), 0
+        self._reserved = 0  # serve() releases it
+        self._discard()
         IOLoop.current().spawn_callback(self._reader.serve, request, reserved)
 
     def on_connection_close(self) -> None:
+        self._discard()
+
+    def _discard(self) -> None:
+        """Release and free what has been read."""
         self._reader.release(self._reserved)
         self._request, self._body, self._reserved = None, bytearray(), 0

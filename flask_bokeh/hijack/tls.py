@@ -8,109 +8,85 @@ import socket
 import ssl
 from typing import Any
 
-from .connection import Adopts, HasDescriptor, HijackedConnection, PlaceholderSocket, SocketHijack
-from .upgrade_request import Upgrade
+from .connection import Adopter, HasDescriptor, PlaceholderSocket
+from .upgrade_request import UpgradeRequest
 
-__all__ = ("HijackedTLSConnection", "TLSSocketHijack", "is_transferable_tls")
+__all__ = ("TLSSocketHijack", "is_transferable_tls")
 
-
-def is_transferable_tls(found: HasDescriptor) -> bool:
-    """Whether this is CPython's own TLS socket, and not one that gevent put in its place."""
-    return type(found).__module__ == "ssl"
+_CLOSE_TIMEOUT = 10.0
+"""Seconds in which the WSGI server must close its end of a hijacked TLS connection."""
 
 
-class TLSSocketHijack(SocketHijack):
-    """A TLS connection of CPython's.
+def is_transferable_tls(server_socket: HasDescriptor) -> bool:
+    """Whether this is CPython's own TLS socket, and not gevent's replacement for it."""
+    return type(server_socket).__module__ == "ssl"
 
-    OpenSSL is bound to the descriptor's number and to the very object that the server holds.
-    So the object is lent a dead peer without TLS while the server finishes, and gets number
-    and TLS state back when the server has closed it. ``SSLSocket._sslobj`` is private; this is
-    the only place that uses it. Checked on CPython 3.11 and 3.12.
+
+class TLSSocketHijack:
+    """Hijack a TLS connection, by exchanging what is inside the WSGI server's socket object.
+
+    OpenSSL is bound to the descriptor's number, and to the very object that the server holds. So
+    the object gets a placeholder without TLS until the server closes it, and then its descriptor
+    and TLS state back. ``SSLSocket._sslobj`` is private; this is the only place that uses it.
+    Checked on CPython 3.11 and 3.12.
     """
 
-    def __init__(self, found: ssl.SSLSocket) -> None:
-        held: Any = found
+    def __init__(self, server_socket: ssl.SSLSocket) -> None:
+        """:raises OSError: if no descriptor is left; nothing has changed then."""
+        held: Any = server_socket
         self._socket = held
-        self._tls = held._sslobj
-        self._peer = PlaceholderSocket()
-        self._kind = found.family, found.type, found.proto
-        self._fd = self._swap(self._peer.servers.detach(), None)
+        self._tls: Any = self._socket._sslobj
+        self._placeholder = PlaceholderSocket()
+        self._kind = server_socket.family, server_socket.type, server_socket.proto
+        self._client_fd = self._exchange(self._placeholder.server_end.detach(), None)
 
-    def _swap(self, fd: int, tls: Any) -> int:
+    def _exchange(self, fd: int, tls: Any) -> int:
+        """Put a descriptor and a TLS state into the socket, and return its former descriptor."""
         timeout = self._socket.gettimeout()
-        old = int(self._socket.detach())
+        former = int(self._socket.detach())
         self._socket._sslobj = tls
         socket.socket.__init__(self._socket, *self._kind, fileno=fd)
         self._socket.settimeout(timeout)
-        return old
+        return former
 
-    @property
-    def number(self) -> int:
-        return int(self._fd)
+    def fileno(self) -> int:
+        return self._client_fd
 
-    def pending(self) -> bool:
+    def has_pending_data(self) -> bool:
+        """Whether decrypted data waits to be read."""
         return bool(self._tls.pending())
 
     def restore(self) -> None:
-        os.close(self._swap(self._fd, self._tls))
-        self._peer.close()
+        os.close(self._exchange(self._client_fd, self._tls))
+        self._placeholder.close()
 
-    def client(self) -> HijackedConnection:
-        return HijackedTLSConnection(self)
+    def close(self) -> None:
+        os.close(self._client_fd)
+        self._placeholder.close()
 
-    async def revive(self, timeout: float = 10.0) -> socket.socket:
-        """Wait until the server has closed its socket, and make that the client's again."""
-        async with asyncio.timeout(timeout):
-            await self._peer.until_drained()
+    async def hand_to(self, server: Adopter, upgrade: UpgradeRequest) -> None:
+        try:
+            client = await self._reclaim()
+        except BaseException:
+            self.close()
+            raise
+        server.adopt(client, upgrade)
+
+    async def _reclaim(self) -> socket.socket:
+        """Wait until the WSGI server has closed its socket, and make that the client's again."""
+        async with asyncio.timeout(_CLOSE_TIMEOUT):
+            await self._placeholder.until_drained()
             while self._socket.fileno() != -1:  # servers shut down first, then close
                 await asyncio.sleep(0.002)
-        self._peer.close()
+        self._placeholder.close()
         client: socket.socket = self._socket
-        socket.socket.__init__(client, *self._kind, fileno=self._fd)
+        socket.socket.__init__(client, *self._kind, fileno=self._client_fd)
         client.setblocking(False)
         self._socket._sslobj = self._tls
         return client
 
-    def abandon(self) -> None:
-        os.close(self._fd)
-        self._peer.close()
-
-
-class HijackedTLSConnection(HijackedConnection):
-    """A TLS client comes back when the server has closed its end."""
-
-    def __init__(self, taking: TLSSocketHijack) -> None:
-        self._taking: TLSSocketHijack | None = taking
-
-    def commit(self) -> None:
-        """Nothing to remember: the dead peer stays until the server closes it."""
-
-    @property
-    def descriptor(self) -> socket.socket | None:
-        return None
-
-    def restore(self) -> None:
-        taking, self._taking = self._taking, None
-        if taking is not None:
-            taking.restore()
-
-    async def hand_to(self, server: Adopts, upgrade: Upgrade) -> None:
-        assert self._taking is not None
-        taking, self._taking = self._taking, None
-        try:
-            client = await taking.revive()
-        except BaseException:
-            taking.abandon()
-            raise
-        server.adopt(client, upgrade)
-
     async def until_released(self) -> None:
-        """The server has finished, or the client would not have been given."""
+        """Do nothing: :meth:`hand_to` has waited for the server."""
 
     def release_wsgi_server(self) -> None:
-        """The dead peer is what tells us that the server has finished; it stays until then."""
-
-    def close(self) -> None:
-        taking, self._taking = self._taking, None
-        if taking is not None:
-            taking.abandon()
+        """Do nothing: :meth:`hand_to` needs the placeholder until the server has closed it."""

@@ -1,4 +1,4 @@
-"""Accept connections on a loop, and stay calm when no descriptor is left for one."""
+"""Accept connections on a loop, also while the process has no file descriptor left."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from typing import Any
 __all__ = ("Acceptor",)
 
 _PAUSE = 0.1
-"""Seconds after which it is tried again: to ask at once would only keep the loop busy."""
+"""Seconds until the next try when accept() failed: an immediate one would keep the loop busy."""
 
 
 class Acceptor:
-    """A socket that listens. Only on the loop's thread, but for its creation."""
+    """A listening socket. For the loop's thread, except for its creation.
+
+    :param listener: bound and listening; :meth:`close` closes it.
+    :param accepted: called with each connection, which does not block, and its address.
+    """
 
     def __init__(
         self,
@@ -23,10 +27,6 @@ class Acceptor:
         listener: socket.socket,
         accepted: Callable[[socket.socket, Any], None],
     ) -> None:
-        """
-        :param listener: bound and listening; it is closed with this.
-        :param accepted: called with each connection, which does not block, and its address.
-        """
         self._loop = loop
         self._listener = listener
         self._accepted = accepted
@@ -34,19 +34,19 @@ class Acceptor:
         loop.add_reader(listener, self._accept)
 
     def forked(self) -> None:
-        """In a child process: let go of its copy, so that the port ends with us."""
+        """Close the inherited socket, in a child process, so that the parent's can be rebound."""
         if self._listener.fileno() != -1:
             os.close(self._listener.detach())
 
     def close(self) -> None:
-        """Accept nobody any more. Idempotent."""
+        """Stop listening. Idempotent."""
         self._loop.remove_reader(self._listener)
         self._listener.close()
 
     def _accept(self) -> None:
         try:
             connection, address = self._listener.accept()
-        except OSError:  # gone again, or no descriptor is left
+        except OSError:  # the client has gone, or no descriptor is left
             self._loop.remove_reader(self._listener)
             self._loop.call_later(_PAUSE, self._resume)
             return

@@ -1,4 +1,4 @@
-"""File descriptors: how many of the process's may go to clients."""
+"""Reserve some of the process's file descriptors for other things than clients."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ __all__ = ("is_below_fd_reserve", "max_client_fd")
 
 
 def max_client_fd() -> int | None:
-    """The highest number that a client's descriptor may have, so that some are left for the rest
-    of the process: numbers are given out from below. None where there is no limit.
+    """Return the highest number that a client's descriptor may have; None if there is no limit.
+
+    The system uses the lowest free number, so a tenth of all numbers, or 32, remain for files, the
+    site's own sockets and subprocesses.
     """
     if resource is None:
         return None
@@ -21,6 +23,6 @@ def max_client_fd() -> int | None:
 
 
 def is_below_fd_reserve(number: int) -> bool:
-    """Whether a client may have the descriptor of this number."""
+    """Return whether a client may have the descriptor of this number."""
     highest = max_client_fd()
     return highest is None or number <= highest

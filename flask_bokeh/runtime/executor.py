@@ -13,42 +13,40 @@ from typing import Any
 
 from .gevent import NativeThread, new_future, unpatched
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
-
 __all__ = ("WORK_OWNER", "PrestartedExecutor", "WorkOwner")
 
 
 @dataclass(frozen=True, slots=True)
 class WorkOwner:
-    """For whom a task works."""
+    """The visitor that a task works for, and how much work it is."""
 
     visitor: str
+    """A key of the visitor: the tasks of one visitor get one share of the threads together."""
     heavy: bool = False
-    """Whether it computes for long, so that two at a time would only keep others waiting."""
+    """Whether the task computes for long. One such task of a visitor runs at a time, because two
+    would only keep others waiting."""
 
 
 WORK_OWNER: ContextVar[WorkOwner | None] = ContextVar("flask_bokeh.work_owner", default=None)
-"""Owner of the running task: a :class:`PrestartedExecutor` gives each a share of its threads."""
+"""The owner of the running task; work without owner is not limited."""
 
 
 class PrestartedExecutor(ThreadPoolExecutor):
-    """An executor for a loop, whose threads all run already, and keep no process from its end.
+    """An executor for a loop, with daemon threads of the operating system that all run already.
 
-    Bokeh 3.10 runs applications and callbacks in executors, those at the end of sessions too, and
-    from Python 3.12 on no thread can be started any more once the interpreter exits. The threads
-    of ``concurrent.futures`` are waited for at that time, also if an application blocks one; and
-    gevent replaces them by look-alikes. It is a ThreadPoolExecutor because asyncio wants one.
+    Bokeh 3.10 runs applications and callbacks in executors, also while sessions end, and from
+    Python 3.12 on no thread can be started while the interpreter exits. At that time Python waits
+    for the threads of ``concurrent.futures``, even if an application blocks one, and gevent
+    replaces them by greenlets. This is a ThreadPoolExecutor because asyncio requires one.
+
+    :param size: number of threads; by default the number that asyncio uses.
     """
 
     def __init__(self, size: int | None = None) -> None:
-        """:param size: how many threads; by default as many as asyncio allows."""
         size = size or min(32, (os.cpu_count() or 1) + 4)
         super().__init__(size)
         self.share = max(2, size // 3)
-        """Threads that the work of one visitor may have at a time; the rest of it waits."""
+        """Number of threads that one visitor may use at a time; further work waits."""
         self._lock = unpatched("_thread", "allocate_lock")()
         self._running: dict[WorkOwner, int] = {}
         self._waiting: dict[WorkOwner, deque[Any]] = {}
@@ -72,7 +70,7 @@ class PrestartedExecutor(ThreadPoolExecutor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Tell the threads to end when they have done what waits. Waits for none of them."""
+        """Let the threads end when they have done all pending work. Does not wait for them."""
         with self._lock:
             for task in (task for tasks in self._waiting.values() for task in tasks):
                 self._tasks.put((None, *task[1:]))
@@ -81,7 +79,10 @@ class PrestartedExecutor(ThreadPoolExecutor):
             self._tasks.put(None)
 
     def join(self, timeout: float) -> None:
-        """Wait for the threads, for so many seconds in all."""
+        """Wait for the threads.
+
+        :param timeout: seconds in all.
+        """
         deadline = time.monotonic() + timeout
         for worker in self._workers:
             worker.join(max(0.0, deadline - time.monotonic()))
@@ -92,14 +93,20 @@ class PrestartedExecutor(ThreadPoolExecutor):
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(function(*args, **kwargs))
-                except BaseException as error:  # noqa: BLE001  # as any executor, for the waiter
+                except BaseException as error:  # noqa: BLE001  # raised where the result is awaited
                     future.set_exception(error)
-            del task, future, function, args, kwargs  # or they would live until the next one
+            del (
+                task,
+                future,
+                function,
+                args,
+                kwargs,
+            )  # or they would stay in memory until the next task
             if owner is not None:
                 self._next(owner)
 
     def _next(self, owner: WorkOwner) -> None:
-        """Pass the thread on to what waits for the same visitor."""
+        """Give the thread to the next task of the same owner."""
         with self._lock:
             waiting = self._waiting.get(owner)
             if waiting:

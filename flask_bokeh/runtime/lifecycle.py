@@ -1,4 +1,4 @@
-"""What has a server in this process: stopped when Python exits, and good for use after a fork."""
+"""Registry of this process's servers: stops them at exit, and resets them after fork()."""
 
 from __future__ import annotations
 
@@ -10,53 +10,56 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-__all__ = ("logged", "register", "registered", "stop_all_at_exit")
+__all__ = ("Stoppable", "logged", "register", "registered", "stop_all_at_exit")
 
 logger = logging.getLogger("flask_bokeh")
 
 
 class Stoppable(Protocol):
-    """What may be looked after."""
+    """An object that may have a server in this process."""
 
     def stop(self) -> None:
-        """Stop the server of this process, if it runs."""
+        """Stop the server of this process, if it runs. Idempotent."""
 
     def forked(self) -> None:
-        """Called in the child, before anything else."""
+        """Reset everything that belongs to the parent; called in the child before other code."""
 
 
 _all: weakref.WeakSet[Stoppable] = weakref.WeakSet()
-_registered = False
+_stops_at_exit = False
 
 
-def register(one: Stoppable) -> None:
-    """From now on, for as long as it is in use."""
-    _all.add(one)
+def register(stoppable: Stoppable) -> None:
+    """Add an object to the registry, which keeps a weak reference to it."""
+    _all.add(stoppable)
 
 
 def registered() -> list[Stoppable]:
-    """Everything that is."""
+    """Return all registered objects that are still in use."""
     return list(_all)
 
 
 def stop_all_at_exit() -> None:
-    """See to it, once in a process. To be called when the first server has started.
+    """Stop all registered objects when Python exits. Call it when a server has started.
 
     ``atexit`` is too late: by then ``concurrent.futures`` refuses work, and the hooks of
     Bokeh 3.10, which run in executors, fail with "cannot schedule new futures after
-    shutdown". ``concurrent.futures`` itself uses this private hook of ``threading`` to get in
-    before its threads are joined; functions run in reverse order, so ours comes first.
+    shutdown". ``concurrent.futures`` itself uses this private hook of ``threading``, to run
+    before its threads are joined; functions run in reverse order, so ours run first.
     Checked on CPython 3.11 to 3.13; ``tests/test_lifecycle.py`` fails when it moves.
     """
-    global _registered
-    if not _registered:
-        _registered = True
+    global _stops_at_exit
+    if not _stops_at_exit:
+        _stops_at_exit = True
         threading._register_atexit(_stop_all)  # type: ignore[attr-defined]
 
 
 @contextmanager
 def logged(step: str) -> Iterator[None]:
-    """Log what a step of an end raises, and go on: the other steps have to be taken, too."""
+    """Log an exception of the block, and suppress it, so that the steps after it are taken.
+
+    :param step: the beginning of the log line, such as "Closing the port".
+    """
     try:
         yield
     except Exception:
@@ -64,14 +67,14 @@ def logged(step: str) -> Iterator[None]:
 
 
 def _stop_all() -> None:
-    for one in registered():
+    for stoppable in registered():
         with logged("Stopping a Bokeh server as Python exits"):
-            one.stop()
+            stoppable.stop()
 
 
 def _forked() -> None:
-    for one in registered():
-        one.forked()
+    for stoppable in registered():
+        stoppable.forked()
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,39 +1,31 @@
-"""The IOLoop that hosts the Bokeh server, and every crossing into it.
+"""The loop that hosts the Bokeh server, and every crossing into it from another thread.
 
-This is the only file that creates the thread, and the only one that passes work from another
-thread to the loop. Work crosses as a coroutine and comes back as a
-:class:`concurrent.futures.Future`; whoever waits for it waits for a bounded time.
+Only this module starts the loop's thread, and only it passes work from another thread to the loop.
+Work crosses as a coroutine and comes back as a :class:`concurrent.futures.Future`; every wait for
+one is bounded.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from contextvars import Context
 from typing import Any, TypeVar
 
 from tornado.ioloop import IOLoop
 
-from ..errors import (
-    LimitError,
-    LoopThreadError,
-    ServerStartError,
-    ServerStoppedError,
-    WaitTimeoutError,
-)
-from .executor import PrestartedExecutor
-from .gevent import NativeThread, new_event_loop, new_future
+from ..errors import LimitError, LoopThreadError, ServerStoppedError, WaitTimeoutError
+from .gevent import new_future
 from .long_waits import LongWaits
-from .uwsgi import uwsgi_threads_disabled
+from .loop_context import LoopContext
+from .loop_thread import LoopThread
+from .tasks import finishes_within, thread_runs_a_loop
 
-__all__ = ("ServerLoop", "cancel_tasks", "finishes_within", "thread_runs_a_loop")
-
-logger = logging.getLogger("flask_bokeh")
+__all__ = ("ServerLoop",)
 
 T = TypeVar("T")
 
@@ -44,56 +36,96 @@ _BLOCKED_HINT = (
 
 
 class ServerLoop:
-    """The loop that the Bokeh server runs on: our own, on a thread of its own, or a caller's.
+    """The loop of the Bokeh server: our own, on a thread of its own, or a caller's. Thread-safe.
 
-    Belongs to the process that made it; a fork must make another.
+    It belongs to the process that made it; a forked process must make another one.
+
+    :param io_loop: a loop that the caller runs and stops. Without it, :meth:`start` starts a
+        thread.
     """
 
     def __init__(self, io_loop: IOLoop | None = None) -> None:
-        """:param io_loop: a loop that the caller runs and stops. Without it a thread is started."""
-        self.io_loop = io_loop
+        self._io_loop = io_loop
+        self._asyncio_loop = None if io_loop is None else _asyncio_loop(io_loop)
         self._pid = os.getpid()
-        self._thread: NativeThread | None = None
-        self._asked_to_stop: asyncio.Event | None = None
-        if io_loop is not None:
-            self._asyncio_loop: asyncio.AbstractEventLoop | None = _asyncio_loop(io_loop)
-        else:
-            self._asyncio_loop = None
+        self._thread: LoopThread | None = None
+
+    @property
+    def io_loop(self) -> IOLoop:
+        """The loop, as Tornado knows it.
+
+        :raises ServerStoppedError: if it has not been started.
+        """
+        if self._io_loop is None:
+            raise ServerStoppedError("The Bokeh server's loop is not running.")
+        return self._io_loop
 
     @property
     def asyncio_loop(self) -> asyncio.AbstractEventLoop:
-        """The same loop, as asyncio knows it.
+        """The loop, as asyncio knows it.
 
-        :raises ServerStoppedError: if it does not run yet.
+        :raises ServerStoppedError: if it has not been started.
         """
         if self._asyncio_loop is None:
             raise ServerStoppedError("The Bokeh server's loop is not running.")
         return self._asyncio_loop
 
+    # --- life cycle -------------------------------------------------------------------------
+
     def start(self, timeout: float) -> None:
-        """Start the thread and return when its loop runs. Nothing to do for a caller's loop.
+        """Start the thread, and return when its loop runs. Does nothing for a caller's loop.
 
         :param timeout: seconds.
         :raises ServerStartError: with the cause; never hangs.
         """
-        if self.io_loop is not None:
-            return
-        if uwsgi_threads_disabled():
-            raise ServerStartError(
-                "uWSGI runs no threads between requests, so plots would stand still. "
-                "Start it with --enable-threads."
-            )
-        ready = new_future()
-        self._thread = NativeThread(lambda: self._run(ready), "flask_bokeh")
-        try:
-            self._thread.start()
-            ready.result(timeout)
-        except Exception as error:
-            self._thread = None
-            raise ServerStartError(f"The Bokeh server's thread did not start: {error}") from error
+        if self._io_loop is None:
+            thread = LoopThread()
+            self._io_loop = thread.start(timeout)
+            self._asyncio_loop = _asyncio_loop(self._io_loop)
+            self._thread = thread
+
+    def stop(self, timeout: float) -> bool:
+        """Stop our thread and wait for it. A caller's loop is left alone. Idempotent.
+
+        :param timeout: seconds.
+        :returns: whether the thread has ended. One that an application blocks has not.
+        """
+        thread, self._thread = self._thread, None
+        if thread is None or self._pid != os.getpid():
+            return True
+        thread.request_stop()
+        return thread.join(timeout)
+
+    def request_stop(self) -> None:
+        """Let our thread end, and do not wait for it."""
+        if self._thread is not None:
+            self._thread.request_stop()
+
+    def is_running(self) -> bool:
+        """Return whether the loop runs, so that work passed to it is done."""
+        return self._asyncio_loop is not None and self._asyncio_loop.is_running()
+
+    def has_been_left(self) -> bool:
+        """Return whether this is a caller's loop that does not run."""
+        return self._thread is None and not self.is_running()
+
+    def run_on_stopped_loop(
+        self, work: Callable[[], Coroutine[Any, Any, Any]], timeout: float
+    ) -> bool:
+        """Run work on a caller's loop that does not run; return whether that was possible.
+
+        :param timeout: seconds.
+        """
+        loop = self.asyncio_loop
+        if loop.is_closed() or self._pid != os.getpid() or thread_runs_a_loop():
+            return False
+        loop.run_until_complete(finishes_within(work(), timeout))
+        return True
+
+    # --- crossing into the loop -------------------------------------------------------------
 
     def submit(self, work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> Future[T]:
-        """Run ``work(*args)`` on the loop. From any thread; does not wait.
+        """Run ``work(*args)`` on the loop, and do not wait.
 
         :raises ServerStoppedError: if the loop does not run, or belongs to another process.
         """
@@ -103,9 +135,9 @@ class ServerLoop:
         coroutine = work(*args)
         future: Future[T] = new_future()
         try:
-            # In a context of its own: what starts here may go on when the caller's request, which
-            # Flask keeps in a context variable, has long been answered.
-            loop.call_soon_threadsafe(_start, loop, coroutine, future, context=Context())
+            # In an empty context: the work may go on long after the caller's request, which Flask
+            # keeps in a context variable, has been answered.
+            loop.call_soon_threadsafe(_start_task, loop, coroutine, future, context=Context())
         except RuntimeError as error:  # closed between the check and the call
             coroutine.close()
             raise ServerStoppedError("The Bokeh server of this process has stopped.") from error
@@ -121,7 +153,7 @@ class ServerLoop:
     ) -> T:
         """Run ``work(*args)`` on the loop and wait for its result. Not from the loop's thread.
 
-        :param what: what is waited for, for the error.
+        :param what: a description of the wait, for errors.
         :param timeout: seconds.
         :param long_waits: as for :meth:`wait`.
         :raises LoopThreadError: on the loop's thread.
@@ -132,6 +164,62 @@ class ServerLoop:
         future = self.submit(work, *args)
         return self.wait(future, what=what, timeout=timeout, long_waits=long_waits)
 
+    @contextmanager
+    def enter(
+        self,
+        manager: AbstractAsyncContextManager[T, Any],
+        *,
+        entering: str,
+        leaving: str,
+        timeout: float,
+        long_waits: LongWaits | None = None,
+    ) -> Iterator[T]:
+        """Enter an async context manager on the loop, and exit it at the end of the block.
+
+        Not from the loop's thread. One task enters and exits it, and always exits what it has
+        entered: after a timeout it does so as soon as it can. If the block raises, the context
+        manager gets the exception, but can't suppress it.
+
+        :param entering: a description of the wait for the entry, for errors.
+        :param leaving: the same for the exit.
+        :param timeout: seconds, for each of the two waits.
+        :param long_waits: bounds how many may wait long for the entry.
+        :raises LimitError: if the entry takes long, and too many others wait already.
+        :raises LoopThreadError: on the loop's thread.
+        :raises ServerStoppedError: if the loop stops meanwhile, or does not run.
+        :raises WaitTimeoutError: if one of the waits takes longer than ``timeout``. An exception
+            of the block is raised in its place.
+        """
+        self.check_not_on_loop_thread(entering)
+        context = LoopContext(manager)
+        task = self.submit(context.hold)
+        task.add_done_callback(context.fail_entry)
+        try:
+            value = self.wait(
+                context.entered, what=entering, timeout=timeout, long_waits=long_waits
+            )
+        except BaseException as error:
+            context.leave(error)
+            if isinstance(error, CancelledError):
+                raise _stopped(entering) from error
+            raise
+        try:
+            yield value
+        except BaseException as error:
+            context.leave(error)
+            if isinstance(error, Exception):
+                with suppress(CancelledError, WaitTimeoutError):
+                    self.wait(task, what=leaving, timeout=timeout, cancel=False)
+            raise
+        else:
+            context.leave(None)
+            try:
+                self.wait(task, what=leaving, timeout=timeout, cancel=False)
+            except CancelledError as error:
+                raise _stopped(leaving) from error
+        finally:
+            del context, task  # they refer to the exception, whose traceback refers to this frame
+
     def wait(
         self,
         future: Future[T],
@@ -141,21 +229,26 @@ class ServerLoop:
         cancel: bool = True,
         long_waits: LongWaits | None = None,
     ) -> T:
-        """Wait for something that runs on the loop.
+        """Wait for the result of work that was submitted to the loop.
 
-        :param cancel: whether it is cancelled if it takes too long.
+        :param what: a description of the wait, for errors.
+        :param timeout: seconds.
+        :param cancel: whether to cancel the work if it takes too long.
         :param long_waits: bounds how many may wait for long.
         :raises LimitError: if it takes long, and too many others wait already.
         :raises WaitTimeoutError: if it takes longer than ``timeout`` seconds.
         """
 
-        def over(seconds: float) -> bool:
+        def is_done_within(seconds: float) -> bool:
             with suppress(FutureTimeout, CancelledError):
                 future.exception(seconds)
             return future.done()
 
         try:
-            in_time = over(timeout) if long_waits is None else long_waits.wait(over, timeout)
+            if long_waits is None:
+                in_time = is_done_within(timeout)
+            else:
+                in_time = long_waits.wait(is_done_within, timeout)
         except LimitError:
             if cancel:
                 future.cancel()
@@ -167,91 +260,22 @@ class ServerLoop:
         raise WaitTimeoutError(what, timeout, _BLOCKED_HINT)
 
     def check_not_on_loop_thread(self, what: str) -> None:
-        """:raises LoopThreadError: if this is the loop's own thread."""
+        """:raises LoopThreadError: on the loop's own thread, which must not wait for itself."""
         if self.on_loop_thread():
             raise LoopThreadError(what[:1].upper() + what[1:])
 
     def on_loop_thread(self) -> bool:
-        """Whether the caller runs on the loop."""
+        """Return whether the caller runs on the loop's thread."""
         try:
             return asyncio.get_running_loop() is self._asyncio_loop
         except RuntimeError:
             return False
 
-    def is_running(self) -> bool:
-        """Whether work passed to the loop would be done."""
-        return self._asyncio_loop is not None and self._asyncio_loop.is_running()
 
-    def has_been_left(self) -> bool:
-        """Whether this is a caller's loop that does not run."""
-        return self._thread is None and not self.is_running()
-
-    def run_on_stopped_loop(
-        self, work: Callable[[], Coroutine[Any, Any, Any]], timeout: float
-    ) -> bool:
-        """Run work on a caller's loop that does not run; say whether that was possible.
-
-        :param timeout: seconds.
-        """
-        loop = self.asyncio_loop
-        if loop.is_closed() or self._pid != os.getpid() or thread_runs_a_loop():
-            return False
-        loop.run_until_complete(finishes_within(work(), timeout))
-        return True
-
-    def stop(self, timeout: float) -> bool:
-        """End our thread and wait for it. A caller's loop is left alone. Idempotent.
-
-        :param timeout: seconds.
-        :returns: whether the thread has ended; one that is blocked by an application has not.
-        """
-        thread, self._thread = self._thread, None
-        if thread is None or self._pid != os.getpid():
-            return True
-        self.end()
-        return thread.join(timeout)
-
-    def end(self) -> None:
-        """Tell our thread to end, and do not wait. From any thread."""
-        loop, event = self._asyncio_loop, self._asked_to_stop
-        if loop is not None and event is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(event.set)
-
-    def _run(self, ready: Future[None]) -> None:
-        # Not asyncio.run(): it ends the executor from a new thread, and from Python 3.12 on
-        # none can be started once the interpreter exits.
-        executor = PrestartedExecutor()
-        loop = new_event_loop()
-        loop.set_default_executor(executor)
-        try:
-            main = loop.create_task(self._main(ready))
-            while not main.done():
-                try:
-                    loop.run_until_complete(main)
-                except SystemExit as error:  # asyncio lets it through, out of any task
-                    logger.error("A callback called sys.exit(%r); plots go on.", error.code)
-            loop.run_until_complete(cancel_tasks())
-            loop.run_until_complete(loop.shutdown_asyncgens())
-        except BaseException as error:
-            if ready.done():
-                raise
-            ready.set_exception(error)
-        finally:
-            loop.close()
-            executor.join(1.0)
-
-    async def _main(self, ready: Future[None]) -> None:
-        self._asyncio_loop = asyncio.get_running_loop()
-        self._asked_to_stop = asyncio.Event()
-        self.io_loop = IOLoop.current()
-        ready.set_result(None)
-        await self._asked_to_stop.wait()
-
-
-def _start(
+def _start_task(
     loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], future: Future[T]
 ) -> None:
-    """``asyncio.run_coroutine_threadsafe``, but for a future of our own."""
+    """Work as ``asyncio.run_coroutine_threadsafe``, but with a future of :func:`new_future`."""
     task = loop.create_task(coroutine)
 
     def finished(task: asyncio.Task[T]) -> None:
@@ -259,7 +283,7 @@ def _start(
         if task.cancelled():
             future.cancel()
         else:
-            error = task.exception()  # asked for even if nobody waits any more
+            error = task.exception()  # marks it as retrieved, also if nobody waits any more
         if not future.set_running_or_notify_cancel():
             return
         if error is not None:
@@ -275,30 +299,8 @@ def _start(
     future.add_done_callback(cancelled)
 
 
-def thread_runs_a_loop() -> bool:
-    """Whether this thread can't run one now."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
-async def cancel_tasks() -> None:
-    """Cancel whatever else runs on the running loop, and wait for it."""
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def finishes_within(awaitable: Awaitable[Any], timeout: float) -> bool:
-    """Await something for at most ``timeout`` seconds, on the loop; say whether it finished."""
-    try:
-        await asyncio.wait_for(asyncio.ensure_future(awaitable), timeout)
-    except TimeoutError:
-        return False
-    return True
+def _stopped(what: str) -> ServerStoppedError:
+    return ServerStoppedError(f"The Bokeh server stopped while this process waited for {what}.")
 
 
 def _asyncio_loop(io_loop: IOLoop) -> asyncio.AbstractEventLoop:

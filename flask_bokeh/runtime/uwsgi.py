@@ -1,23 +1,18 @@
-"""Options of uWSGI, where it runs this process."""
+"""Options of uWSGI, if it runs this process."""
 
 from __future__ import annotations
 
 import sys
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
-
 __all__ = ("uwsgi_options", "uwsgi_threads_disabled")
 
 
-def uwsgi_threads_disabled() -> bool:
-    """Whether this is uWSGI without ``enable-threads``, where threads run in requests only."""
-    return "uwsgi" in sys.modules and not uwsgi_options() & {"enable-threads", "threads"}
-
-
 def uwsgi_options() -> set[str]:
-    """The names of the options of uWSGI, which runs this process."""
+    """Return the names of the options that uWSGI was started with. Only in uWSGI."""
     options = sys.modules["uwsgi"].opt
     return {key.decode() if isinstance(key, bytes) else key for key in options}
+
+
+def uwsgi_threads_disabled() -> bool:
+    """Return whether this is uWSGI without ``enable-threads``: threads run in requests only."""
+    return "uwsgi" in sys.modules and not uwsgi_options() & {"enable-threads", "threads"}

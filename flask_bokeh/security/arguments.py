@@ -1,4 +1,4 @@
-"""The arguments of a session: strings by name, of which a name may have several."""
+"""The arguments of a session: strings by name, one or several for each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ("Arguments", "all_values")
 class Arguments(dict[str, str]):
     """A dict with the first value of each name; :meth:`getlist` returns all of them.
 
-    It is made like ``request.args`` in Flask, for ``?region=Lyon&region=Oslo``.
+    The same interface as ``request.args`` in Flask, for ``?region=Lyon&region=Oslo``.
     """
 
     __slots__ = ("_lists",)
@@ -28,7 +28,7 @@ class Arguments(dict[str, str]):
         super().__init__({name: some[0] for name, some in self._lists.items()})
 
     def getlist(self, name: str) -> list[str]:
-        """Return all values of a name; an empty list where there are none."""
+        """Return all values of a name; an empty list for an unknown name."""
         return list(self._lists.get(name, ()))
 
     def lists(self) -> dict[str, list[str]]:
@@ -50,9 +50,9 @@ class Arguments(dict[str, str]):
 
     @classmethod
     def of(cls, path: str, given: Mapping[str, Any]) -> Arguments:
-        """Return what an embed or ``pull_session`` was given, as strings.
+        """Convert the arguments of an embed or of ``pull_session`` to strings.
 
-        None stands for no argument, as ``request.args.get("region")`` returns it.
+        None means no argument, because ``request.args.get("region")`` returns it.
 
         :param path: the application, for errors.
         :raises ArgumentsError: unless each value is a string, a number, None, or a list of them.
@@ -73,7 +73,7 @@ class Arguments(dict[str, str]):
 def all_values(path: str, given: object) -> dict[str, Any]:
     """Return a mapping as a dict, with lists for the values of a ``MultiDict``.
 
-    :raises ArgumentsError: if it is no mapping.
+    :raises ArgumentsError: if it is not a mapping.
     """
     if not isinstance(given, Mapping):
         raise ArgumentsError(

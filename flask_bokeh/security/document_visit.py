@@ -1,4 +1,4 @@
-"""Find the visit of a document."""
+"""The visit of a document: the public ``flask_bokeh.visit``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ __all__ = ("token_of", "visit")
 
 
 def visit(doc: Document) -> Visit:
-    """Who visits this document. In a hook, an application, or any of their callbacks.
+    """Return the visit of a document: its user, arguments and data.
+
+    Works in applications, hooks and all their callbacks, on any thread.
 
     :raises TokenError: if the document was not created by flask_bokeh.
     """
@@ -24,23 +26,23 @@ def visit(doc: Document) -> Visit:
 
 
 def token_of(doc: Document) -> Token:
-    """The token that this document's session was created with, without its text.
+    """Return the token that a document's session was created with, without its encoded form.
 
     :raises TokenError: if the document was not created by flask_bokeh.
     """
-    known = _tokens.get(doc)
-    if known is None:
+    token = _tokens.get(doc)
+    if token is None:
         try:
             context = doc.session_context
             payload = context.token_payload  # type: ignore[union-attr]
-            known = read_payload("", str(context.id), payload)  # type: ignore[union-attr]
+            token = read_payload("", str(context.id), payload)  # type: ignore[union-attr]
         except (AttributeError, AssertionError, KeyError) as error:  # asserts if it has no token
             raise TokenError(
-                "This document has no session of flask_bokeh, so nobody visits it."
+                "This document has no session of flask_bokeh, so it has no visit."
             ) from error
-        _tokens[doc] = known
-    return known
+        _tokens[doc] = token
+    return token
 
 
-# Bokeh keeps session contexts as long as sessions, but a callback may run at the very end.
+# A callback may still run when Bokeh has dropped the session, and its context with it.
 _tokens: weakref.WeakKeyDictionary[Document, Token] = weakref.WeakKeyDictionary()

@@ -1,11 +1,7 @@
-"""Keys that sign session tokens."""
+"""Keys that sign session tokens and the browser cookie."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 import hashlib
 import hmac
 import logging
@@ -18,10 +14,10 @@ logger = logging.getLogger("flask_bokeh")
 
 
 def token_keys(own: tuple[bytes, ...], site: Sequence[str | bytes]) -> tuple[bytes, ...]:
-    """The keys of a site's tokens: the first signs.
+    """Return the keys of a site's tokens, newest first: the first signs, all of them verify.
 
-    :param own: ``BOKEH_SECRET_KEY``.
-    :param site: the site's ``SECRET_KEY`` and older ones, which count if there are no own.
+    :param own: the keys in ``BOKEH_SECRET_KEY``.
+    :param site: the site's ``SECRET_KEY`` and older ones, used if there are no own keys.
     """
     if own:
         return own
@@ -35,6 +31,6 @@ def token_keys(own: tuple[bytes, ...], site: Sequence[str | bytes]) -> tuple[byt
 
 
 def derive_key(site_secret: str | bytes) -> bytes:
-    """A key for tokens from the site's ``SECRET_KEY``, useless for anything else."""
+    """Derive a key for tokens from the site's ``SECRET_KEY``; it does not reveal that key."""
     raw = site_secret.encode() if isinstance(site_secret, str) else site_secret
     return hmac.new(raw, b"flask_bokeh session tokens", hashlib.sha256).digest()

@@ -1,4 +1,4 @@
-"""The principal of a request: the user or browser that sends it."""
+"""The principal of a request: the user or browser that sent it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ __all__ = ("Principal",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Who sends a request: for a page, or to open a WebSocket."""
+    """The sender of a request: for a page, or to open a WebSocket."""
 
     user: str | None = None
-    """The site's user; None for nobody in particular."""
+    """The site's user; None for an anonymous visitor."""
 
     browser: str | None = field(default=None, repr=False)
-    """For nobody in particular, the id in our cookie; None where there is none."""
+    """Browser ID from our cookie, for anonymous visitors; None without the cookie."""
 
     more_browsers: tuple[str, ...] = field(default=(), repr=False)
-    """Further ids of ours that came with the request; their tokens are this browser's, too."""
+    """Further valid browser IDs in the request, whose tokens this browser may use, too."""
 
     address: str | None = None
-    """The client's address; empty where it is not known, None where there is no client."""
+    """The client's address; empty if it is unknown, None if there is no client."""
 
     def __str__(self) -> str:
         """Return user and address, for log lines."""
@@ -30,12 +30,12 @@ class Principal:
 
     @property
     def identity(self) -> str | None:
-        """What a token is bound to; None for who can't be told from others."""
+        """The identity that new tokens are bound to; None for an unidentified visitor."""
         return next(iter(self.identities), None)
 
     @property
     def identities(self) -> tuple[str, ...]:
-        """Everything that a token of this visitor's can be bound to."""
+        """All identities whose tokens this principal may use."""
         if self.user is not None:
             return (f"user {self.user}",)
         if self.browser is None:

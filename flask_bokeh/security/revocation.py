@@ -1,8 +1,8 @@
-"""Whose sessions have been ended, and when: a token of before opens nothing any more.
+"""Revocation of session tokens, by logouts and ``close_sessions``.
 
-That must be known to a worker that starts later, too, or whose Bokeh server does not run yet. So
-it is kept as the times of empty files, below the folder in which a site's workers meet, and in
-memory where there is no such folder. For any thread.
+A worker that starts later, or whose Bokeh server does not run yet, must know about a revocation,
+too. So each one is recorded as an empty file whose modification time is the time of the
+revocation, in the folder that the site's workers share; and in memory, where there is no folder.
 """
 
 from __future__ import annotations
@@ -21,80 +21,84 @@ __all__ = ("RevocationList",)
 
 logger = logging.getLogger("flask_bokeh")
 
-_PREFIX = "ended."
-_AT_ONCE = 100
+_PREFIX = "revoked."
+_BATCH = 100
+"""Old files that one call removes from a folder, and entries after which memory is cleaned."""
 
 
 class RevocationList:
-    """The logouts of a site."""
+    """Records for each subject the time up to which its tokens are revoked. Thread-safe."""
 
-    def __init__(self, folder: Callable[[], Path | None], keep: float) -> None:
+    def __init__(self, find_folder: Callable[[], Path | None], keep: float) -> None:
         """
-        :param folder: where the site's workers meet; None where they can't.
-        :param keep: seconds after which a token is too old for anybody.
+        :param find_folder: returns the folder that the site's workers share; None without one.
+        :param keep: seconds after which a record is dropped, because all tokens from before the
+            revocation are too old anyway.
         """
-        self._folder = folder
+        self._find_folder = find_folder
         self._keep = keep
         self._times: dict[str, float] = {}
-        self._many = _AT_ONCE
+        self._clean_above = _BATCH
 
-    def add(self, subject_digests: Collection[str], then: float) -> None:
-        """Say that somebody's sessions have been ended.
+    def revoke(self, subject_digests: Collection[str], revoked_at: float) -> None:
+        """Revoke all tokens of these subjects that were issued up to a time.
 
-        :param subject_digests: what tokens that they asked for are bound to.
-        :param then: seconds since the epoch.
+        :param subject_digests: the values of :attr:`Token.subject`.
+        :param revoked_at: seconds since the epoch.
         """
-        self._forget(time.time())
-        self._times.update(dict.fromkeys(subject_digests, then))
-        if (folder := self._folder()) is None:
+        self._remove_old(time.time())
+        self._times.update(dict.fromkeys(subject_digests, revoked_at))
+        if (folder := self._find_folder()) is None:
             return
         try:
-            marks = self._marks(folder, then)
-            marks.mkdir(mode=0o700, exist_ok=True)
+            records = self._records(folder, revoked_at)
+            records.mkdir(mode=0o700, exist_ok=True)
             for digest in subject_digests:
-                file = marks / digest
+                file = records / digest
                 file.touch(mode=0o600)
-                os.utime(file, (then, then))
+                os.utime(file, (revoked_at, revoked_at))
         except OSError as error:
             logger.warning("Other workers may not learn of a logout: %s", error)
 
-    def ends(self, token: Token) -> bool:
-        """Whether a token is of before."""
-        return token.subject is not None and self.ends_all([token.subject], token.issued_at)
+    def is_revoked(self, token: Token) -> bool:
+        """Return whether a token was issued before its subject's tokens were revoked."""
+        return token.subject is not None and self.are_revoked([token.subject], token.issued_at)
 
-    def ends_all(self, subject_digests: Collection[str], issued: float) -> bool:
-        """Whether what was issued then is of before, for one who may be any of these."""
-        return any(self._since(digest) >= issued for digest in subject_digests)
+    def are_revoked(self, subject_digests: Collection[str], issued_at: float) -> bool:
+        """Return whether tokens issued at a time are revoked for any of these subjects."""
+        return any(self._revoked_at(digest) >= issued_at for digest in subject_digests)
 
-    def _since(self, digest: str) -> float:
-        then = self._times.get(digest, 0.0)
-        if (folder := self._folder()) is not None:
+    def _revoked_at(self, digest: str) -> float:
+        """Return the time up to which a subject's tokens are revoked; 0 without a revocation."""
+        latest = self._times.get(digest, 0.0)
+        if (folder := self._find_folder()) is not None:
             now = time.time()
-            for when in (now, now - self._keep):
-                with suppress(OSError):  # mostly there is no such file
-                    then = max(then, (self._marks(folder, when) / digest).stat().st_mtime)
-        return then
+            for period in (now, now - self._keep):
+                with suppress(OSError):  # usually there is no such file
+                    record = self._records(folder, period) / digest
+                    latest = max(latest, record.stat().st_mtime)
+        return latest
 
-    def _marks(self, folder: Path, when: float) -> Path:
-        """The folder of the files of some time: when all in it are too old, it can go."""
+    def _records(self, folder: Path, when: float) -> Path:
+        """Return the subfolder for a period, which is removed when all its records are old."""
         return folder / f"{_PREFIX}{int(when // self._keep)}"
 
-    def _forget(self, now: float) -> None:
-        """Forget what is too old: now and then, and a few files at a time, so nobody waits."""
-        if len(self._times) > self._many:
+    def _remove_old(self, now: float) -> None:
+        """Remove old records, a limited number of files at a time, so that no call is slow."""
+        if len(self._times) > self._clean_above:
             for digest, when in list(self._times.items()):  # in place: other threads add to it
                 if when < now - self._keep:
                     self._times.pop(digest, None)
-            self._many = 2 * len(self._times) + _AT_ONCE
-        if (folder := self._folder()) is None:
+            self._clean_above = 2 * len(self._times) + _BATCH
+        if (folder := self._find_folder()) is None:
             return
-        living = {self._marks(folder, when).name for when in (now, now - self._keep)}
-        with suppress(OSError):  # another worker was quicker
+        current = {self._records(folder, when).name for when in (now, now - self._keep)}
+        with suppress(OSError):  # another worker removed it first
             for old in folder.glob(f"{_PREFIX}*"):
-                if old.name in living:
+                if old.name in current:
                     continue
                 with os.scandir(old) as files:
-                    for file in islice(files, _AT_ONCE):
+                    for file in islice(files, _BATCH):
                         os.unlink(file)
-                with suppress(OSError):  # until it is empty
+                with suppress(OSError):  # not empty yet
                     old.rmdir()

@@ -1,10 +1,10 @@
-"""Session tokens: who visits which application, signed.
+"""Session tokens: how they are made, signed, read and renewed.
 
 A token is one of Bokeh's own (``bokeh.util.token``), always signed, minted in Flask and
-checked both here and by the Bokeh server. It holds a session id, a
-:class:`~flask_bokeh.security.visit.Visit`, the time it was issued, and a keyed digest of who asked
-for it; never a cookie, never a header. Bokeh evaluates the defaults for key and signing when it is
-imported, so both are always passed.
+verified both here and by the Bokeh server. It holds a session ID, a
+:class:`~flask_bokeh.security.visit.Visit`, the time of issue, and a keyed digest of the principal
+it was issued to; never cookies or headers. Bokeh evaluates its defaults for key and signing on
+import, so both are always passed.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ ARGUMENTS = "arguments"
 ``doc.session_context.request.arguments`` find them there."""
 
 OURS = "flask_bokeh"
-"""The name of everything else of ours in a payload."""
+"""The name of all our other values in a payload."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """What a token says, once its signature has been checked."""
+    """The content of a token whose signature has been verified."""
 
     encoded: str = field(repr=False)
-    """The token as it travels."""
+    """The signed token, as it is sent."""
 
     visit: Visit
 
@@ -65,32 +65,32 @@ class Token:
     """When the page was made, in seconds since the epoch. Renewing keeps it."""
 
     worker_id: str | None
-    """The id of the process that holds the session, if it was created with the page; else None."""
+    """The process that holds the session, if it was created with the page; else None."""
 
     pulled: bool = False
-    """Whether a view had it, so that no other process can create it again."""
+    """Whether a view has edited the session, so that no other process can create it again."""
 
     subject: str | None
-    """A keyed digest of who asked for the page. None for a bearer token: whoever has it may use
-    it, but only while its short life lasts."""
+    """A keyed digest of the principal that the token was issued to. None for a bearer token, which
+    anybody may use until it expires."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenIssuer:
-    """Mints, reads and renews tokens. Any thread may call it."""
+    """Mints, reads and renews tokens. Thread-safe."""
 
     keys: tuple[bytes, ...] = field(repr=False)
-    """The first signs; the others are older ones, whose tokens are still good."""
+    """The first one signs. The others are older keys, whose tokens are still valid."""
     expiration: float
     """Seconds for which a token opens a session."""
     max_age: float
-    """Seconds for which a token is renewed."""
+    """Seconds after issue for which a token can be renewed."""
     max_arguments_size: int
-    """Bytes of arguments and data together, as JSON."""
+    """Maximum bytes of arguments and data together, as JSON."""
 
     @property
     def key(self) -> bytes:
-        """The key that signs."""
+        """The signing key."""
         return self.keys[0]
 
     def mint(
@@ -103,10 +103,10 @@ class TokenIssuer:
         data: Mapping[str, Any] | None = None,
         worker_id: str | None = None,
     ) -> Token:
-        """Make the token of a new session.
+        """Create and sign the token of a new session.
 
-        :param principal: who may use it.
-        :param user: who visits, as the application sees it; mostly the one who asks.
+        :param principal: the only one who may use the token.
+        :param user: the visiting user that the application sees; usually the principal's.
         :param worker_id: the process that will hold the session, if it is pulled.
         :raises ArgumentsError: if arguments or data are not JSON, or too large.
         """
@@ -136,38 +136,38 @@ class TokenIssuer:
             )
         )
 
-    def read(self, text: str) -> Token:
-        """Check a token that came from outside, and say what is in it.
+    def read(self, encoded: str) -> Token:
+        """Verify and decode a token from a client.
 
-        :raises TokenError: unless it is whole, signed by us, and young enough to be renewed.
+        :raises TokenError: if it is malformed, not signed by us, or too old to be renewed.
         """
-        if len(text) > MAX_TOKEN_LENGTH:
+        if len(encoded) > MAX_TOKEN_LENGTH:
             raise TokenError("The session token is too long.")
         try:
-            # The signature comes before anything is decompressed: what is signed is ours.
-            key = next((one for one in self.keys if _signed_by(one, text)), None)
+            # Verify the signature first: decompressing a payload is safe only if it is ours.
+            key = next((one for one in self.keys if _is_signed_by(one, encoded)), None)
             if key is None:
                 raise TokenError(
                     "The session token has a wrong signature. (All workers need the same key.)"
                 )
-            session_id = str(get_session_id(text))
+            session_id = str(get_session_id(encoded))
             if key != self.key:
                 session_id = _sign_again(session_id, self.key)
-            token = read_payload(text, session_id, get_token_payload(text))
+            token = read_payload(encoded, session_id, get_token_payload(encoded))
         except TokenError:
             raise
         except _MALFORMED as error:
             raise TokenError("The session token is malformed.") from error
-        if not time.time() - token.issued_at <= self.max_age:  # so that NaN is too old
+        if not time.time() - token.issued_at <= self.max_age:  # NaN is too old, too
             raise TokenError("The session token is too old: reload the page.")
         return token
 
-    def expired(self, token: Token) -> bool:
-        """Whether the short life of the page's token is over."""
+    def is_expired(self, token: Token) -> bool:
+        """Return whether a token must be renewed before it opens a session."""
         return time.time() - token.issued_at > self.expiration
 
     def belongs_to(self, token: Token, principal: Principal) -> bool:
-        """Return whether the principal may use the token: it is theirs, or a bearer token."""
+        """Return whether a principal may use a token: it is theirs, or a bearer token."""
         if token.subject is None:
             return True
         return any(
@@ -175,11 +175,11 @@ class TokenIssuer:
         )
 
     def subject_digests(self, principal: Principal) -> tuple[str, ...]:
-        """What :attr:`Token.subject` can be for somebody, by the keys."""
+        """Return the values that :attr:`Token.subject` can have for a principal, for all keys."""
         return tuple(_digest(key, one) for one in principal.identities for key in self.keys)
 
     def renew(self, token: Token) -> Token:
-        """The same session and visit with a fresh expiry; the age of the page stays."""
+        """Return a token of the same session with a new expiry and the same time of issue."""
         return self._sign(token)
 
     def _sign(self, token: Token) -> Token:
@@ -200,20 +200,20 @@ class TokenIssuer:
             },
             OURS: ours,
         }
-        text = generate_jwt_token(
+        encoded = generate_jwt_token(
             visit.session_id,  # type: ignore[arg-type]
             secret_key=self.key,
             signed=True,
             extra_payload=payload,
-            # Bokeh leaves out the parts of a second, of now and of the end: so one more.
+            # One more second, because Bokeh rounds down both the time and the expiry.
             expiration=math.ceil(self.expiration) + 1,
         )
-        if len(text) > MAX_TOKEN_LENGTH:
+        if len(encoded) > MAX_TOKEN_LENGTH:
             raise ArgumentsError(
-                f"The token for {visit.path!r} takes {len(text):,} bytes; servers and proxies "
+                f"The token for {visit.path!r} takes {len(encoded):,} bytes; servers and proxies "
                 f"refuse headers over 8 KB. Pass less in arguments and data."
             )
-        return replace(token, encoded=text)
+        return replace(token, encoded=encoded)
 
     @staticmethod
     def _data(path: str, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,10 +237,10 @@ class TokenIssuer:
         return values
 
 
-def read_payload(text: str, session_id: str, payload: Mapping[str, Any]) -> Token:
-    """What a payload says.
+def read_payload(encoded: str, session_id: str, payload: Mapping[str, Any]) -> Token:
+    """Return the token that a verified payload describes.
 
-    :raises: LookupError, TypeError, ValueError or AttributeError if it is none of ours.
+    :raises: LookupError, TypeError, ValueError or AttributeError for a payload of others.
     """
     ours = payload[OURS]
     visit = Visit(
@@ -253,7 +253,7 @@ def read_payload(text: str, session_id: str, payload: Mapping[str, Any]) -> Toke
         session_id=session_id,
     )
     return Token(
-        encoded=text,
+        encoded=encoded,
         visit=visit,
         issued_at=float(ours["issued"]),
         worker_id=ours.get("worker"),
@@ -262,21 +262,21 @@ def read_payload(text: str, session_id: str, payload: Mapping[str, Any]) -> Toke
     )
 
 
-def _signed_by(key: bytes, text: str) -> bool:
-    return check_token_signature(text, secret_key=key, signed=True)
+def _is_signed_by(key: bytes, encoded: str) -> bool:
+    return check_token_signature(encoded, secret_key=key, signed=True)
 
 
 def _sign_again(session_id: str, key: bytes) -> str:
-    """The same id under another key. Bokeh makes random ids only; this is their form."""
+    """Sign a session ID with another key, in Bokeh's format: Bokeh itself only signs new IDs."""
     base = session_id.partition(".")[0]
-    again = f"{base}.{_base64(hmac.new(key, base.encode(), hashlib.sha256).digest())}"
-    if not check_session_id_signature(again, secret_key=key, signed=True):
-        raise TokenError("This Bokeh version signs session ids in a new way")
-    return again
+    signed = f"{base}.{_base64(hmac.new(key, base.encode(), hashlib.sha256).digest())}"
+    if not check_session_id_signature(signed, secret_key=key, signed=True):
+        raise TokenError("This Bokeh version signs session IDs in a new way.")
+    return signed
 
 
 def _digest(key: bytes, identity: str) -> str:
-    """128 bits that say nothing without the key."""
+    """Return 128 bits that reveal nothing about the identity without the key."""
     return _base64(hmac.new(key, b"principal " + identity.encode(), hashlib.sha256).digest()[:16])
 
 

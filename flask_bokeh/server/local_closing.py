@@ -1,98 +1,137 @@
-"""End sessions before their time: those of somebody who has logged out."""
+"""Close sessions of this process before their time: those of a user who has logged out."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Collection, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 
-from bokeh.server.session import ServerSession
-
-from ..bokeh_api.v3.server import BokehServer, disconnect
+from ..bokeh_api import BokehServer, close_websockets
+from ..errors import ServerStoppedError
+from ..runtime.close_codes import POLICY_VIOLATION
+from ..runtime.loop import ServerLoop
 from ..security.limits import Limits, Reservation
 
-__all__ = ("LocalSessionCloser",)
+__all__ = ("LocalClosing", "LocalSessionCloser")
 
 logger = logging.getLogger("flask_bokeh")
 
+_GRACE = 1.0
+"""Seconds after which nobody waits any more for a session whose application is busy."""
+
 
 class LocalSessionCloser:
-    """Ends the sessions of one server. On its loop."""
+    """Closes sessions of one Bokeh server. For the loop's thread."""
 
-    def __init__(
-        self,
-        limits: Limits,
-        running: Callable[[], BokehServer | None],
-        find: Callable[[str, str], ServerSession | None],
-    ) -> None:
-        """
-        :param running: the server, while it runs.
-        :param find: a session, by path and id.
-        """
+    def __init__(self, limits: Limits, bokeh: BokehServer) -> None:
         self._limits = limits
-        self._running = running
-        self._find = find
+        self._bokeh = bokeh
+        self._stopped = False
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def end_user(self, subject_digests: list[str], then: float) -> int:
-        """End the sessions of a user, and say how many: see :meth:`Limits.end`."""
-        reservations, count = self._limits.end(subject_digests, then)
-        await self.end(reservations)
+    async def close_sessions(self, subject_digests: Collection[str], revoked_at: float) -> int:
+        """Close the sessions of a user; return their number. See :meth:`Limits.close`.
+
+        :raises: as :meth:`close`.
+        """
+        reservations, count = self._limits.close(subject_digests, revoked_at)
+        await self.close(reservations)
         return count
 
-    def end_missed(self) -> None:
-        """End what has been ended while other workers could not tell this one."""
-        reservations, _ = self._limits.end_missed()
+    def close_missed_sessions(self) -> None:
+        """Start to close the sessions that others have closed while this worker was unreachable."""
+        reservations, _ = self._limits.close_revoked()
         if reservations:
             self._start(reservations).add_done_callback(_log_failure)
 
-    async def end(self, reservations: list[Reservation]) -> None:
-        """End the sessions that :meth:`Limits.end` has marked.
+    async def close(self, reservations: Sequence[Reservation]) -> None:
+        """Close the sessions of reservations that :class:`Limits` has marked as closed.
 
-        Returns within a second; a session whose application is busy ends when it is done.
+        Returns within a second. A session whose application is busy ends when it is done.
 
-        :raises Exception: what went wrong within this second; later, it is logged.
+        :raises Exception: any error within this second; later ones are logged.
         """
-        ending = self._start(reservations)
-        await asyncio.wait([ending], timeout=1)
-        if ending.done():
-            ending.result()
+        closing = self._start(reservations)
+        await asyncio.wait([closing], timeout=_GRACE)
+        if closing.done():
+            closing.result()
         else:
-            ending.add_done_callback(_log_failure)
+            closing.add_done_callback(_log_failure)
 
-    def _start(self, reservations: list[Reservation]) -> asyncio.Task[None]:
-        ending = asyncio.ensure_future(self._until_ended(reservations))
-        self._tasks.add(ending)
-        ending.add_done_callback(self._tasks.discard)
-        return ending
+    def stop(self) -> None:
+        """Leave all sessions to the server, which closes them as it stops."""
+        self._stopped = True
 
-    async def _until_ended(self, reservations: list[Reservation]) -> None:
+    def _start(self, reservations: Sequence[Reservation]) -> asyncio.Task[None]:
+        closing = asyncio.ensure_future(self._until_closed(reservations))
+        self._tasks.add(closing)
+        closing.add_done_callback(self._tasks.discard)
+        return closing
+
+    async def _until_closed(self, reservations: Sequence[Reservation]) -> None:
         pause = 0.01
         failed: dict[Reservation, Exception] = {}
         while reservations := [
             reservation
             for reservation in reservations
-            if reservation not in failed and self._limits.holds(reservation)
+            if reservation not in failed and self._limits.is_held(reservation)
         ]:
-            server = self._running()
-            if server is None:
+            if self._stopped:
                 break
             for reservation in reservations:
-                # It comes yet while its document is filled, and again if a browser was quick.
-                session = self._find(reservation.path, reservation.session_id)
-                if session is not None:
-                    session.request_expiration()
-                    try:
-                        disconnect(session, 1008, "the session has been ended")
-                    except Exception as error:  # noqa: BLE001  # the others must end all the same
-                        failed[reservation] = error
-            await server.cleaner.discard_expired()
+                try:
+                    self._close(reservation)
+                except Exception as error:  # noqa: BLE001  # close the other sessions all the same
+                    failed[reservation] = error
+            await self._bokeh.discard_expired()
             await asyncio.sleep(pause)
             pause = min(1.5 * pause, 1.0)
         if failed:
             raise next(iter(failed.values()))
 
+    def _close(self, reservation: Reservation) -> None:
+        # There is no session yet while its document is filled, and a browser that reconnects at
+        # once creates it again: so this is called until the reservation is released.
+        session = self._bokeh.find_session(reservation.path, reservation.session_id)
+        if session is not None:
+            session.request_expiration()
+            close_websockets(session, POLICY_VIOLATION, "the session has been ended")
 
-def _log_failure(ending: asyncio.Task[None]) -> None:
-    if not ending.cancelled() and (error := ending.exception()) is not None:
-        logger.error("Sessions that have been ended may live on.", exc_info=error)
+
+class LocalClosing:
+    """Sessions of this process that are being closed. Thread-safe."""
+
+    def __init__(
+        self,
+        loop: ServerLoop,
+        closer: LocalSessionCloser | None,
+        reservations: Sequence[Reservation],
+        count: int,
+    ) -> None:
+        """:param closer: None if the server has stopped, and its sessions with it."""
+        self.count = count
+        """Number of sessions that nobody had closed before."""
+        self._loop = loop
+        self._future: Future[None] | None = None
+        if closer is not None:
+            with suppress(ServerStoppedError):
+                self._future = loop.submit(closer.close, reservations)
+
+    def wait(self, timeout: float) -> None:
+        """Wait until the sessions have ended.
+
+        :param timeout: seconds.
+        :raises WaitTimeoutError: if the loop is blocked; they end as soon as it is free.
+        :raises Exception: any error of a session that may live on.
+        """
+        if self._future is not None:
+            self._loop.wait(
+                self._future, what="a user's sessions to end", timeout=timeout, cancel=False
+            )
+
+
+def _log_failure(closing: asyncio.Task[None]) -> None:
+    if not closing.cancelled() and (error := closing.exception()) is not None:
+        logger.error("Sessions that should have been closed may live on.", exc_info=error)

@@ -1,48 +1,48 @@
-"""The blueprint: static files, the WebSocket, and pages of applications that want one.
-
-Everything a browser asks of a plot comes through here.
-"""
+"""The blueprint: the URL rules of everything that a browser requests from flask_bokeh."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Flask, Response
 
-from ..state import BokehState
-from .host_matching import follow_hosts, rule_options
-from .pages import Pages
-from .request import check_trusted_hosts
-from .response_headers import mark_own
-from .websocket import _Views
+from ..state import AppState
+from .autoload import AutoloadView
+from .hosts import check_trusted_hosts, follow_hosts, rule_options
+from .pages import PageViews
+from .response_headers import mark_as_ours
+from .session_status import SessionStatusView
+from .static import StaticViews
+from .templates import template_folder
+from .websocket import WebSocketView
 
 __all__ = ("make_blueprint",)
 
-logger = logging.getLogger("flask_bokeh")
 
+def make_blueprint(state: AppState, app: Flask) -> Blueprint:
+    """Return the blueprint of one Flask application. Its name leaves ``bokeh`` to the site."""
+    blueprint = Blueprint("flask_bokeh", __name__, template_folder=template_folder())
+    static, pages = StaticViews(state), PageViews(state)
+    websocket, session_status = WebSocketView(state), SessionStatusView(state)
+    autoload = AutoloadView(state)
 
-def make_blueprint(state: BokehState, app: Flask, template_folder: str) -> Blueprint:
-    """The blueprint of one Flask application. Its name leaves ``bokeh`` to the site."""
-    blueprint = Blueprint("flask_bokeh", __name__, template_folder=template_folder)
-    views, pages = _Views(state), Pages(state)
+    def add(rule: str, endpoint: str, view: Callable[..., Response], **options: Any) -> None:
+        for host in rule_options(app):
+            blueprint.add_url_rule(rule, endpoint, view, **options, **host)
 
-    def rule(rule: str, endpoint: str, view: Callable[..., Response], **options: Any) -> None:
-        for more in rule_options(app):
-            blueprint.add_url_rule(rule, endpoint, view, **options, **more)
-
-    rule("/static/<path:filename>", "static", pages.static)
-    rule("/static/extensions/<name>/<path:filename>", "extension_static", pages.extension_static)
-    rule("/<path:application>/static/<path:filename>", "app_static", pages.application_static)
+    add("/static/flask_bokeh.js", "script", static.browser_script)
+    add("/static/<path:filename>", "static", static.bokehjs)
+    add("/static/extensions/<name>/<path:filename>", "extension_static", static.extension)
+    add("/<path:application>/static/<path:filename>", "app_static", static.application)
     for prefix in ("", "/<path:application>"):
-        # Werkzeug tells WebSocket requests from others by the rule, so there are two.
-        rule(f"{prefix}/ws", "websocket", views.websocket, methods=["GET"], websocket=True)
-        rule(f"{prefix}/ws", "session_state", views.session_state)
-        rule(f"{prefix}/autoload.js", "autoload", pages.autoload)
-        rule(f"{prefix}/metadata", "metadata", pages.metadata)
-        rule(prefix or "/", "page", pages.page)
+        # Werkzeug distinguishes WebSocket requests from others by their rules.
+        add(f"{prefix}/ws", "websocket", websocket.upgrade, methods=["GET"], websocket=True)
+        add(f"{prefix}/ws", "session_status", session_status.status)
+        add(f"{prefix}/autoload.js", "autoload", autoload.script)
+        add(f"{prefix}/metadata", "metadata", pages.metadata)
+        add(prefix or "/", "page", pages.page)
     follow_hosts(blueprint)
     blueprint.before_request(check_trusted_hosts)
-    blueprint.after_request(mark_own)
+    blueprint.after_request(mark_as_ours)
     return blueprint

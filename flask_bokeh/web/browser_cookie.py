@@ -1,85 +1,86 @@
-"""The cookie that tells browsers of anonymous visitors apart."""
+"""The cookie that tells the browsers of anonymous visitors apart: a signed random ID."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cached_property
 from hashlib import sha256
 
 from flask import Response, current_app, request
 from itsdangerous import BadSignature, Signer
 
 from ..errors import EmbedError
-from ..security.site import SENT
+from .request_state import request_state
+from .response_headers import forbid_storing
 
 __all__ = ("BrowserCookie",)
 
 
-_BROWSER = "flask_bokeh.browser"
-
-
 class BrowserCookie:
-    """The cookie that tells browsers without a user from one another: a random id, signed."""
+    """Reads and sets the browser cookie.
+
+    All sites of a host share their cookies, on any port. So the name of the cookie contains a hash
+    of the site's key; under an older key's name, the cookies of that time are found.
+
+    :param keys: returns the keys of the site's tokens, newest first.
+    """
 
     def __init__(self, keys: Callable[[], tuple[bytes, ...]]) -> None:
-        """:param keys: those of the site's tokens; the first signs."""
         self._keys = keys
 
     def read(self) -> list[str]:
-        """The ids that the browser sent and that are ours, the one to bind a page to first.
+        """Return the valid IDs in the request, starting with the one to bind new tokens to.
 
-        There should be one. But another site of the same host, or of a domain above, can add
-        cookies of the name, valid or not. A browser sends those for longer paths first: so the last
-        is sent with every request of the site, and one that a page alone gets locks nobody out.
+        There should be one at most. But another site on the same host or on a parent domain may
+        set cookies of this name, valid or not. Browsers send cookies with longer paths first, so
+        the last one is sent with every request of the site.
         """
-        known: dict[str, None] = {}
-        for name, signer in self._signers.items():
-            for value in reversed(request.cookies.getlist(name)):
+        signer = self._signer()
+        browser_ids: dict[str, None] = {}
+        for key in self._keys():
+            for value in reversed(request.cookies.getlist(_cookie_name(key))):
                 with suppress(BadSignature):
-                    known[signer.unsign(value).decode()] = None
-        return list(known)
+                    browser_ids[signer.unsign(value).decode()] = None
+        return list(browser_ids)
 
-    def need(self) -> list[str]:
-        """The ids of the browser; if it has none, one that the response will bring.
+    def read_or_set(self) -> list[str]:
+        """Return the valid IDs in the request, or a new one that the response will set.
 
-        :raises EmbedError: if the response has been sent.
+        :raises EmbedError: if the headers of the response have been sent.
         """
-        if known := self.read():
-            return known
-        if _BROWSER not in request.environ:
-            if SENT in request.environ:
+        if browser_ids := self.read():
+            return browser_ids
+        state = request_state()
+        if state.new_browser_id is None:
+            if state.headers_sent:
                 raise EmbedError(
                     "A streamed page can't show a plot to a visitor without a user: its headers, "
                     "and so the cookie that the plot needs, have been sent. Log visitors in, do "
                     "not stream this page, or set BOKEH_BIND_BROWSER = False."
                 )
-            request.environ[_BROWSER] = secrets.token_urlsafe(16)
-        return [request.environ[_BROWSER]]
-
-    @cached_property
-    def _signers(self) -> dict[str, Signer]:
-        # All sites of a host, on any port, share their cookies: so each has a name of its own.
-        return {
-            f"bokeh_browser_{sha256(b'flask_bokeh cookie' + key).hexdigest()[:8]}": Signer(
-                key, salt=b"flask_bokeh browser"
-            )
-            for key in self._keys()
-        }
+            state.new_browser_id = secrets.token_urlsafe(16)
+        return [state.new_browser_id]
 
     def write(self, response: Response) -> None:
-        """Give the browser its id, if one was made in this request."""
-        new = request.environ.get(_BROWSER)
-        if new is None:
+        """Set the cookie in a response, if this request has created an ID."""
+        browser_id = request_state().new_browser_id
+        if browser_id is None:
             return
-        response.headers["Cache-Control"] = "no-store"  # one browser's id is no other's
-        name, signer = next(iter(self._signers.items()))
+        forbid_storing(response)  # a cache would give the same ID to several browsers
         response.set_cookie(
-            name,
-            signer.sign(new).decode(),
+            _cookie_name(self._keys()[0]),
+            self._signer().sign(browser_id).decode(),
             path=current_app.session_interface.get_cookie_path(current_app),
             secure=request.is_secure or current_app.config["SESSION_COOKIE_SECURE"],
             httponly=True,
             samesite=current_app.config["SESSION_COOKIE_SAMESITE"] or "Lax",
         )
+
+    def _signer(self) -> Signer:
+        # itsdangerous signs with the last key, and verifies with all of them.
+        return Signer(list(reversed(self._keys())), salt=b"flask_bokeh browser")
+
+
+def _cookie_name(key: bytes) -> str:
+    return f"bokeh_browser_{sha256(b'flask_bokeh cookie' + key).hexdigest()[:8]}"

@@ -1,4 +1,4 @@
-"""The box that is shown in the place of an application that failed."""
+"""The error box: HTML that is shown in the place of an application that failed."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from flask import Flask, got_request_exception
 
 from ..errors import ApplicationFailedError, ScriptError
 from ..log_text import Lines, printable
-from .markup import render
+from .browser_script import box_style
+from .templates import render
 
-__all__ = ("error_box",)
+__all__ = ("report_failure",)
 
 logger = logging.getLogger("flask_bokeh")
 
 
-def error_box(app: Flask, failure: ApplicationFailedError) -> str:
-    """Report a failure as Flask reports one, and return the HTML that tells the visitor.
+def report_failure(app: Flask, failure: ApplicationFailedError) -> str:
+    """Log a failure, send ``got_request_exception``, and return the HTML of the error box.
 
-    On any thread.
+    Works on any thread. Only with ``app.debug`` does the box contain the traceback.
     """
     reference = secrets.token_hex(4)
     cause = failure.__cause__ or failure
@@ -34,6 +35,7 @@ def error_box(app: Flask, failure: ApplicationFailedError) -> str:
     with app.app_context():
         return render(
             "error.html",
+            box_style=box_style(),
             message=str(failure),
             reference=reference,
             detail=detail if app.debug else None,

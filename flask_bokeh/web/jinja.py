@@ -15,7 +15,7 @@ class BokehTags(Extension):
     tags = {"bokeh", "bokeh_resources"}  # noqa: RUF012  # Jinja's own form
 
     def parse(self, parser: Parser) -> nodes.Node:
-        """Turn a tag into a call of the function that the extension put into the globals."""
+        """Parse a tag into a call of the function in the Jinja globals that renders it."""
         tag = next(parser.stream)
         arguments: list[nodes.Expr] = []
         keywords: list[nodes.Keyword] = []
@@ -31,7 +31,7 @@ class BokehTags(Extension):
             else:
                 arguments.append(parser.parse_expression())
         if tag.value == "bokeh_resources" and (arguments or keywords):
-            parser.fail("{% bokeh_resources %} takes nothing", tag.lineno)
+            parser.fail("{% bokeh_resources %} takes no arguments", tag.lineno)
         function = nodes.Name(
             "bokeh_resources" if tag.value == "bokeh_resources" else "_bokeh_tag", "load"
         )

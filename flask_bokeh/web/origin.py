@@ -1,7 +1,7 @@
-"""The origin check: which pages may open a WebSocket.
+"""The origin check: which pages may open a WebSocket or load a script.
 
-Those of this site, and those on the list ``BOKEH_ALLOW_WS_ORIGIN``. An origin is compared whole:
-scheme, host and port (RFC 6454).
+Pages of this site may, and those of the origins in ``BOKEH_ALLOW_WS_ORIGIN``. Origins are equal if
+scheme, host and port are (RFC 6454).
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ _DEFAULT_PORT = {"http": "80", "https": "443"}
 
 
 def own_origin() -> str:
-    """The site's origin as the client knows it. Flask's ``host_url`` raises for a bad Host."""
+    """Return the site's origin as the client sees it."""
+    # Not from Flask's host_url, which raises for a malformed Host.
     return f"{request.scheme}://{request.host}"
 
 
 def is_own_origin(origin: str) -> bool:
-    """Whether this is the site's origin, however it is written."""
+    """Return whether this is the site's origin, with or without the default port."""
     return origin_allowed(origin, own_origin(), (), allow_missing=False)
 
 
 def origin_is_allowed(settings: Settings, origin: str | None) -> bool:
-    """Whether a page of this origin may open a WebSocket."""
+    """Return whether the settings allow a page of this origin to open a WebSocket."""
     return origin_allowed(
         origin,
         own_origin(),
@@ -43,11 +44,12 @@ def origin_is_allowed(settings: Settings, origin: str | None) -> bool:
 def origin_allowed(
     origin: str | None, own: str, allowed: Iterable[str], *, allow_missing: bool
 ) -> bool:
-    """Say whether a page of ``origin`` may connect.
+    """Return whether a page of an origin may open a WebSocket.
 
-    :param origin: the request's ``Origin``; None where the client sent none.
-    :param own: the origin of the request itself, such as ``https://example.org``.
-    :param allowed: other origins; an entry without a scheme stands for http and https.
+    :param origin: the request's ``Origin``; None if the client sent none.
+    :param own: the site's origin, such as ``https://example.org``.
+    :param allowed: other origins; an entry without a scheme means both http and https.
+    :param allow_missing: the result for a request without ``Origin``.
     """
     if origin is None:
         return allow_missing

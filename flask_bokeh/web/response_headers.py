@@ -1,7 +1,7 @@
-"""Headers that our own responses get last, when the site has had its say.
+"""Security headers of our own responses, and ``Cache-Control: no-store``.
 
-The site sets policies of its own in ``after_request``, mostly where a response has none yet. So
-ours wait until then: Flask sends ``request_finished`` when every ``after_request`` has run.
+A site often adds security headers in ``after_request``, where a response has none yet. So ours
+are added after that: Flask sends ``request_finished`` after all ``after_request`` functions.
 """
 
 from __future__ import annotations
@@ -10,46 +10,55 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from flask import Response, request
+from flask import Response
 
-__all__ = ("allow_frames", "complete", "mark_own")
+from .request_state import request_state
 
-_OWN = "flask_bokeh.own"
-_FRAMES = "flask_bokeh.frames"
+__all__ = ("add_security_headers", "allow_frames", "forbid_storing", "mark_as_ours")
+
 _POLICY = "Content-Security-Policy"
-_HAS_ANCESTORS = re.compile(r"(^|[;,])\s*frame-ancestors\b", re.IGNORECASE)
+_FRAME_ANCESTORS = re.compile(r"(^|[;,])\s*frame-ancestors\b", re.IGNORECASE)
 
 
-def mark_own(response: Response) -> Response:
-    """Mark the response of this request as one of ours."""
-    request.environ[_OWN] = True
+def forbid_storing(response: Response) -> Response:
+    """Add ``Cache-Control: no-store``: the response is for one visitor and for now."""
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def mark_as_ours(response: Response) -> Response:
+    """Mark the response of this request as one of our blueprint's."""
+    request_state().is_ours = True
     return response
 
 
 def allow_frames(origins: Iterable[str]) -> None:
-    """Let this site and others frame the page of this request, unless the site says itself who may.
+    """Let pages of this site and of others frame the page of this request.
 
-    :param origins: the others.
+    A ``frame-ancestors`` policy of the site takes precedence.
+
+    :param origins: the origins of the other sites.
     """
-    request.environ[_FRAMES] = " ".join(("frame-ancestors 'self'", *origins))
+    request_state().frame_ancestors = " ".join(("frame-ancestors 'self'", *origins))
 
 
-def complete(_: object, *, response: Response, **__: Any) -> None:
-    """Add what is missing: a receiver of Flask's ``request_finished``."""
-    if _OWN not in request.environ:
+def add_security_headers(_: object, *, response: Response, **__: Any) -> None:
+    """Add missing headers to a response of ours. A receiver of ``request_finished``."""
+    state = request_state()
+    if not state.is_ours:
         return
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Referrer-Policy", "same-origin")
-    if frames := request.environ.get(_FRAMES):
-        _add_ancestors(response, frames)
+    if state.frame_ancestors is not None:
+        _add_frame_ancestors(response, state.frame_ancestors)
 
 
-def _add_ancestors(response: Response, directive: str) -> None:
+def _add_frame_ancestors(response: Response, directive: str) -> None:
     policies = [policy.strip(" ;") for policy in response.headers.getlist(_POLICY)]
-    said = any(map(_HAS_ANCESTORS.search, policies))
-    # A browser that finds frame-ancestors does not look at this one, which may be stricter.
-    if said or response.headers.get("X-Frame-Options", "").strip().lower() == "deny":
+    has_ancestors = any(map(_FRAME_ANCESTORS.search, policies))
+    # Browsers ignore X-Frame-Options next to frame-ancestors, so ours would weaken "deny".
+    if has_ancestors or response.headers.get("X-Frame-Options", "").strip().lower() == "deny":
         return
-    # A comma stands between two policies, each of which holds.
-    whole = ", ".join(filter(None, policies))
-    response.headers[_POLICY] = f"{whole}; {directive}" if whole else directive
+    # Policies are separated by commas, and all of them apply.
+    combined = ", ".join(filter(None, policies))
+    response.headers[_POLICY] = f"{combined}; {directive}" if combined else directive

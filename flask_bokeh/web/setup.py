@@ -1,94 +1,69 @@
-"""What ``init_app`` does to a Flask application."""
+"""The steps of ``init_app``: settings, integration, blueprint, handlers and Jinja tags."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, current_app, request, request_finished
+from flask import Flask, Response, current_app, request_finished
 from werkzeug.exceptions import ServiceUnavailable
 
-from ..applications.registrations import Registrations
-from ..cli import commands
+from ..applications.registrations import ExtensionRegistrations
 from ..errors import LimitError
-from ..security.site import SENT, Site
 from ..settings import Settings
-from ..state import BokehState
-from .auth import Access
+from ..state import AppState
 from .blueprint import make_blueprint
 from .browser_cookie import BrowserCookie
-from .error_box import error_box
+from .integration import FlaskIntegration
 from .jinja import BokehTags
-from .markup import holds_token, template_folder
-from .request import visible_headers
-from .response_headers import complete
+from .logout import follow_logouts
+from .request_state import request_state
+from .response_headers import add_security_headers, forbid_storing
 
-__all__ = ("wire",)
+__all__ = ("set_up",)
 
 logger = logging.getLogger("flask_bokeh")
 
 
-def wire(
-    app: Flask,
-    options: Mapping[str, Any],
-    registered: Registrations,
-) -> BokehState:
-    """Read the settings, and add blueprint, commands, tags and handlers.
+def set_up(app: Flask, options: Mapping[str, Any], registered: ExtensionRegistrations) -> AppState:
+    """Set up a Flask application, and return its state.
 
+    :param options: settings that take precedence over ``app.config``.
     :raises ConfigError: naming every setting that is wrong.
     """
     settings = Settings.load(app.config, options)
-    cookie = BrowserCookie(lambda: state.tokens.keys) if settings.bind_browser else None
-    access = Access(lambda: state.registrations)
-    site = Site(
-        root=Path(app.root_path),
-        context=app.app_context,
-        secrets=partial(_secrets, app),
-        principal=partial(access.principal, cookie),
-        visitor=partial(access.principal, cookie, page=True),
-        check=access.check,
-        headers=visible_headers,
-        report=partial(error_box, app),
-        debug=lambda: app.debug,
-    )
-    state = BokehState(settings, site, registered)
-    state.applications  # noqa: B018  # complains now about BOKEH_APPLICATIONS
-    blueprint = make_blueprint(state, app, template_folder())
-    app.register_blueprint(blueprint, url_prefix=settings.url_prefix)
-    app.cli.add_command(commands)
-    app.after_request(partial(_finish, cookie))
-    request_finished.connect(complete, app)
-    app.register_error_handler(LimitError, partial(_unavailable, access))
-    access.follow_logouts(app)
+    integration = FlaskIntegration(app, settings)
+    state = AppState(settings, integration, registered)
+    app.register_blueprint(make_blueprint(state, app), url_prefix=settings.url_prefix)
+    app.after_request(partial(_finish_response, integration.cookie))
+    request_finished.connect(add_security_headers, app)
+    app.register_error_handler(LimitError, partial(_refuse, integration))
+    follow_logouts(app)
     app.jinja_env.add_extension(BokehTags)
     return state
 
 
-def _secrets(app: Flask) -> list[str | bytes]:
-    if not app.secret_key:
-        return []
-    return [app.secret_key, *(app.config.get("SECRET_KEY_FALLBACKS") or [])]
+def _finish_response(cookie: BrowserCookie | None, response: Response) -> Response:
+    """Forbid to store a page that holds a token, and set the browser cookie.
 
-
-def _finish(cookie: BrowserCookie | None, response: Response) -> Response:
-    """A page with a token in it must not come out of a cache for somebody else.
-
-    What a streamed page will hold is not known yet.
+    The content of a streamed page is not known yet, so it counts as one with a token.
     """
-    streams = response.is_streamed and response.content_length is None
-    html = response.mimetype == "text/html" and "Cache-Control" not in response.headers
-    if holds_token() or (streams and html):
-        response.headers["Cache-Control"] = "no-store"
+    state = request_state()
+    is_stream = response.is_streamed and response.content_length is None
+    is_html = response.mimetype == "text/html" and "Cache-Control" not in response.headers
+    if state.holds_token or (is_stream and is_html):
+        forbid_storing(response)
     if cookie is not None:
         cookie.write(response)
-    request.environ[SENT] = response.cache_control.no_store
+    state.headers_sent = True
+    state.sent_no_store = response.cache_control.no_store
     return response
 
 
-def _unavailable(access: Access, error: LimitError) -> Any:
-    principal = access.principal(None)
+def _refuse(integration: FlaskIntegration, error: LimitError) -> Any:
+    """Answer a page with 503 that can't have a session because of a limit."""
+    principal = integration.identify()
     logger.warning("Refused a session to %s: %s is %s.", principal, error.setting, error.limit)
     return current_app.handle_http_exception(ServiceUnavailable(str(error)))

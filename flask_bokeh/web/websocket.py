@@ -1,122 +1,57 @@
-"""WebSocket upgrade requests: check them, then hijack the client's socket for the Bokeh server."""
+"""WebSocket upgrade requests: check them, then pass the client's socket to the Bokeh server."""
 
 from __future__ import annotations
 
 import logging
-from contextlib import closing
+from contextlib import ExitStack, closing
 
-from flask import Response, current_app, request
+from flask import Response, request
 from werkzeug.exceptions import HTTPException
 
-from ..applications.registry import Registration
-from ..errors import HandoffError, LimitError, ServerStoppedError, SessionEndedError, TokenError
+from ..errors import HandoffError, RefusedError, ServerStoppedError
 from ..hijack.adapters import hijack
 from ..hijack.connection import HijackedConnection
-from ..hijack.upgrade_request import Upgrade, request_head
+from ..hijack.upgrade_request import UpgradeRequest, request_head
 from ..security.principal import Principal
 from ..security.tokens import Token
-from ..state import BokehState
+from ..state import AppState
 from ..workers.sender import WorkerChannel
 from .origin import origin_is_allowed, own_origin
-from .request import asked_application
+from .refusals import log_refusal, refusal
+from .requested_application import requested_application
+
+__all__ = ("WebSocketView",)
 
 logger = logging.getLogger("flask_bokeh")
 
 
-_PROTOCOL = "Sec-WebSocket-Protocol"
+class WebSocketView:
+    """The view of WebSocket upgrade requests. Its methods are in the order of their calls."""
 
-
-class _Views:
-    def __init__(self, state: BokehState) -> None:
+    def __init__(self, state: AppState) -> None:
         self._state = state
 
-    def websocket(self, application: str = "") -> Response:
-        """Judge an upgrade request, then hand the client's socket to the Bokeh server."""
-        registration = asked_application(self._state, application)
-        path, principal = registration.path, self._state.site.principal()
+    def upgrade(self, application: str = "") -> Response:
+        """Accept or refuse an upgrade request."""
+        path = requested_application(self._state, application).path
+        principal = self._state.integration.identify()
         try:
-            token = self._admit(registration, self._offered_token(), principal)
-            client = self._hand_over(self._state.tokens.renew(token), principal)
-        except HandoffError as error:
-            logger.warning("Refused a WebSocket of %s to %s: %s", path, principal, error)
-            return _refusal(error)
+            self._check_origin()
+            token = self._state.authorizer.authorize(path, _offered_token(), principal)
+            client = self._connect(self._state.authorizer.tokens.renew(token), principal)
+        except RefusedError as error:
+            log_refusal(path, principal, error)
+            return refusal(error)
         except HTTPException as error:
-            status = error.code or error.get_response().status_code
-            logger.warning(
-                "Refused a WebSocket of %s to %s: a guard said %d", path, principal, status
-            )
+            log_refusal(path, principal, error)
             raise
-        # Nobody reads this answer but the WSGI server's access log: Tornado sends the real one.
+        # Only the WSGI server's access log sees this response: Tornado sends the real one.
         response = Response(status=101)
         response.call_on_close(client.release_wsgi_server)
         return response
 
-    def session_state(self, application: str = "") -> Response:
-        """Whether a WebSocket with this token would be let in: 204, or why not.
-
-        A browser hides from a page why its WebSocket was refused, so the page asks here.
-        """
-        registration = asked_application(self._state, application)
-        text = request.headers.get("Bokeh-Session-Token")
-        try:
-            if text is None:
-                raise self._no_websocket()
-            principal = self._state.site.principal()
-            token = self._admit(registration, text, principal)
-            if self._state.settings.transport == "port" and self._state.tokens.expired(token):
-                raise HandoffError("The session token has expired, and a port renews none.", 410)
-            channel = self._state.find_owner(token)
-            if channel is not None:
-                channel.close()
-            else:
-                self._open(token, principal, only_ask=True)
-        except HandoffError as error:
-            return _refusal(error)
-        return Response(status=204, headers={"Cache-Control": "no-store"})
-
-    @staticmethod
-    def _no_websocket() -> HandoffError:
-        # Not 426, which wants a header Upgrade: WSGI forbids it (PEP 3333), waitress refuses it.
-        if "Sec-WebSocket-Key" not in request.headers:
-            text = "A WebSocket is opened here."
-            return HandoffError(text, 400, public=text)
-        error = HandoffError(
-            "A browser asks for a WebSocket, and a proxy in front leaves out its header Upgrade: "
-            "compare its configuration with what 'flask bokeh nginx' prints.",
-            400,
-        )
-        logger.warning("No WebSocket: %s", error)
-        return error
-
-    def _admit(self, registration: Registration, text: str, principal: Principal) -> Token:
-        """:raises HandoffError: with the reason why who has this token may not come in.
-        :raises HTTPException: if a guard refuses.
-        """
-        try:
-            return self._state.authorize(registration.path, text, principal)
-        except TokenError as error:
-            raise HandoffError(str(error), 403) from error
-        except SessionEndedError as error:
-            raise HandoffError(str(error), 410) from error
-
-    def _open(self, token: Token, principal: Principal, *, only_ask: bool = False) -> bool:
-        """Take a reservation for a session of this process; whether it is a new one.
-
-        :raises HandoffError: with the reason why there is none.
-        """
-        try:
-            return self._state.server().limits.reserve(token, principal, only_ask=only_ask)
-        except LimitError as error:
-            logger.warning("%s is %s.", error.setting, error.limit)
-            raise HandoffError(str(error), 503, public=str(error)) from error
-        except SessionEndedError as error:
-            raise HandoffError(str(error), 410) from error
-
-    def _offered_token(self) -> str:
-        """The token that a page of ours offers in its upgrade request.
-
-        :raises HandoffError: if the page is of another site, or offers none.
-        """
+    def _check_origin(self) -> None:
+        """:raises HandoffError: if a page of a site that is not allowed opens the WebSocket."""
         origin = request.headers.get("Origin")
         if not origin_is_allowed(self._state.settings, origin):
             raise HandoffError(
@@ -125,69 +60,85 @@ class _Views:
                 "BOKEH_ALLOW_WS_ORIGIN.",
                 403,
             )
-        protocols = [part.strip() for part in request.headers.get(_PROTOCOL, "").split(",")]
-        if len(protocols) != 2 or protocols[0] != "bokeh":
-            raise HandoffError("It offers no Bokeh session token.", 403)
-        return protocols[1]
 
-    def _hand_over(self, token: Token, principal: Principal) -> HijackedConnection:
-        """Take the client out of the WSGI server, and give it to whoever holds the session.
+    def _connect(self, token: Token, principal: Principal) -> HijackedConnection:
+        """Hijack the client's socket for the process that has the session or will create it.
 
-        If anything is raised, the client is still the WSGI server's, or has been hung up.
+        If an exception is raised, the WSGI server still has the socket, or it is closed.
 
-        :raises HandoffError: if the client can't be had, or the session has gone.
+        :raises RefusedError: if the socket can't be hijacked, the session is gone, or a limit is
+            reached.
         """
-        path = token.visit.path
-        upgrade = Upgrade(
-            head=request_head(f"{path.rstrip('/')}/ws", request.environ, token.encoded),
-            address=(request.remote_addr or "", int(request.environ.get("REMOTE_PORT") or 0)),
-            session_id=token.visit.session_id,
-        )
-        channel = self._state.find_owner(token)
+        upgrade = _upgrade(token)
+        channel = self._state.router.find_owner(token)
         if channel is not None:
-            try:
-                client = hijack(request.environ, across_processes=True)
-            except BaseException as error:
-                channel.close()
-                if token.pulled or not isinstance(error, HandoffError):
-                    raise  # others are created again, here
-            else:
-                _pass_on(client, channel, upgrade, path)
-                return client
-        server = self._state.server()
-        new = self._open(token, principal)
-        try:
+            with closing(channel):
+                if client := _pass_on(channel, upgrade, token):
+                    return client
+        return self._adopt(upgrade, token, principal)
+
+    def _adopt(
+        self, upgrade: UpgradeRequest, token: Token, principal: Principal
+    ) -> HijackedConnection:
+        """Serve the client in this process."""
+        server = self._state.servers.get()
+        with ExitStack() as undo:
+            if server.reserve(token, principal):
+                undo.callback(server.release, upgrade.session_id)
             client = hijack(request.environ)
+            undo.callback(client.restore)
             try:
                 server.adopt(client, upgrade)
-            except BaseException:
-                client.restore()
-                raise
-        except BaseException as error:
-            if new:
-                server.limits.release(token.visit.session_id)
-            if isinstance(error, ServerStoppedError):
+            except ServerStoppedError as error:
                 raise HandoffError("The Bokeh server of this process is stopping.", 503) from error
-            raise
+            undo.pop_all()  # it has succeeded
         return client
 
 
+def _offered_token() -> str:
+    """Return the token in ``Sec-WebSocket-Protocol``, which BokehJS sends as ``bokeh, <token>``.
+
+    :raises HandoffError: if there is none.
+    """
+    header = request.headers.get("Sec-WebSocket-Protocol", "")
+    protocols = [part.strip() for part in header.split(",")]
+    if len(protocols) != 2 or protocols[0] != "bokeh":
+        raise HandoffError("It offers no Bokeh session token.", 403)
+    return protocols[1]
+
+
+def _upgrade(token: Token) -> UpgradeRequest:
+    """Build the upgrade request for the Bokeh server.
+
+    :raises HandoffError: if a header is malformed or too large.
+    """
+    environ, visit = request.environ, token.visit
+    return UpgradeRequest(
+        head=request_head(f"{visit.path.rstrip('/')}/ws", environ, token.encoded),
+        address=(request.remote_addr or "", int(environ.get("REMOTE_PORT") or 0)),
+        session_id=visit.session_id,
+    )
+
+
 def _pass_on(
-    client: HijackedConnection, channel: WorkerChannel, upgrade: Upgrade, path: str
-) -> None:
-    with closing(client):
-        assert client.descriptor is not None  # it was taken to be passed on
-        try:
-            channel.send(client.descriptor, upgrade)
-        except HandoffError as error:
-            logger.warning("Lost a WebSocket of %s: %s", path, error)
-        except BaseException:
-            client.release_wsgi_server()
+    channel: WorkerChannel, upgrade: UpgradeRequest, token: Token
+) -> HijackedConnection | None:
+    """Pass the client on to the worker that has the session.
+
+    :returns: None if that is not possible, but this process can create the session again.
+    :raises HandoffError: if it is not possible, and the session was pulled.
+    """
+    try:
+        client = hijack(request.environ, across_processes=True)
+    except HandoffError:
+        if token.pulled:
             raise
-
-
-def _refusal(error: HandoffError) -> Response:
-    text = str(error) if current_app.debug else error.public
-    response = Response(f"{text}\n", error.status, mimetype="text/plain")
-    response.headers["Cache-Control"] = "no-store"
-    return response
+        return None
+    try:
+        channel.send(client, upgrade)
+    except HandoffError as error:
+        logger.warning("Lost a WebSocket of %s: %s", token.visit.path, error)
+    except BaseException:
+        client.release_wsgi_server()
+        raise
+    return client

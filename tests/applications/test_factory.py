@@ -11,9 +11,10 @@ import pytest
 from bokeh.application import Application
 from bokeh.document import Document
 from flask import Flask, abort
+from werkzeug.exceptions import Unauthorized
 
 from flask_bokeh import FlaskBokeh, PulledSession, RegistrationError, UnknownApplicationError
-from flask_bokeh.applications.repeated import same_source
+from flask_bokeh.applications.repeated_registrations import is_same_source
 
 
 def fill(doc: Document) -> None:
@@ -108,23 +109,120 @@ def test_each_application_has_its_own_copy(bokeh: FlaskBokeh) -> None:
         title(first, bokeh, "/y")
 
 
-def test_too_late_for_the_running_application(bokeh: FlaskBokeh) -> None:
-    """Without a newer application, a registration would be without effect: it is refused."""
+def add_late_application(bokeh: FlaskBokeh) -> None:
+    bokeh.add_application("/y", fill)
+
+
+def add_late_hook(bokeh: FlaskBokeh) -> None:
+    bokeh.customize()(lambda doc, visit: setattr(doc, "title", f"late for {visit.user}"))
+
+
+def add_late_guard(bokeh: FlaskBokeh) -> None:
+    bokeh.guard("/x")(lambda: abort(401))
+
+
+def add_late_user_loader(bokeh: FlaskBokeh) -> None:
+    bokeh.user_loader(lambda: "ann")
+
+
+LATE = [add_late_application, add_late_hook, add_late_guard, add_late_user_loader]
+
+
+@pytest.mark.parametrize("register", LATE)
+def test_late_registration_in_a_view_is_refused(bokeh: FlaskBokeh, register: Any) -> None:
+    """All applications have made their first page, so it would have no effect."""
+    app = new_app()
     bokeh.add_application("/x", fill)
-    apps = [new_app(), new_app()]
-    for app in apps:
+    bokeh.init_app(app)
+    title(app, bokeh)
+    with app.test_request_context():
+        with pytest.raises(RegistrationError, match=r"^Registered too late.*in create_app\(\), or"):
+            register(bokeh)
+        bokeh.add_application("/x", fill)  # repeated: no effect
+    assert title(app, bokeh) == "filled"
+
+
+@pytest.mark.parametrize("register", LATE)
+def test_late_registration_outside_of_views_is_refused(bokeh: FlaskBokeh, register: Any) -> None:
+    """The next page raises the error, unless a newer application has the registration."""
+    app = new_app()
+    bokeh.add_application("/x", fill)
+    bokeh.init_app(app)
+    title(app, bokeh)
+    register(bokeh)
+    for _ in range(2):
+        with pytest.raises(RegistrationError, match=r"^Registered too late.*in create_app\(\), or"):
+            title(app, bokeh)
+    bokeh.init_app(new_app())
+    assert title(app, bokeh) == "filled"
+
+
+@pytest.mark.parametrize("newer", ["initialized before", "initialized after"])
+@pytest.mark.parametrize("register", LATE)
+def test_registration_for_a_newer_application(bokeh: FlaskBokeh, register: Any, newer: str) -> None:
+    """An application that has made its first page does not have it; one that has not, does."""
+    old, new = new_app(), new_app()
+    bokeh.add_application("/x", fill)
+    bokeh.init_app(old)
+    title(old, bokeh)
+    if newer == "initialized before":
+        bokeh.init_app(new)
+    register(bokeh)
+    if newer == "initialized after":
+        bokeh.init_app(new)
+    assert title(old, bokeh) == "filled"
+    if register is add_late_application:
+        assert title(new, bokeh, "/y") == "filled"
+    elif register is add_late_hook:
+        assert title(new, bokeh) == "late for None"
+    elif register is add_late_guard:
+        with pytest.raises(Unauthorized):
+            title(new, bokeh)
+    else:
+        add_late_hook(bokeh)
+        assert title(new, bokeh) == "late for ann"
+
+
+NAMES = ("ab", "bcd", "a", "ef")
+PARTS: dict[str, tuple[Any, Any, Any]] = {
+    name: (
+        lambda doc, name=name: setattr(doc, "title", name),
+        lambda doc, visit: setattr(doc, "title", doc.title + visit.path),
+        lambda name=name: bool(name),
+    )
+    for name in "abcdef"
+}
+
+
+def register_one(bokeh: FlaskBokeh, name: str) -> None:
+    application, hook, guard = PARTS[name]
+    bokeh.application(f"/{name}")(application)
+    bokeh.customize(f"/{name}")(hook)
+    bokeh.guard(f"/{name}")(guard)
+
+
+@pytest.mark.parametrize("first", [0, 1, 10], ids=["init_app first", "between", "init_app last"])
+@pytest.mark.parametrize("keep", [True, False], ids=["apps are kept", "apps are dropped"])
+def test_factory_for_each_test(bokeh: FlaskBokeh, first: int, keep: bool) -> None:
+    """Each test makes an application, with other plots, and looks at pages of it."""
+    kept = []
+    for names in NAMES:
+        app = new_app()
+        for name in names[:first]:
+            register_one(bokeh, name)
         bokeh.init_app(app)
-    title(apps[0], bokeh)
-    for register in (
-        lambda: bokeh.add_application("/y", fill),
-        lambda: bokeh.customize()(lambda doc, visit: None),
-        lambda: bokeh.guard("/x")(lambda: True),
-        lambda: bokeh.user_loader(lambda: "ann"),
-    ):
-        with pytest.raises(RegistrationError, match=r"too late.*create_app\(\), after init_app"):
-            register()
-    bokeh.add_application("/x", fill)  # nothing new
-    assert title(apps[1], bokeh) == "filled"
+        for name in names[first:]:
+            register_one(bokeh, name)
+        for name in names:
+            assert title(app, bokeh, f"/{name}") == f"{name}/{name}"
+        if keep:
+            kept.append((app, names))
+        else:
+            with app.app_context():
+                bokeh.stop()
+    for app, names in kept:
+        for name in names:
+            assert title(app, bokeh, f"/{name}") == f"{name}/{name}"
 
 
 @pytest.mark.parametrize("pages", [True, False], ids=["with pages", "without pages"])
@@ -220,4 +318,4 @@ application, unlike = Application(), object()
 )
 def test_the_same_source(one: object, other: object, same: bool) -> None:
     """The same is one object, one file, or one function with the same values around it."""
-    assert same_source(one, other) is same
+    assert is_same_source(one, other) is same

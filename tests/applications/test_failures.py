@@ -21,8 +21,8 @@ def session_of(app: Flask, path: str) -> ServerSession:
     """The session that a browser would get for a page of this application."""
     state = app.extensions["bokeh"]
     with app.test_request_context():
-        token = state.new_token(path)
-    server = state.server()
+        token = state.authorizer.issue(path)
+    server = state.servers.get()
 
     async def create() -> ServerSession:
         return await server.create_session(token, {})
@@ -108,7 +108,7 @@ def test_a_script_fails(
             {"broken/main.py": "", "broken/app_hooks.py": "import no_such_library"},
             "no_such_library",
         ),
-        ({"broken/main.py": "", "broken/app_hooks.py": "raise SystemExit('over')"}, "over"),
+        ({"broken/main.py": "", "broken/app_hooks.py": "raise SystemExit('enough')"}, "enough"),
     ],
 )
 def test_one_application_can_not_be_loaded(
@@ -220,7 +220,7 @@ def test_a_broken_error_template(
 
     bokeh.init_app(app)
     assert box(session_of(app, "/x")) == "This plot could not be made."
-    assert "box that tells of an error could not be made" in caplog.text
+    assert "The error box could not be rendered." in caplog.text
 
 
 def test_a_context_processor_that_needs_a_request(app: Flask, bokeh: FlaskBokeh) -> None:
@@ -268,11 +268,11 @@ def test_a_token_of_another_application(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.init_app(app)
     state = app.extensions["bokeh"]
     with app.test_request_context():
-        token = state.new_token("/x")
-    server = state.server()
+        token = state.authorizer.issue("/x")
+    server = state.servers.get()
 
     async def create() -> ServerSession:
-        context = server.context("/y")
+        context = server.bokeh.tornado.applications["/y"]
         return await context.create_session_if_needed(token.visit.session_id, None, token.encoded)
 
     session = server.loop.call(create, what="a test", timeout=10)
@@ -284,9 +284,9 @@ def test_a_pulled_token_makes_no_session(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.add_application("/x", lambda doc: None)
     bokeh.init_app(app)
     state = app.extensions["bokeh"]
-    server = state.server()
+    server = state.servers.get()
     with app.test_request_context():
-        token = state.new_token("/x", worker_id=server.worker_id)
+        token = state.authorizer.issue("/x", worker_id=server.worker_id)
 
     async def create() -> ServerSession:
         return await server.create_session(token, {})
@@ -311,7 +311,7 @@ def test_a_blocked_loop_is_told_of(
     app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When something blocks the loop, the log says where, once."""
-    app.config["BOKEH_BLOCKED_AFTER"] = 0.2
+    app.config["BOKEH_SLOW_CALLBACK_DURATION"] = 0.2
     bokeh.init_app(app)
 
     async def compute() -> None:
@@ -319,7 +319,7 @@ def test_a_blocked_loop_is_told_of(
 
     with app.app_context():
         bokeh.start()
-        server = app.extensions["bokeh"].server()
+        server = app.extensions["bokeh"].servers.get()
         server.loop.call(compute, what="a computation", timeout=5)
         eventually(lambda: "has been blocked for" in caplog.text, "the log")
         bokeh.stop()

@@ -90,12 +90,12 @@ def test_what_comes_too_late_is_refused(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.init_app(app)
     with app.test_request_context():
         bokeh.server_document("/x")
-    with pytest.raises(RegistrationError, match="comes too late"):
-        bokeh.customize("/x")(lambda doc, visit: None)
-    with pytest.raises(RegistrationError, match="comes too late"):
-        bokeh.guard()(lambda: True)
-    with pytest.raises(RegistrationError, match="comes too late"):
-        bokeh.add_application("/y", fill)
+        with pytest.raises(RegistrationError, match=r"too late: customize\('/x'\)"):
+            bokeh.customize("/x")(lambda doc, visit: None)
+        with pytest.raises(RegistrationError, match=r"too late: guard\(\)"):
+            bokeh.guard()(lambda: True)
+        with pytest.raises(RegistrationError, match=r"too late: the application '/y'"):
+            bokeh.add_application("/y", fill)
 
 
 def test_decorators_without_parentheses(bokeh: FlaskBokeh) -> None:
@@ -196,7 +196,10 @@ def test_applications_from_the_config(app: Flask, bokeh: FlaskBokeh) -> None:
     app.config["BOKEH_APPLICATIONS"] = {"/more": fill}
     bokeh.add_application("/x", fill)
     bokeh.init_app(app)
-    assert {item.path for item in app.extensions["bokeh"].applications} == {"/x", "/more"}
+    assert {item.path for item in app.extensions["bokeh"].registrations.applications} == {
+        "/x",
+        "/more",
+    }
     other = Flask("other")
     other.config["BOKEH_APPLICATIONS"] = {"/x": "other.py"}
     with pytest.raises(RegistrationError, match="already registered at '/x'"):
@@ -213,13 +216,18 @@ def test_a_hook_without_an_application(app: Flask, bokeh: FlaskBokeh) -> None:
 
 
 def test_registering_after_the_start(app: Flask, bokeh: FlaskBokeh) -> None:
-    """An application that comes after the server has started is refused."""
+    """An application that is registered after the server has started is refused."""
     bokeh.add_application("/x", fill)
     bokeh.init_app(app)
     with app.app_context():
         bokeh.start()
-    with pytest.raises(RegistrationError, match="comes too late"):
-        bokeh.add_application("/late", fill)
+    bokeh.add_application("/late", fill)
+    for path in ("/x", "/late"):
+        with (
+            app.test_request_context(),
+            pytest.raises(RegistrationError, match="too late: the application '/late'"),
+        ):
+            bokeh.server_document(path)
 
 
 def test_init_app_twice(app: Flask, bokeh: FlaskBokeh) -> None:

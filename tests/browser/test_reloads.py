@@ -105,7 +105,7 @@ def test_a_post_that_is_inserted(live: Live, tab: Tab) -> None:
     tab.page.evaluate(INSERT, ["/fragment", "POST"])
     tab.page.wait_for_function("Bokeh.documents.length == 2 && Bokeh.documents[1].is_idle")
     assert end_sessions(site, tab).inner_text() == f"{ENDED}Open this page again."
-    tab.page.wait_for_function("document.querySelectorAll('.flask-bokeh-ended').length == 2")
+    tab.page.wait_for_function("document.querySelectorAll('.flask-bokeh-message').length == 2")
     assert requests_of(site)["GET /note"] == 1
 
 

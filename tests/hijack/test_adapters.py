@@ -20,25 +20,24 @@ class Input(io.BufferedReader):
         super().__init__(sock.makefile("rb", buffering=0))  # type: ignore[arg-type]
 
 
-def test_the_server_keeps_a_dead_peer() -> None:
-    """The client's socket is ours; the server's object finds silence and may write and close."""
+def test_the_server_keeps_a_placeholder() -> None:
+    """The client's socket is hijacked; the server's object is silent and may be closed."""
     client, server = socket.socketpair()
     before = set(os.listdir("/proc/self/fd"))
     body = Input(server)
-    taken = hijack({"werkzeug.socket": server, "wsgi.input": body})
+    connection = hijack({"werkzeug.socket": server, "wsgi.input": body})
     server.sendall(b"HTTP/1.1 101 nobody reads this\r\n\r\n")
     assert server.recv(10) == b""
     server.shutdown(socket.SHUT_RDWR)
     body.close()
     server.close()
-    taken.release_wsgi_server()
-    ours = taken.descriptor
-    assert ours is not None
-    ours.sendall(b"hello")
-    assert client.recv(10) == b"hello"
-    client.sendall(b"answer")
-    assert ours.recv(10) == b"answer"
-    taken.close()
+    connection.release_wsgi_server()
+    with socket.socket(fileno=os.dup(connection.fileno())) as ours:
+        ours.sendall(b"hello")
+        assert client.recv(10) == b"hello"
+        client.sendall(b"answer")
+        assert ours.recv(10) == b"answer"
+    connection.close()
     client.close()
     assert set(os.listdir("/proc/self/fd")) <= before
 
@@ -67,8 +66,8 @@ def test_early_bytes_give_the_client_back() -> None:
         ({"werkzeug.socket": object(), "HTTP_TRANSFER_ENCODING": "chunked"}, 400),
     ],
 )
-def test_what_can_not_be_taken(environ: dict[str, Any], status: int) -> None:
-    """A server without a socket, and a request with a body, are refused; nothing is taken."""
+def test_what_can_not_be_hijacked(environ: dict[str, Any], status: int) -> None:
+    """A server without a socket, and a request with a body, are refused; nothing is hijacked."""
     with pytest.raises(HandoffError) as caught:
         hijack(environ)
     assert caught.value.status == status

@@ -52,7 +52,7 @@ def test_cheroot_behind_middleware(live: Live) -> None:
     for kind in INPUT:
         with pytest.raises(RefusedError, match="501"):
             open_once(site, kind)
-    site.until_logged("by way of 'wsgi.input' in the WSGI environ, which middleware has removed")
+    site.until_logged("through 'wsgi.input' in the WSGI environ, which middleware has removed")
     eventually(lambda: site.stats()["descriptors"] <= before, "all descriptors to be closed")
 
 

@@ -16,8 +16,10 @@ from flask_bokeh.hijack.adapters import hijack
 
 
 @pytest.mark.parametrize("error", [AttributeError("peek"), KeyboardInterrupt(), SystemExit()])
-def test_the_client_is_put_back(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    """Whatever is raised once the socket has been taken, the WSGI server gets it back."""
+def test_the_client_is_restored_after_an_error(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """Whatever is raised while a socket is hijacked, the WSGI server gets it back."""
 
     def fails(environ: Any) -> bool:
         raise error
@@ -35,15 +37,19 @@ def test_the_client_is_put_back(monkeypatch: pytest.MonkeyPatch, error: BaseExce
     server.close()
 
 
-def test_a_taken_client_is_put_back() -> None:
-    """As long as nobody else has it, and once only."""
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_hijacked_client_is_restored(committed: bool) -> None:
+    """The WSGI server gets it back, once, as long as it has not been handed over."""
     client, server = socket.socketpair()
     before = set(os.listdir("/proc/self/fd"))
-    taken = hijack({"werkzeug.socket": server, "wsgi.input": io.BytesIO()})
-    taken.restore()
-    taken.restore()
-    taken.close()
-    taken.release_wsgi_server()
+    connection = hijack({"werkzeug.socket": server, "wsgi.input": io.BytesIO()})
+    if committed:
+        connection.commit()
+    connection.restore()
+    connection.restore()
+    connection.close()
+    connection.release_wsgi_server()
+    assert not connection.committed
     server.sendall(b"HTTP/1.1 503")
     assert client.recv(20) == b"HTTP/1.1 503"
     assert set(os.listdir("/proc/self/fd")) == before
@@ -58,15 +64,15 @@ def test_a_server_that_middleware_hides() -> None:
 
 
 def test_a_server_that_stops_meanwhile(app: Flask, bokeh: FlaskBokeh) -> None:
-    """The client is put back and told, and its place is free again."""
+    """The client is restored and gets a 503, and its reservation is released."""
     bokeh.user_loader(lambda: "ann")
     bokeh.add_application("/x", lambda doc: None)
     bokeh.init_app(app)
     state = app.extensions["bokeh"]
-    running = state.server()
+    running = state.servers.get()
     running.stop()  # past the state, which still has it
     with app.test_request_context():
-        token = state.new_token("/x").encoded
+        token = state.authorizer.issue("/x").encoded
     headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Origin": "http://localhost"}
     headers |= {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}
     headers |= {"Sec-WebSocket-Protocol": f"bokeh, {token}"}
@@ -78,7 +84,7 @@ def test_a_server_that_stops_meanwhile(app: Flask, bokeh: FlaskBokeh) -> None:
         )
         assert answer.status_code == 503
         assert set(os.listdir("/proc/self/fd")) == before
-        assert running.limits._seats == {}
+        assert running.limits._reservations == {}
     server.sendall(b"HTTP/1.1 503")
     assert client.recv(20) == b"HTTP/1.1 503"
     client.close()

@@ -48,12 +48,12 @@ def test_a_site_on_every_server(live: Live, tab: Tab, server: str) -> None:
 
 
 @pytest.mark.parametrize("server", REFUSED)
-def test_tls_that_can_not_be_taken_over(live: Live, server: str) -> None:
+def test_tls_that_can_not_be_hijacked(live: Live, server: str) -> None:
     """The client gets a 501, and the log says what to do."""
     site = live(server, clean=False)
     with pytest.raises(RefusedError, match="501"):
         connect(site, "/hooked", site.token("/hook"))
-    site.until_logged("End TLS in a proxy in front, or set BOKEH_TRANSPORT = 'port'")
+    site.until_logged("Terminate TLS in a proxy in front, or set BOKEH_TRANSPORT = 'port'")
     assert "Traceback" not in site.log
 
 
@@ -64,7 +64,7 @@ def test_a_server_that_keeps_its_sockets(live: Live, tab: Tab) -> None:
     tab.page.get_by_text("This plot could not be reached. Reload the page.").wait_for(
         timeout=10_000
     )
-    site.until_logged("does not hand out its clients' sockets, so plots can't come on its port.")
+    site.until_logged("does not hand out its clients' sockets, so plots can't use its port.")
     site.stop()
     tab.trouble.clear()
     config = {"BOKEH_TRANSPORT": "port", "BOKEH_ALLOW_WS_ORIGIN": [site.url]}

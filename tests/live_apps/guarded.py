@@ -95,7 +95,7 @@ def create_app() -> Flask:
             app,
             force_https=False,
             content_security_policy=policy,
-            content_security_policy_nonce_in=["script-src"],
+            content_security_policy_nonce_in=app.config.get("NONCE_IN", ["script-src"]),
         )
     if app.config.get("PROXIES"):
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
@@ -150,13 +150,13 @@ def create_app() -> Flask:
 
     @app.get("/stats")
     def stats() -> Response:
-        server = app.extensions["bokeh"]._server
-        sessions = [] if server is None else server._server.get_sessions()
+        server = app.extensions["bokeh"].servers.running()
+        sessions = [] if server is None else server.bokeh.get_sessions()
         return jsonify(
             pid=os.getpid(),
             descriptors=len(os.listdir("/proc/self/fd")),
             sessions=len(sessions),
-            reservations=0 if server is None else len(server.limits._seats),
+            reservations=0 if server is None else len(server.limits._reservations),
             sockets=0 if server is None else server.open_sockets,
             port=None if server is None else server.port,
         )

@@ -159,10 +159,10 @@ def create_app() -> Flask:
     @app.post("/cut")
     def cut() -> str:
         """Break every open socket, as a bad network would."""
-        server = app.extensions["bokeh"].server()
+        server = app.extensions["bokeh"].servers.get()
 
         async def close() -> None:
-            server._upgrades.close_sockets(1001)
+            server._running.upgrades.close_sockets(1001)
 
         server.loop.call(close, what="the sockets to close", timeout=5)
         return "cut"

@@ -16,7 +16,7 @@ from flask import Flask, Response, jsonify, render_template_string, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_bokeh import FlaskBokeh, PulledSession, Visit
-from flask_bokeh.bokeh_api.v3.server import disconnect
+from flask_bokeh.bokeh_api import close_websockets
 from flask_bokeh.hijack.stream import PrefixedIOStream
 from flask_bokeh.runtime.gevent import unpatched
 from flask_bokeh.server.in_process import InProcessServer
@@ -195,15 +195,15 @@ def create_app() -> Flask:
     @app.post("/cut")
     def cut() -> str:
         """Break every open socket, as a bad network would: in the middle of a message."""
-        server = app.extensions["bokeh"].server()
+        server = app.extensions["bokeh"].servers.get()
 
         async def close() -> None:
             header = b'{"msgid": "1", "msgtype": "PATCH-DOC"}'
             for stream in streams(server):
                 stream.write(bytes([0x81, len(header)]) + header)
-            server._upgrades.close_sockets(1001)
-            for session in server._server.get_sessions():  # those on a port of its own
-                disconnect(session, 1001, "cut")
+            server._running.upgrades.close_sockets(1001)
+            for session in server.bokeh.get_sessions():  # those on a port of its own
+                close_websockets(session, 1001, "cut")
 
         server.loop.call(close, what="the sockets to close", timeout=5)
         return "cut"
@@ -246,8 +246,8 @@ def create_app() -> Flask:
     @app.get("/stats")
     def stats() -> Response:
         state = app.extensions["bokeh"]
-        server = state._server
-        sessions = [] if server is None else server._server.get_sessions()
+        server = state.servers.running()
+        sessions = [] if server is None else server.bokeh.get_sessions()
         return jsonify(
             pid=os.getpid(),
             descriptors=len(os.listdir("/proc/self/fd")),
@@ -262,8 +262,8 @@ def create_app() -> Flask:
 
 
 def streams(server: InProcessServer) -> list[PrefixedIOStream]:
-    assert server._upgrades is not None
-    return [stream for some in server._upgrades._streams.values() for stream in some]
+    assert server._running.upgrades is not None
+    return [stream for some in server._running.upgrades._streams.values() for stream in some]
 
 
 def nodelay(server: InProcessServer) -> list[int]:

@@ -98,7 +98,7 @@ def test_on_a_loop_that_runs_later(app: Flask, bokeh: FlaskBokeh) -> None:
         loop.add_callback(stop)
         loop.call_later(20, loop.stop)
         loop.start()
-        assert app.extensions["bokeh"]._server is None
+        assert app.extensions["bokeh"].servers.running() is None
     loop.close(all_fds=True)
     asyncio.set_event_loop(None)
 

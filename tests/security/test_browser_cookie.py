@@ -35,10 +35,10 @@ def test_keys_are_rotated(bokeh: FlaskBokeh) -> None:
         state = app.extensions["bokeh"]
         with app.test_request_context(headers={"Cookie": cookie}):
             if good:
-                state.authorize("/x", token, state.site.principal())
+                state.authorizer.authorize("/x", token, state.integration.identify())
             else:
                 with pytest.raises(TokenError, match="wrong signature"):
-                    state.authorize("/x", token, state.site.principal())
+                    state.authorizer.authorize("/x", token, state.integration.identify())
 
 
 def test_one_cookie_for_a_page(site: FlaskClient) -> None:

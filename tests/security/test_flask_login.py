@@ -22,10 +22,10 @@ def test_flask_logins_user_is_the_default(app: Flask, site: FlaskClient) -> None
     flask_login.LoginManager(app).user_loader(lambda name: User())
     state = app.extensions["bokeh"]
     with app.test_request_context():
-        assert state.new_token("/x").visit.user is None
+        assert state.authorizer.issue("/x").visit.user is None
     with app.test_request_context():
         flask_login.login_user(User())
-        assert state.new_token("/x").visit.user == "7"
+        assert state.authorizer.issue("/x").visit.user == "7"
 
 
 def test_a_logout_where_the_loader_reads_the_session(

@@ -57,7 +57,7 @@ def test_a_guard_comes_before_the_session(app: Flask, bokeh: FlaskBokeh, site: F
     bokeh.guard()(lambda: False)
     with app.test_request_context(), pytest.raises(Forbidden), bokeh.pull_session("/x"):
         pytest.fail("unreachable")
-    assert app.extensions["bokeh"].server()._server.get_sessions() == []
+    assert app.extensions["bokeh"].servers.get().bokeh.get_sessions() == []
 
 
 @pytest.mark.parametrize(("path", "guard"), [("x", lambda: True), ("/x", "no function")])

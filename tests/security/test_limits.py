@@ -34,13 +34,13 @@ def test_a_place_that_is_not_used(clock: Clock) -> None:
 
 
 def test_asking_takes_nothing(clock: Clock) -> None:
-    """only_ask leaves place and rate as they are."""
+    """check() leaves place and rate as they are."""
     limits = limits_of(clock, max_sessions=1, max_session_rate=1)
     for _ in range(5):
-        limits.reserve(token(), ANN, only_ask=True)
+        limits.check(token(), ANN)
     limits.reserve(token(), ANN)
     with pytest.raises(LimitError):
-        limits.reserve(token(), ANN, only_ask=True)
+        limits.check(token(), ANN)
 
 
 def test_the_rate_comes_back(clock: Clock) -> None:
@@ -161,8 +161,8 @@ def test_a_limit_on_the_servers_own_port(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.init_app(app)
     state = app.extensions["bokeh"]
     with app.test_request_context():
-        tokens = [state.new_token("/x") for _ in range(2)]
-    server = state.server()
+        tokens = [state.authorizer.issue("/x") for _ in range(2)]
+    server = state.servers.get()
 
     async def create(token: Token) -> Document:
         return (await server.create_session(token, {})).document

@@ -26,12 +26,12 @@ def test_an_ended_session_does_not_come_back(clock: Clock) -> None:
         limits.reserve(one, ANN)
     limits.confirm(lives, context)
     subject_digests, now = ISSUER.subject_digests(Principal(user="ann")), time.time()
-    ended.add(subject_digests, now)
+    ended.revoke(subject_digests, now)
     later = token()
     limits.reserve(later, ANN)
-    (reservation, _), news = limits.end(subject_digests, now)
+    (reservation, _), news = limits.close(subject_digests, now)
     assert news == 2
-    assert limits.end(subject_digests, now)[1] == 0
+    assert limits.close(subject_digests, now)[1] == 0
     assert reservation.session_id == lives.visit.session_id
     for one in (lives, waits):
         with pytest.raises(SessionEndedError):
@@ -40,7 +40,7 @@ def test_an_ended_session_does_not_come_back(clock: Clock) -> None:
             limits.confirm(one, context)
     limits.confirm(other, context)
     limits.release(lives.visit.session_id, context)
-    assert not limits.holds(reservation)
+    assert not limits.is_held(reservation)
     with pytest.raises(SessionEndedError):
         limits.reserve(lives, ANN)
     assert limits.reserve(later, ANN) is False
@@ -51,12 +51,12 @@ def test_a_logout_is_known_to_all(tmp_path: Path) -> None:
     """Also to a worker that starts later, until every token of before is too old."""
     here, later = RevocationList(lambda: tmp_path, 3600), RevocationList(lambda: tmp_path, 3600)
     now = time.time()
-    here.add(["ann"], now)
-    assert here._since("ann") >= now - 1e-6
-    assert later._since("ann") >= now - 1e-6
-    assert later._since("bob") == 0
-    here.add(["old"], now - 7200)
-    later.add(["bob"], now)
+    here.revoke(["ann"], now)
+    assert here._revoked_at("ann") >= now - 1e-6
+    assert later._revoked_at("ann") >= now - 1e-6
+    assert later._revoked_at("bob") == 0
+    here.revoke(["old"], now - 7200)
+    later.revoke(["bob"], now)
     (folder,) = tmp_path.iterdir()  # that of old ones is gone
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert sorted(file.name for file in folder.iterdir()) == ["ann", "bob"]
@@ -66,40 +66,40 @@ def test_a_logout_is_known_to_all(tmp_path: Path) -> None:
 def test_logouts_of_an_hour_ago(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One counts until the tokens of before are too old, whatever the hour of the clock."""
     ended, start = RevocationList(lambda: tmp_path, 3600), time.time()
-    ended.add(["ann"], start)
+    ended.revoke(["ann"], start)
     other = RevocationList(lambda: tmp_path, 3600)
     monkeypatch.setattr(time, "time", lambda: start + 3599)
-    other.add(["bob"], start + 3599)
-    assert other._since("ann") >= start - 1e-6
+    other.revoke(["bob"], start + 3599)
+    assert other._revoked_at("ann") >= start - 1e-6
 
 
 def test_many_logouts(tmp_path: Path) -> None:
     """However many there were, the next one removes a few of the old ones only; all go in time."""
     now = time.time()
     ended = RevocationList(lambda: tmp_path, 3600)
-    old = ended._marks(tmp_path, now - 8000)
+    old = ended._records(tmp_path, now - 8000)
     old.mkdir()
     for number in range(1000):
         (old / str(number)).touch()
     for number in range(5):
-        ended.add([f"user {number}"], now)
+        ended.revoke([f"user {number}"], now)
     assert 0 < len(list(old.iterdir())) < 1000
     for number in range(10):
-        ended.add([f"more {number}"], now)
+        ended.revoke([f"more {number}"], now)
     assert not old.exists()
-    assert len(list(ended._marks(tmp_path, now).iterdir())) == 15
+    assert len(list(ended._records(tmp_path, now).iterdir())) == 15
 
 
 def test_a_logout_without_a_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """It is known in this process; if there should be a folder, the log tells."""
     alone = RevocationList(lambda: None, 3600)
     for number in range(1000):
-        alone.add([f"old {number}"], 5.0)
-    alone.add(["ann"], time.time())
-    assert alone._since("ann") > 0
+        alone.revoke([f"old {number}"], 5.0)
+    alone.revoke(["ann"], time.time())
+    assert alone._revoked_at("ann") > 0
     assert len(alone._times) < 500
     assert caplog.text == ""
     gone = RevocationList(lambda: tmp_path / "gone", 3600)
-    gone.add(["ann"], time.time())
-    assert gone._since("ann") > 0
+    gone.revoke(["ann"], time.time())
+    assert gone._revoked_at("ann") > 0
     assert "Other workers may not learn of a logout" in caplog.text

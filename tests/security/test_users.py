@@ -21,7 +21,7 @@ def test_a_user_loader(
     """A string is a user; None and the empty string are nobody."""
     bokeh.user_loader(lambda: said)
     with app.test_request_context():
-        assert app.extensions["bokeh"].new_token("/x").visit.user == user
+        assert app.extensions["bokeh"].authorizer.issue("/x").visit.user == user
 
 
 def test_a_redirecting_guard_outside_of_a_view(
@@ -90,7 +90,7 @@ def test_an_async_user_loader(bokeh: FlaskBokeh, app: Flask, site: FlaskClient) 
         return visit.user == "ann"
 
     with app.test_request_context():
-        assert app.extensions["bokeh"].new_token("/x").visit.user == "ann"
+        assert app.extensions["bokeh"].authorizer.issue("/x").visit.user == "ann"
 
 
 def test_a_session_for_somebody_else(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -> None:
@@ -103,6 +103,6 @@ def test_a_session_for_somebody_else(app: Flask, bokeh: FlaskBokeh, site: FlaskC
     ):
         assert session.token.visit.user == "ann"
     with app.test_request_context(headers={"User": "ann"}), pytest.raises(TokenError):
-        state.authorize("/x", session.token.encoded, state.site.principal())
+        state.authorizer.authorize("/x", session.token.encoded, state.integration.identify())
     with app.test_request_context(headers={"User": "boss"}):
-        state.authorize("/x", session.token.encoded, state.site.principal())
+        state.authorizer.authorize("/x", session.token.encoded, state.integration.identify())

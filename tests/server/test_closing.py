@@ -27,24 +27,24 @@ def test_the_end_of_sessions_on_a_blocked_loop(app: Flask, bokeh: FlaskBokeh) ->
     with app.test_request_context():
         with bokeh.pull_session("/x"):
             pass
-        server = state.server()
+        server = state.servers.get()
         server.loop.submit(block)
         with pytest.raises(WaitTimeoutError, match="a user's sessions to end"):
             bokeh.close_sessions(user="ann")
-        assert len(server._server.get_sessions()) == 1
+        assert len(server.bokeh.get_sessions()) == 1
         free.set()
-        eventually(lambda: not server._server.get_sessions(), "the end")
+        eventually(lambda: not server.bokeh.get_sessions(), "the end")
         assert bokeh.close_sessions(user="ann") == 0
 
 
 def test_close_sessions_on_the_loop(app: Flask, bokeh: FlaskBokeh) -> None:
     """In a callback it would wait for itself, and says so."""
     bokeh.init_app(app)
-    server = app.extensions["bokeh"].server()
+    server = app.extensions["bokeh"].servers.get()
 
     async def on_the_loop() -> None:
         with app.app_context():
             bokeh.close_sessions(user="ann")
 
-    with pytest.raises(LoopThreadError, match="Ending a user's sessions blocks"):
+    with pytest.raises(LoopThreadError, match="Closing a user's sessions blocks"):
         server.loop.call(on_the_loop, what="a test", timeout=5)

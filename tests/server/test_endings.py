@@ -91,7 +91,7 @@ def fill(app: Flask, bokeh: FlaskBokeh, ends: Ends, **config: Any) -> Any:
     for _ in range(SESSIONS):
         with app.test_request_context(), bokeh.pull_session("/x"):
             pass
-    return app.extensions["bokeh"].server()
+    return app.extensions["bokeh"].servers.get()
 
 
 def end(how: str, app: Flask, bokeh: FlaskBokeh) -> None:

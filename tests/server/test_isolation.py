@@ -93,9 +93,9 @@ def test_failed_documents_are_not_kept(
         return len(documents) <= 1  # the loop's thread may still have the last in a frame
 
     eventually(gone, "the documents to go")
-    hosted = app.extensions["bokeh"].server().context("/x").application
+    hosted = app.extensions["bokeh"].servers.get().application("/x")
     assert isinstance(hosted, HostedApplication)
-    assert hosted._failures == {}
+    assert hosted._pull_failures == {}
 
 
 @pytest.mark.live
@@ -191,7 +191,7 @@ def test_cleanups_at_the_same_time(
         for _ in range(3):
             with app.test_request_context(), bokeh.pull_session("/x"):
                 pass
-    server = app.extensions["bokeh"].server()
+    server = app.extensions["bokeh"].servers.get()
 
     def end(name: str) -> None:
         with app.app_context():
@@ -203,7 +203,7 @@ def test_cleanups_at_the_same_time(
         time.sleep(0.05)
     for thread in threads:
         thread.join(10)
-    eventually(lambda: len(server._server.get_sessions()) == 3, "two users' sessions to end")
+    eventually(lambda: len(server.bokeh.get_sessions()) == 3, "two users' sessions to end")
     with app.app_context():
         bokeh.stop()
     assert len(set(ended)) == 9
@@ -234,7 +234,7 @@ def test_head_creates_nothing(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.init_app(app)
     client = app.test_client()
     assert client.head("/bokeh/x").status_code == 200
-    server = app.extensions["bokeh"].server()
-    assert server._server.get_sessions() == []
+    server = app.extensions["bokeh"].servers.get()
+    assert server.bokeh.get_sessions() == []
     client.get("/bokeh/x")
-    assert len(server._server.get_sessions()) == 1
+    assert len(server.bokeh.get_sessions()) == 1

@@ -98,8 +98,8 @@ def test_no_limit() -> None:
     """None is no limit; a number can be lowered, and is at least one."""
     waits = LongWaits(None)
     waits.lower(1)
-    assert waits.most is None
+    assert waits.limit is None
     assert all(waits.begin() for _ in range(100))
     waits = LongWaits(3)
     waits.lower(0)
-    assert waits.most == 1
+    assert waits.limit == 1

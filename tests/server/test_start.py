@@ -40,7 +40,7 @@ def test_a_start_that_takes_long(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) 
         def on_server_unloaded(self, server_context: object) -> None:
             notes.append("unloaded")
 
-    app.config.update(BOKEH_START_TIMEOUT=0.2, BOKEH_SOCKET_DIR=tempfile.mkdtemp(dir="/tmp"))
+    app.config.update(BOKEH_START_TIMEOUT=0.2, BOKEH_RUNTIME_DIR=tempfile.mkdtemp(dir="/tmp"))
     bokeh.add_application("/x", Application(Slow()))
     bokeh.init_app(app)
     before = descriptors()
@@ -53,7 +53,7 @@ def test_a_start_that_takes_long(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) 
         return [one.name for one in threading.enumerate() if "flask_bokeh" in one.name]
 
     eventually(lambda: threads() == [], "its threads to end")
-    folder = app.extensions["bokeh"].folder
+    folder = app.extensions["bokeh"].find_runtime_dir()
     assert list(folder.iterdir()) == []
 
 
@@ -97,7 +97,9 @@ def test_starting_from_many_threads(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.init_app(app)
     state = app.extensions["bokeh"]
     servers: list[object] = []
-    threads = [threading.Thread(target=lambda: servers.append(state.server())) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: servers.append(state.servers.get())) for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -113,15 +115,13 @@ def test_settings_of_the_server_are_honoured(app: Flask, bokeh: FlaskBokeh) -> N
         BOKEH_MAX_MESSAGE_SIZE=1000,
         BOKEH_UNUSED_SESSION_LIFETIME=7,
         BOKEH_COOKIE_SECRET="a cookie secret",
-        BOKEH_XSRF_COOKIES=True,
     )
     bokeh.init_app(app)
-    tornado = app.extensions["bokeh"].server()._server.tornado
+    tornado = app.extensions["bokeh"].servers.get().bokeh.tornado
     assert tornado._keep_alive_milliseconds == 1234
     assert tornado._unused_session_lifetime_milliseconds == 7000
     assert tornado.settings["websocket_ping_interval"] == 9
     assert tornado.settings["websocket_max_message_size"] == 1000
-    assert tornado.settings["xsrf_cookies"] is True
     assert tornado.settings["cookie_secret"] == "a cookie secret"
     assert tornado.sign_sessions
     assert not tornado.generate_session_ids
@@ -142,7 +142,7 @@ def test_a_port_with_tls(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.init_app(app)
     with app.test_request_context(base_url="https://127.0.0.1"):
         (token,) = tokens_in(str(bokeh.server_document("/x")))
-        port = app.extensions["bokeh"].server().port
+        port = app.extensions["bokeh"].servers.get().port
         client = websocket.create_connection(
             f"wss://127.0.0.1:{port}/x/ws",
             subprotocols=["bokeh", token],
@@ -161,7 +161,7 @@ def test_an_auth_module_is_honoured(app: Flask, bokeh: FlaskBokeh, tmp_path: Pat
     module.write_text("def get_user(handler):\n    return 'ann'\nlogin_url = '/login'\n")
     app.config["BOKEH_AUTH_MODULE"] = str(module)
     bokeh.init_app(app)
-    provider = app.extensions["bokeh"].server()._server.tornado.auth_provider
+    provider = app.extensions["bokeh"].servers.get().bokeh.tornado.auth_provider
     assert provider.get_user is not None
     assert provider.login_url == "/login"
 
@@ -184,5 +184,5 @@ def test_the_key_does_not_change_with_a_fork(app: Flask, bokeh: FlaskBokeh) -> N
     again = Flask("again")
     again.secret_key = app.secret_key
     bokeh.init_app(again)
-    token = app.extensions["bokeh"].tokens.mint("/x", principal=Principal(), user=None)
-    assert again.extensions["bokeh"].tokens.read(token.encoded) == token
+    token = app.extensions["bokeh"].authorizer.tokens.mint("/x", principal=Principal(), user=None)
+    assert again.extensions["bokeh"].authorizer.tokens.read(token.encoded) == token

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import sys
 import tempfile
@@ -18,8 +19,10 @@ from bokeh.server.tornado import BokehTornado
 from flask import Flask
 
 from flask_bokeh import FlaskBokeh, LoopThreadError
-from flask_bokeh.bokeh_api.v3.server import BokehServer
-from flask_bokeh.server import in_process as server
+from flask_bokeh.bokeh_api.v3.server import _BokehServer
+from flask_bokeh.hijack.upgrade_server import UpgradeServer
+from flask_bokeh.runtime.watchdog import Watchdog
+from flask_bokeh.workers.listener import TransferListener
 
 from ..support.html import tokens_in
 from ..support.lifecycle import descriptors
@@ -49,7 +52,7 @@ def test_a_stop_is_bounded(app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCapt
 
 @pytest.mark.parametrize(
     "step",
-    ["stop_server", "TransferListener.close", "Watchdog.stop", "UpgradeServer.close_sockets"],
+    ["_BokehServer.stop", "TransferListener.close", "Watchdog.stop", "UpgradeServer.close_sockets"],
 )
 def test_a_stop_that_raises(
     app: Flask,
@@ -59,26 +62,26 @@ def test_a_stop_that_raises(
     step: str,
 ) -> None:
     """The error is logged, and all other steps are taken: no thread or descriptor stays."""
-    name, _, method = step.partition(".")
-    original = getattr(server, name)
+    owner, _, method = step.partition(".")
+    cls = {one.__name__: one for one in (_BokehServer, TransferListener, Watchdog, UpgradeServer)}[
+        owner
+    ]
+    original = getattr(cls, method)
 
-    async def fails(stopping: BokehServer) -> None:
-        await original(stopping)
+    async def stop_and_fail(*args: object) -> None:
+        await original(*args)
         raise LookupError(step)
 
-    def also_fails(*args: object) -> None:
-        getattr(original, f"_original_{method}")(*args)
+    def close_and_fail(*args: object) -> None:
+        original(*args)
         raise LookupError(step)
 
-    if method:
-        monkeypatch.setattr(original, f"_original_{method}", getattr(original, method), False)
-        monkeypatch.setattr(original, method, also_fails)
-    else:
-        monkeypatch.setattr(server, name, fails)
+    is_async = inspect.iscoroutinefunction(original)
+    monkeypatch.setattr(cls, method, stop_and_fail if is_async else close_and_fail)
     bokeh.add_application("/x", lambda doc: None)
     before = descriptors()
     with tempfile.TemporaryDirectory() as folder, app.test_request_context():
-        app.config["BOKEH_SOCKET_DIR"] = folder
+        app.config["BOKEH_RUNTIME_DIR"] = folder
         bokeh.init_app(app)
         with bokeh.pull_session("/x"):
             pass
@@ -102,7 +105,7 @@ def test_a_stop_on_the_loop(app: Flask, bokeh: FlaskBokeh) -> None:
             state.stop()
 
         with pytest.raises(LoopThreadError):
-            state.server().loop.call(stop, what="a test", timeout=10)
+            state.servers.get().loop.call(stop, what="a test", timeout=10)
         with bokeh.pull_session("/x"):
             pass
 
@@ -153,7 +156,7 @@ def test_a_blocked_loop(app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCapture
     bokeh.init_app(app)
     with app.test_request_context():
         bokeh.start()
-        server = app.extensions["bokeh"].server()
+        server = app.extensions["bokeh"].servers.get()
         gate = threading.Event()
         server.loop.io_loop.add_callback(gate.wait, 20)
         with pytest.raises(TimeoutError, match="IOLoop may be blocked"), bokeh.pull_session("/x"):
@@ -182,8 +185,8 @@ def test_who_comes_while_the_server_stops(
     bokeh.init_app(app)
     with app.test_request_context():
         (token,) = tokens_in(str(bokeh.server_document("/x")))
-        server = app.extensions["bokeh"].server()
-        server._server.tornado._stopping = True
+        server = app.extensions["bokeh"].servers.get()
+        server.bokeh.tornado._stopping = True
         client = websocket.create_connection(
             f"ws://127.0.0.1:{server.port}/x/ws",
             subprotocols=["bokeh", token],
@@ -192,7 +195,7 @@ def test_who_comes_while_the_server_stops(
         )
         assert client.recv_data(control_frame=True) == (8, b"\x03\xe9")
         client.shutdown()
-        server._server.tornado._stopping = False
+        server.bokeh.tornado._stopping = False
     assert [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR] == []
 
 

@@ -97,7 +97,7 @@ def test_a_thousand_times_leaves_nothing(app: Flask, transport: str, way: str) -
         for thread in threads:
             thread.join(100)
 
-    server = app.extensions["bokeh"].server()._server
+    server = app.extensions["bokeh"].servers.get().bokeh
     if way == "gone":  # nobody is there to answer
         server.unlisten()
     repeat(2)  # the executors get their threads

@@ -15,7 +15,7 @@ TRANSPORTS = ["direct", "client"]
 
 
 def server_of(site: Flask) -> InProcessServer:
-    server = site.extensions["bokeh"].server()
+    server = site.extensions["bokeh"].servers.get()
     assert isinstance(server, InProcessServer)
     return server
 
@@ -35,6 +35,6 @@ def on_loop(site: Flask, work: Callable[[], Any]) -> Any:
 
 def live_sessions(site: Flask) -> int:
     """Sessions that nobody has given up; Bokeh drops the others at its next look."""
-    server = site.extensions["bokeh"]._server
-    found = server._server.get_sessions()
+    server = site.extensions["bokeh"].servers.running()
+    found = server.bokeh.get_sessions()
     return len([session for session in found if not session.expiration_requested])

@@ -29,12 +29,12 @@ def two_sites(short: Path, fill: Callable[[Document], Any] = lambda doc: None) -
     for _ in range(2):
         app, bokeh = Flask("two"), FlaskBokeh()
         app.secret_key = SECRET
-        app.config["BOKEH_SOCKET_DIR"] = str(short)
+        app.config["BOKEH_RUNTIME_DIR"] = str(short)
         bokeh.add_application("/x", fill)
         app.config["USER"] = "ann"
         bokeh.user_loader(lambda: current_app.config["USER"])
         bokeh.init_app(app)
-        app.extensions["bokeh"].server()
+        app.extensions["bokeh"].servers.get()
         sites.append((app, bokeh))
     return sites
 
@@ -45,7 +45,7 @@ def pull(app: Flask, bokeh: FlaskBokeh, **options: Any) -> None:
 
 
 def living(app: Flask) -> int:
-    return len(app.extensions["bokeh"].server()._server.get_sessions())
+    return len(app.extensions["bokeh"].servers.get().bokeh.get_sessions())
 
 
 def close(app: Flask, bokeh: FlaskBokeh, user: str = "ann") -> int:

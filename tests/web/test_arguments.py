@@ -55,7 +55,7 @@ def site(app: Flask, bokeh: FlaskBokeh) -> FlaskClient:
 def arguments_of(app: Flask, text: str) -> Arguments:
     """What the token in a page holds."""
     (token,) = tokens_in(text)
-    return app.extensions["bokeh"].tokens.read(token).visit.arguments
+    return app.extensions["bokeh"].authorizer.tokens.read(token).visit.arguments
 
 
 @pytest.mark.parametrize("way", ["direct", "client"])
@@ -90,7 +90,7 @@ def test_all_values_in_tokens(app: Flask, site: FlaskClient) -> None:
     assert lists == {**BOTH, "years": ["2024", "2025"]}
     script = site.get(f"/bokeh/x/autoload.js{QUERY}&bokeh-autoload-element=a").text
     (token,) = re.findall(r"\"token\":\s*\"([\w.-]+)\"", script.replace("\\", ""))
-    visited = app.extensions["bokeh"].tokens.read(token).visit
+    visited = app.extensions["bokeh"].authorizer.tokens.read(token).visit
     assert visited.arguments.lists() == BOTH
 
 

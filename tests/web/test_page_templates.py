@@ -96,8 +96,8 @@ def check(html: str, title: str = "") -> None:
     assert html.count(" data-root-id=") == 2
     assert "&lt;div" not in html
     assert "/bokeh/static/js/bokeh.min.js?v=" in html
-    # Five files of BokehJS, its log level, page.js, and the plot's own.
-    assert html.count("<script") == html.count("</script>") == 8
+    # Five files of BokehJS, our code, and the plot's data.
+    assert html.count("<script") == html.count("</script>") == 7
     assert f"<title>{title}&lt;/title&gt;&lt;script&gt;alert(&#39;&amp;&#39;)" in html
     assert "<em>mine</em>" in html
     assert html.count("&lt;script&gt;alert(&#39;&amp;&#39;)&lt;/script&gt;") >= 5

@@ -7,7 +7,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from flask_bokeh import FlaskBokeh
-from flask_bokeh.web import request as asked
+from flask_bokeh.hijack.upgrade_request import FORWARDED_HEADERS, VISIBLE_HEADERS
+from flask_bokeh.settings import Settings
+from flask_bokeh.web import integration
 
 from ..support.html import tokens_in
 from ..support.upgrades import upgrade
@@ -57,16 +59,15 @@ def test_a_websockets_address_as_a_page(site: FlaskClient) -> None:
     """A plain request for a WebSocket's address is told to upgrade."""
     response = site.get("/bokeh/open/ws")
     assert response.status_code == 400
-    assert response.text == "A WebSocket is opened here.\n"
+    assert response.text == "This URL only accepts WebSocket upgrade requests.\n"
 
 
 def test_the_visible_headers(app: Flask) -> None:
     """An application sees the same headers whether its session is pulled or handed over."""
-    from flask_bokeh.hijack.upgrade_request import _FORWARDED
-
-    assert set(asked._VISIBLE_HEADERS) <= set(_FORWARDED)
+    assert set(VISIBLE_HEADERS) <= set(FORWARDED_HEADERS)
     with app.test_request_context(headers={"Cookie": "a=b", "Authorization": "x"}):
-        assert asked.visible_headers() == {"Host": "localhost", "Cookie": "a=b"}
+        headers = integration.FlaskIntegration(app, Settings()).application_headers()
+        assert headers == {"Host": "localhost", "Cookie": "a=b"}
 
 
 @pytest.mark.parametrize("host", ["a b", "", "x" * 300, "ä", "[::1"])

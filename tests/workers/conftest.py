@@ -32,4 +32,4 @@ def two(short: Path) -> Iterator[list[Any]]:
 def config() -> Iterator[dict[str, str]]:
     # tmp_path may be too long for the name of a unix socket.
     with tempfile.TemporaryDirectory() as folder:
-        yield {"BOKEH_SOCKET_DIR": folder}
+        yield {"BOKEH_RUNTIME_DIR": folder}

@@ -18,7 +18,8 @@ from bokeh.util.token import get_session_id
 from flask import Flask
 
 from flask_bokeh import FlaskBokeh, HandoffError
-from flask_bokeh.hijack.upgrade_request import Upgrade
+from flask_bokeh.hijack.connection import HijackedConnection, SocketHijack
+from flask_bokeh.hijack.upgrade_request import UpgradeRequest
 from flask_bokeh.workers.sender import WorkerChannel, request_transfer
 
 from ..support.servers import Live
@@ -27,7 +28,7 @@ from ..support.waiting import eventually
 
 
 def meeting_place(config: dict[str, str]) -> Path:
-    (folder,) = Path(config["BOKEH_SOCKET_DIR"]).iterdir()
+    (folder,) = Path(config["BOKEH_RUNTIME_DIR"]).iterdir()
     return folder
 
 
@@ -49,7 +50,7 @@ def test_the_meeting_place_is_private(live: Live, config: dict[str, str]) -> Non
 def test_no_folder_for_a_random_key(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
     """Without a key of the site's there is nobody to meet, and nothing is left in the system."""
     app.secret_key = None
-    app.config["BOKEH_SOCKET_DIR"] = str(tmp_path)
+    app.config["BOKEH_RUNTIME_DIR"] = str(tmp_path)
     bokeh.init_app(app)
     with app.app_context():
         bokeh.start()
@@ -64,7 +65,7 @@ def test_another_user_is_not_served(config: dict[str, str]) -> None:
         "import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX); "
         "s.bind(sys.argv[1]); s.listen(); print('ready', flush=True); s.accept(); input()"
     )
-    other = Path(config["BOKEH_SOCKET_DIR"])
+    other = Path(config["BOKEH_RUNTIME_DIR"])
     other.chmod(0o777)
     path = other / "listening-here"
     with subprocess.Popen(
@@ -94,7 +95,7 @@ def test_another_user_is_not_heard(live: Live, config: dict[str, str]) -> None:
         "s.connect(sys.argv[1]); s.sendall(sys.argv[2].encode() + b'\\n'); print(s.recv(10))"
     )
     asked = subprocess.run(
-        [sys.executable, "-c", program, str(path), f"/sliders {get_session_id(token)}"],
+        [sys.executable, "-c", program, str(path), f"transfer /sliders {get_session_id(token)}"],
         capture_output=True,
         text=True,
         timeout=20,
@@ -102,12 +103,12 @@ def test_another_user_is_not_heard(live: Live, config: dict[str, str]) -> None:
     )
     hung_up = "ConnectionResetError" in asked.stderr or "BrokenPipeError" in asked.stderr
     assert asked.stdout == "b''\n" or hung_up, asked
-    site.until_logged("A process of user 65534 is on the other end")
+    site.until_logged("The process at the other end runs as user 65534")
 
 
 def test_a_name_is_no_path(config: dict[str, str]) -> None:
     """Whatever a token says its worker is, nothing outside the folder is asked."""
-    folder = Path(config["BOKEH_SOCKET_DIR"]) / "inside"
+    folder = Path(config["BOKEH_RUNTIME_DIR"]) / "inside"
     folder.mkdir()
     with socket.socket(socket.AF_UNIX) as outside:
         outside.bind(str(folder.parent / "listening"))
@@ -130,7 +131,7 @@ def test_tls_is_not_passed_on(live: Live, config: dict[str, str]) -> None:
         return False
 
     eventually(refused, "a socket that reaches the wrong worker")
-    site.until_logged("End TLS in a proxy in front, or use one worker")
+    site.until_logged("Terminate TLS in a proxy in front, or use one worker")
     assert "Traceback" not in site.log
 
 
@@ -148,7 +149,10 @@ def test_an_owner_that_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
         return sent
 
     monkeypatch.setattr(socket, "send_fds", send_and_lose)
-    WorkerChannel(ours).send(client, Upgrade(head=b"GET", address=("", 0), session_id="x"))
+    connection = HijackedConnection(SocketHijack(client))
+    upgrade = UpgradeRequest(head=b"GET", address=("", 0), session_id="x")
+    WorkerChannel(ours).send(connection, upgrade)
+    connection.release_wsgi_server()
     client.close()
     browser.close()
 
@@ -160,7 +164,8 @@ def test_hostile_knocks(live: Live, config: dict[str, str]) -> None:
     token = site.token("/mine")
     (path,) = meeting_place(config).iterdir()
     before = site.stats()["descriptors"]
-    for data in (b"", b"x", b"x" * 9000, b"/sliders\n", b"/sliders nobody\n", b"\xff\xff\n"):
+    malformed = (b"", b"x", b"x" * 9000, b"transfer /sliders\n", b"close \n", b"\xff\xff\n")
+    for data in (*malformed, b"transfer /sliders nobody\n"):
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(10)
             sock.connect(str(path))
@@ -174,7 +179,7 @@ def test_hostile_knocks(live: Live, config: dict[str, str]) -> None:
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(5)
             sock.connect(str(path))
-            sock.sendall(f"/sliders {session}\n".encode())
+            sock.sendall(f"transfer /sliders {session}\n".encode())
             assert sock.recv(10) == b"R"
             sock.sendall(data)
             sock.shutdown(socket.SHUT_WR)

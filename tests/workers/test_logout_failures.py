@@ -14,7 +14,7 @@ from bokeh.models import Div
 from flask import Flask
 
 from flask_bokeh import FlaskBokeh, SessionEndedError, SessionsNotEndedError
-from flask_bokeh.state import BokehState
+from flask_bokeh.server.closing import SessionCloser
 
 from ..support.waiting import eventually
 from ..support.workers import close, living, pull
@@ -42,7 +42,7 @@ def test_an_error_here(app: Flask, bokeh: FlaskBokeh, monkeypatch: pytest.Monkey
         if len(calls) == 1:
             raise BrokenError
 
-    monkeypatch.setattr("flask_bokeh.server.local_closing.disconnect", breaks_once)
+    monkeypatch.setattr("flask_bokeh.server.local_closing.close_websockets", breaks_once)
     with pytest.raises(SessionsNotEndedError, match="in this process: BrokenError"):
         close(app, bokeh)
     eventually(lambda: living(app) == 0, "the end of both")  # nobody was connected
@@ -60,9 +60,9 @@ def test_an_error_later(
     bokeh.init_app(app)
     with app.test_request_context(), bokeh.pull_session("/x"):
         assert close(app, bokeh) == 1  # waits a second: the document is in use
-        monkeypatch.setattr("flask_bokeh.server.local_closing.disconnect", breaks)
+        monkeypatch.setattr("flask_bokeh.server.local_closing.close_websockets", breaks)
         eventually(lambda: "BrokenError" in caplog.text, "the log")
-    assert "Sessions that have been ended may live on" in caplog.text
+    assert "Sessions that should have been closed may live on" in caplog.text
 
 
 def test_an_error_there(
@@ -71,21 +71,21 @@ def test_an_error_there(
     """Another worker that fails says so, and close_sessions raises."""
     (here, ours), (there, theirs) = two
     pull(there, theirs)
-    monkeypatch.setattr("flask_bokeh.server.local_closing.disconnect", breaks)
+    monkeypatch.setattr("flask_bokeh.server.local_closing.close_websockets", breaks)
     with pytest.raises(SessionsNotEndedError, match="failed, and its log says why"):
         close(here, ours)
-    assert "that another worker has asked to end may live on" in caplog.text
+    assert "that another worker has asked to close may still be open" in caplog.text
 
 
 def test_a_worker_that_does_not_answer(two: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told of, as it may still show what it should not."""
     monkeypatch.setattr("flask_bokeh.workers.sender.TIMEOUT", 0.3)
     here, ours = two[0]
-    folder = here.extensions["bokeh"].folder
+    folder = here.extensions["bokeh"].find_runtime_dir()
     with socket.socket(socket.AF_UNIX) as frozen:
         frozen.bind(str(folder / "frozen-worker"))
         frozen.listen()
-        with pytest.raises(SessionsNotEndedError, match="frozen-worker did not say within"):
+        with pytest.raises(SessionsNotEndedError, match="frozen-worker did not confirm within"):
             close(here, ours)
 
 
@@ -142,7 +142,7 @@ def test_logouts_share_threads(
         ran_on.append(threading.current_thread())
         raise BrokenError  # one that fails keeps no other from its end
 
-    monkeypatch.setattr(BokehState, "close_sessions", note)
+    monkeypatch.setattr(SessionCloser, "close", note)
     bokeh.init_app(app)
     flask_login.LoginManager(app).user_loader(lambda name: user)
 

@@ -34,9 +34,9 @@ def test_a_user_of_any_length(two: list[Any], user: str) -> None:
     there.config["USER"] = user
     # The user is in the token, too, which is limited: nobody gets a longer one into a page.
     state = there.extensions["bokeh"]
-    subject_digests = state.subject_digests(user)
+    subject_digests = state.authorizer.subject_digests(user)
     pull(there, theirs, user="bob")
-    reservation = next(iter(state.server().limits._seats.values()))
+    reservation = next(iter(state.servers.get().limits._reservations.values()))
     assert reservation.subject in subject_digests or len(user) > 10_000
     reservation.user = user
     assert close(here, ours, user) == 1
@@ -56,7 +56,7 @@ def test_a_folder_that_is_lost_while_workers_run(
         take(folder)
         close(here, ours)
         eventually(lambda: living(there) == 0, "the end there")
-        folder = here.extensions["bokeh"].folder
+        folder = here.extensions["bokeh"].find_runtime_dir()
         eventually(lambda: len(sockets(folder)) == 2, "both to listen again")  # noqa: B023
     pull(there, theirs)
     assert close(here, ours) == 1
@@ -70,15 +70,15 @@ def test_workers_without_a_folder(
     app: Flask, bokeh: FlaskBokeh, short: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A logout ends what is here and says that this may be all; later workers listen again."""
-    app.config["BOKEH_SOCKET_DIR"] = str(short / "nowhere")
+    app.config["BOKEH_RUNTIME_DIR"] = str(short / "nowhere")
     bokeh.add_application("/x", lambda doc: None)
     bokeh.user_loader(lambda: "ann")
     bokeh.init_app(app)
     pull(app, bokeh)
     assert close(app, bokeh) == 1
-    assert "A user's sessions were ended in this worker only. Logouts and" in caplog.text
+    assert "A user's sessions were closed in this worker only. Logouts and" in caplog.text
     (short / "nowhere").mkdir()
-    folder = app.extensions["bokeh"].folder
+    folder = app.extensions["bokeh"].find_runtime_dir()
     eventually(lambda: len(sockets(folder)) == 1, "this worker to listen")
     with app.app_context():
         bokeh.stop()
@@ -95,7 +95,7 @@ def test_a_folder_that_goes_just_now(tmp_path: Path) -> None:
 @pytest.mark.parametrize("take", [shutil.rmtree, open_to_all, *([give_away] if ROOT else [])])
 def test_a_logout_of_real_workers(live: Live, short: Path, take: Callable[[Path], None]) -> None:
     """Two workers of gunicorn lose their folder: the plots of who logs out end in both."""
-    config = {"BOKEH_SOCKET_DIR": str(short), "BOKEH_SECRET_KEY": SECRET}
+    config = {"BOKEH_RUNTIME_DIR": str(short), "BOKEH_SECRET_KEY": SECRET}
     site = live("gunicorn-gthread", APP, config=config, args=["--workers", "2"], clean=False)
     ann = Visitor(site).log_in("ann")
     pids: set[int] = set()

@@ -41,7 +41,7 @@ TAKEN = [
     pytest.param(give_away, "belongs to user 65534", marks=as_root),
     (open_to_all, "has mode 0755"),
     (make_a_link, "is a symbolic link"),
-    (make_a_file, "is no folder"),
+    (make_a_file, "is not a directory"),
 ]
 
 
@@ -61,7 +61,7 @@ def test_a_folder_that_was_taken(
     assert second is not None
     assert second != first
     assert stat.S_IMODE(second.stat().st_mode) == 0o700
-    assert caplog.text.count(f"{first} must be a folder of this account") == 2  # one each
+    assert caplog.text.count(f"{first} must be a directory of this account") == 2  # one each
     assert why in caplog.text
     assert f"Workers meet in {second} instead" in caplog.text
     if first.is_symlink() or first.is_file():
@@ -90,7 +90,7 @@ def test_a_folder_that_can_not_be(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert folder.find() is None
     assert caplog.text.count("Logouts and close_sessions() reach only the worker") == 1
     assert "No such file" in caplog.text
-    assert "Set BOKEH_SOCKET_DIR" in caplog.text
+    assert "Set BOKEH_RUNTIME_DIR" in caplog.text
     (tmp_path / "nowhere").mkdir()
     assert folder.find() is not None
     for candidate in folder._candidates:
@@ -105,9 +105,9 @@ def test_check_a_folder_that_was_taken(
     app: Flask, bokeh: FlaskBokeh, tmp_path: Path, take: Callable[[Path], None], why: str
 ) -> None:
     """The command fails, and says why."""
-    app.config["BOKEH_SOCKET_DIR"] = str(tmp_path)
+    app.config["BOKEH_RUNTIME_DIR"] = str(tmp_path)
     bokeh.init_app(app)
-    take(app.extensions["bokeh"].folder)
+    take(app.extensions["bokeh"].find_runtime_dir())
     result = app.test_cli_runner().invoke(args=["bokeh", "check"])
     assert result.exit_code == 1
     assert "PROBLEM " in result.output
@@ -116,7 +116,7 @@ def test_check_a_folder_that_was_taken(
 
 def test_check_a_folder_that_can_not_be(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
     """The same where there is no folder at all."""
-    app.config["BOKEH_SOCKET_DIR"] = str(tmp_path / "nowhere")
+    app.config["BOKEH_RUNTIME_DIR"] = str(tmp_path / "nowhere")
     bokeh.init_app(app)
     result = app.test_cli_runner().invoke(args=["bokeh", "check"])
     assert result.exit_code == 1

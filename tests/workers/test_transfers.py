@@ -66,7 +66,7 @@ def test_a_page_of_an_application(
         "    print('made by', os.getpid(), flush=True)\n"
         "    doc.add_root(Div(text='made'))\n"
         "app = Flask('made')\n"
-        f"app.config['BOKEH_SOCKET_DIR'] = {config['BOKEH_SOCKET_DIR']!r}\n"
+        f"app.config['BOKEH_RUNTIME_DIR'] = {config['BOKEH_RUNTIME_DIR']!r}\n"
         "app.secret_key = 'for the tests only'\n"
         "bokeh.init_app(app)\n"
     )

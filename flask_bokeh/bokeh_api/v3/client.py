@@ -1,4 +1,4 @@
-"""``bokeh.client`` with bounded waits, and an end that leaves nothing open."""
+"""``bokeh.client`` with bounded waits, and a close that leaves no descriptor or thread behind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bokeh.client import ClientSession
 from tornado.ioloop import IOLoop
@@ -14,57 +14,85 @@ from tornado.ioloop import IOLoop
 from ...errors import ServerStoppedError, WaitTimeoutError
 from ...runtime.gevent import gevent_patched
 from ...runtime.long_waits import PATIENCE, LongWaits
-from ...runtime.loop import cancel_tasks
-from ...security.tokens import Token
+from ...runtime.tasks import cancel_tasks
+
+if TYPE_CHECKING:
+    from bokeh.document import Document
 
 __all__ = ("ClientConnection", "SignedClientSession")
 
-_gevents = threading.Lock()
-
-
-@contextmanager
-def _turn(what: str, timeout: float) -> Iterator[None]:
-    """Run a loop: under gevent one greenlet after the other, because they share a thread."""
-    if not gevent_patched():
-        yield
-        return
-    if not _gevents.acquire(timeout=timeout):
-        raise WaitTimeoutError(what, timeout, "Others use transport='client' at the same time.")
-    try:
-        yield
-    finally:
-        _gevents.release()
+_gevent_lock = threading.Lock()
 
 
 class ClientConnection:
-    """``bokeh.client`` with a token of ours, bounded waits, and an end."""
+    """A session over a WebSocket. For one thread, which must not run a loop.
+
+    Each method waits for at most ``timeout`` seconds.
+
+    :raises LimitError: (each method) if it takes long, and too many other pages wait already.
+    :raises ServerStoppedError: (each method) if the connection is lost.
+    :raises WaitTimeoutError: (each method) if the time is over.
+    """
 
     def __init__(
         self,
-        token: Token,
+        session_id: str,
+        token: str,
+        *,
         url: str,
         timeout: float,
         max_message_size: int,
         long_waits: LongWaits,
     ) -> None:
+        """
+        :param token: the encoded token.
+        :param url: the URL of the application's WebSocket.
+        :param timeout: seconds.
+        :param max_message_size: bytes.
+        """
         self._timeout = timeout
         self._long_waits = long_waits
         self._io_loop = IOLoop(make_current=False)
         self._asyncio_loop: asyncio.AbstractEventLoop = self._io_loop.asyncio_loop  # type: ignore[attr-defined,unused-ignore]
-        self.session = SignedClientSession(
-            token.visit.session_id, token.encoded, url, self._io_loop, max_message_size
-        )
+        self.session = SignedClientSession(session_id, token, url, self._io_loop, max_message_size)
 
-    def bounded(self, work: Callable[[], Any], what: str) -> None:
-        """Do something that runs the client's loop.
+    def pull(self, what: str) -> Document:
+        """Connect, and return a copy of the session's document, which follows it from then on.
 
-        bokeh.client runs its loop until what it waits for has come, one wait after the other,
-        so the loop is stopped again and again once the time is over.
+        :param what: a description of the wait, for errors. So with the other methods.
         """
-        with _turn(what, self._timeout):
-            self._bounded(work, what)
+        self._run(self.session.pull, what)
+        document = self.session.document
+        if document is None:
+            raise ServerStoppedError(f"The connection to {what} was lost.")
+        return document
 
-    def _bounded(self, work: Callable[[], Any], what: str) -> None:
+    def force_roundtrip(self, what: str) -> None:
+        """Wait until all edits made so far have arrived at the server."""
+        self._run(self.session.force_roundtrip, what)
+
+    def close(self) -> None:
+        """Close the connection, and its loop with all descriptors and threads."""
+        what = "the connection to close"
+        self._io_loop.add_callback(self.session.close)  # a close frame needs a running loop
+        # If the server does not answer, the descriptors are closed below all the same.
+        with suppress(WaitTimeoutError, ServerStoppedError):
+            self._run(self.session.wait_until_closed, what)
+        with _one_at_a_time_under_gevent(what, self._timeout):
+            self._finish(cancel_tasks())
+            self._finish(self._asyncio_loop.shutdown_default_executor())
+        self._io_loop.close(all_fds=True)
+
+    def _run(self, work: Callable[[], Any], what: str) -> None:
+        with _one_at_a_time_under_gevent(what, self._timeout):
+            self._run_bounded(work, what)
+
+    def _run_bounded(self, work: Callable[[], Any], what: str) -> None:
+        """Call a function of bokeh.client's that runs the client's loop.
+
+        bokeh.client runs its loop until its condition holds, one wait after the other, so the loop
+        is stopped again and again once the time is over.
+        """
         begun = self._io_loop.time()
         deadline = begun + self._timeout
         counted: bool | None = None
@@ -96,19 +124,8 @@ class ClientConnection:
         if self._io_loop.time() >= deadline:
             raise WaitTimeoutError(what, self._timeout)
 
-    def close(self) -> None:
-        """Leave no descriptor and no thread behind."""
-        self._io_loop.add_callback(self.session.close)  # a close frame needs a running loop
-        # If the other side does not answer, the descriptors go below all the same.
-        with suppress(WaitTimeoutError, ServerStoppedError):
-            self.bounded(self.session.wait_until_closed, "the connection to close")
-        with _turn("the connection to close", self._timeout):
-            self._finish(cancel_tasks())
-            self._finish(self._asyncio_loop.shutdown_default_executor())
-        self._io_loop.close(all_fds=True)
-
     def _finish(self, work: Coroutine[Any, Any, Any]) -> None:
-        # A wait of bokeh.client's that was cut off has left a callback that stops the loop.
+        # A wait of bokeh.client's that was cut off leaves a callback that stops the loop.
         task = self._asyncio_loop.create_task(work)
         for _ in range(10):
             with suppress(RuntimeError):
@@ -118,12 +135,12 @@ class ClientConnection:
 
 
 class SignedClientSession(ClientSession):
-    """A client session that shows a token of ours instead of minting an unsigned one."""
+    """A client session with a signed token, where Bokeh's own would create an unsigned one."""
 
     def __init__(
         self, session_id: str, token: str, url: str, io_loop: IOLoop, max_message_size: int
     ) -> None:
-        self._text = token
+        self._encoded = token
         super().__init__(
             session_id=session_id,  # type: ignore[arg-type]
             websocket_url=url,
@@ -133,7 +150,7 @@ class SignedClientSession(ClientSession):
 
     @property
     def token(self) -> str:
-        return self._text
+        return self._encoded
 
     def connect(self) -> None:
         """Connect, and send each of a message's small frames at once (Nagle's algorithm waits)."""
@@ -143,5 +160,19 @@ class SignedClientSession(ClientSession):
             wrapper._socket.protocol.stream.set_nodelay(True)
 
     def wait_until_closed(self) -> None:
-        """Run the client's loop until the connection has ended (private on the session)."""
+        """Run the client's loop until the connection has ended (private in Bokeh)."""
         self._loop_until_closed()
+
+
+@contextmanager
+def _one_at_a_time_under_gevent(what: str, timeout: float) -> Iterator[None]:
+    """Run a loop in the block. Greenlets share one thread, so they take turns."""
+    if not gevent_patched():
+        yield
+        return
+    if not _gevent_lock.acquire(timeout=timeout):
+        raise WaitTimeoutError(what, timeout, "Others use transport='client' at the same time.")
+    try:
+        yield
+    finally:
+        _gevent_lock.release()

@@ -12,8 +12,34 @@ from bokeh.io import doc as bokeh_doc
 __all__ = ("isolate_curdoc", "restore_curdoc")
 
 
+def isolate_curdoc() -> None:
+    """Give each thread and task a ``curdoc()`` of its own, as Bokeh 3.10 does. Idempotent.
+
+    Bokeh 3.9 has one list for the whole process. While a view edits a pulled session, scripts that
+    run on the loop would fill its document, and scripts of another Flask application that of its
+    own: a visitor would see what is meant for another one. There is no public way to avoid that,
+    so this is the one place where an object inside another package is replaced.
+    """
+    if isinstance(bokeh_doc._PATCHED_CURDOCS, list):
+        bokeh_doc._PATCHED_CURDOCS = _Curdocs()  # type: ignore[assignment,unused-ignore]
+
+
+@contextmanager
+def restore_curdoc() -> Iterator[None]:
+    """Reset ``curdoc()`` at the end of the block, as Bokeh 3.9 forgets when a callback raises."""
+    curdocs: Any = bokeh_doc._PATCHED_CURDOCS
+    if not isinstance(curdocs, _Curdocs):
+        yield
+        return
+    before = curdocs.stack.get()
+    try:
+        yield
+    finally:
+        curdocs.stack.set(before)
+
+
 class _Curdocs:
-    """The documents that ``curdoc()`` may return: those of one thread, or one task."""
+    """The stack of documents that ``curdoc()`` returns the last one of: one for each context."""
 
     def __init__(self) -> None:
         self.stack: ContextVar[tuple[Any, ...]] = ContextVar("flask_bokeh.curdocs", default=())
@@ -31,29 +57,3 @@ class _Curdocs:
 
     def __getitem__(self, index: int) -> Any:
         return self.stack.get()[index]
-
-
-def isolate_curdoc() -> None:
-    """Give each thread a ``curdoc()`` of its own, as Bokeh 3.10 does.
-
-    Bokeh 3.9 has one list for the whole process. While a view edits a pulled session, scripts that
-    run on the loop would fill its document, and those of another Flask application that of theirs:
-    what one visitor should see was shown to another. There is no way around that list, so this is
-    the one thing that we replace inside another package.
-    """
-    if isinstance(bokeh_doc._PATCHED_CURDOCS, list):
-        bokeh_doc._PATCHED_CURDOCS = _Curdocs()  # type: ignore[assignment,unused-ignore]
-
-
-@contextmanager
-def restore_curdoc() -> Iterator[None]:
-    """Bokeh 3.9 forgets to put ``curdoc()`` back when a callback raises."""
-    curdocs: Any = bokeh_doc._PATCHED_CURDOCS
-    if not isinstance(curdocs, _Curdocs):
-        yield
-        return
-    before = curdocs.stack.get()
-    try:
-        yield
-    finally:
-        curdocs.stack.set(before)

@@ -1,8 +1,9 @@
-"""Custom models: those whose class has an ``__implementation__`` in TypeScript or JavaScript.
+"""Compile custom models: classes with an ``__implementation__`` in TypeScript or JavaScript.
 
-Bokeh compiles all of a process together, when a page needs its scripts. If one does not compile,
-it calls ``sys.exit()``; if a file or Node.js is missing, it raises: either would take every page
-down. Here the others are compiled without it, and the documents that use it fail by themselves.
+Bokeh compiles all custom models of a process together, when a page needs its scripts. If one does
+not compile, Bokeh calls ``sys.exit()``; if a file or Node.js is missing, it raises. Either would
+break every page. Here the other models are compiled without it, and only the documents that use it
+fail.
 """
 
 from __future__ import annotations
@@ -24,22 +25,23 @@ __all__ = ("bundle_what_compiles", "check_compiled")
 logger = logging.getLogger("flask_bokeh")
 
 _failures: dict[tuple[str, str], str] = {}
-"""Why a model can't be compiled. A script makes new classes for each session, of the same text."""
+"""Reasons why models can't be compiled, by name and source: a script makes new classes for each
+session, of the same source."""
 
 
 def bundle_what_compiles() -> str | None:
-    """Return the script with all custom models but those that can't be compiled; None for none.
+    """Return the script of all custom models that can be compiled; None if there are none.
 
-    It takes long: Node.js is started for each model.
+    This takes seconds: Node.js is started for each model.
     """
     good = []
     for model in list(HasProps.model_class_reverse_map.values()):
-        # A script's module goes with its session, and its classes some time later.
+        # A script's module is removed with its session, and its classes some time later.
         if (key := _key(model)) is None or key in _failures or model.__module__ not in sys.modules:
             continue
         try:
             bundle_models([model])
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # told to whoever uses it
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # raised by check_compiled
             _failures[key] = reason = _reason(error)
             logger.error("The custom model %s can't be compiled: %s", model.__name__, reason)
         else:
@@ -67,6 +69,6 @@ def _key(model: type[Any]) -> tuple[str, str] | None:
 
 
 def _reason(error: BaseException) -> str:
-    # Bokeh prints what the compiler said, and exits where it handles that error.
+    # Bokeh prints the compiler's message and exits in the except block of the compiler's error.
     cause = error.__context__ if isinstance(error, SystemExit) else error
     return str(cause).strip() or repr(cause)

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from html import escape
 from pathlib import Path
 from threading import Lock
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from bokeh.core.templates import AUTOLOAD_JS
@@ -33,14 +32,13 @@ from bokeh.settings import settings as bokeh_settings
 from bokeh.util.compiler import bundle_models
 from bokeh.util.serialization import make_globally_unique_css_safe_id
 from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
 
 from ...file_versions import content_version
 from ...settings import Settings
+from ..interface import BokehSession
 from .custom_models import bundle_what_compiles
 from .page_templates import escaping, marked
-
-if TYPE_CHECKING:
-    from bokeh.server.session import ServerSession
 
 __all__ = (
     "Assets",
@@ -50,7 +48,7 @@ __all__ = (
     "autoload_script",
     "new_element_id",
     "page",
-    "show_script",
+    "plot_script",
     "static_folder",
     "url_path",
 )
@@ -77,7 +75,7 @@ class PageParts:
     """The markup that loads BokehJS."""
     nonce: str = field(repr=False)
     app_url: str
-    state_url: str
+    status_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,34 +101,42 @@ def assets(settings: Settings, root_url: str) -> Assets:
     )
 
 
-def show_script(
+def plot_script(
     token: str,
     element_id: str,
     *,
     app_url: str,
-    state_url: str,
+    status_url: str,
     answers_get: bool,
     server_url: str | None = None,
     places: Sequence[tuple[Model, Place]] = (),
-) -> str:
-    """The call of ``templates/flask_bokeh/page.js`` that connects to a session and shows it.
+) -> Markup:
+    """Return the ``<script>`` with the data of a plot, which the code in ``js/src`` finds.
+
+    It holds JSON, which a browser does not run, so it needs no nonce.
 
     :param app_url: the URL path of the application on its server, from :func:`url_path`.
-    :param state_url: where the page asks what has become of its session.
+    :param status_url: where the page asks what has become of its session.
     :param answers_get: whether a browser that loads the page again repeats no more than a GET.
     :param server_url: scheme, host and port, if they are not those of the page.
     :param places: where each root goes; without it, all go into the element.
     """
     item = _render_item(token, None if places else element_id, places)
-    return _show(item, app_url, server_url, state_url, answers_get)
+    return _plot_script(item, app_url, server_url, status_url, answers_get)
 
 
-def _show(
-    item: RenderItem, app_url: str, server_url: str | None, state_url: str, answers_get: bool
-) -> str:
-    values = (item.to_json(), app_url, server_url, state_url, answers_get)
-    arguments = ",".join(htmlsafe_json_dumps(value, separators=(",", ":")) for value in values)
-    return f"FlaskBokeh.show({arguments})"
+def _plot_script(
+    item: RenderItem, app_url: str, server_url: str | None, status_url: str, answers_get: bool
+) -> Markup:
+    plot = {
+        "item": item.to_json(),
+        "app_url": app_url,
+        "server_url": server_url,
+        "status_url": status_url,
+        "answers_get": answers_get,
+    }
+    data = htmlsafe_json_dumps(plot, separators=(",", ":"))
+    return Markup('<script type="application/json" data-flask-bokeh>{}</script>').format(data)
 
 
 def _render_item(
@@ -162,35 +168,35 @@ def autoload_script(
     if resources:
         cached = _cached_bundle(settings, root_url)
         bundle = Bundle(cached.js_files, cached.js_raw, cached.css_files, cached.css_raw)
+        bundle.add(Script(f'Bokeh.set_log_level("{settings.log_level}");'))
     item = _render_item(token, element_id)
     script = script_for_render_items({}, [item], app_path=app_url, absolute_url=server_url)
     bundle.add(Script(str(script)))
     return str(AUTOLOAD_JS.render(bundle=bundle, elementid=element_id))
 
 
-def page(session: ServerSession, parts: PageParts) -> str:
+def page(session: BokehSession, parts: PageParts) -> str:
     """The page of an application: its own template, or Bokeh's, around its document."""
     document = session.document
     item = RenderItem(token=parts.token, roots=document.roots, use_for_title=True)
-    script = _show(item, parts.app_url, None, parts.state_url, answers_get=True)
+    script = _plot_script(item, parts.app_url, None, parts.status_url, answers_get=True)
     html = html_page_for_render_items(
         (parts.resources, ""),
         {},
         [item],
         document.title,
-        template=_WithNonce(document.template, script, parts.nonce),  # type: ignore[arg-type]
+        template=_PageTemplate(document.template, script, parts.nonce),  # type: ignore[arg-type]
         template_variables=document.template_variables,
     )
     return str(html)
 
 
-class _WithNonce:
+class _PageTemplate:
     """A template of Bokeh's or an application's, with our script in place of Bokeh's own."""
 
-    def __init__(self, template: Any, script: str, nonce: str) -> None:
+    def __init__(self, template: Any, script: Markup, nonce: str) -> None:
         self._template = escaping(template)
-        attribute = f' nonce="{escape(nonce)}"' if nonce else ""
-        self._more = {"plot_script": f"<script{attribute}>{script}</script>", "csp_nonce": nonce}
+        self._more = {"plot_script": script, "csp_nonce": nonce}
 
     def render(self, context: dict[str, Any]) -> str:
         return str(self._template.render(marked(context | self._more)))
@@ -222,7 +228,7 @@ def _cached_bundle(settings: Settings, root_url: str) -> Bundle:
     # Extensions register their models when they are imported, which may come late.
     models = len(Model.model_class_reverse_map)
     with _bundling:  # compiling takes seconds, and the others would do it, too
-        cached = _bundle(settings.resources, settings.minified, settings.log_level, models)
+        cached = _bundle(settings.resources, settings.minified, models)
     # A client chooses what root_url says (Host, SCRIPT_NAME), so nothing is kept for each of them.
     js_files, css_files = (
         [URL(root_url + url[1:] if url.startswith(_STATIC) else url) for url in map(str, urls)]
@@ -235,12 +241,14 @@ _bundling = Lock()
 
 
 @lru_cache(maxsize=16)
-def _bundle(mode: str, minified: bool, log_level: str, models: int) -> Bundle:
-    options: dict[str, Any] = {"minified": minified, "log_level": log_level}
+def _bundle(mode: str, minified: bool, models: int) -> Bundle:
+    options: dict[str, Any] = {"minified": minified}
     if mode.startswith("server"):
         options["root_url"] = "/"
     resources = Resources(mode=mode, **options)  # type: ignore[arg-type]
     bundle = _bundle_for(resources)
+    # Our own code sets the log level: an inline script would need a nonce.
+    bundle.js_raw = [js for js in bundle.js_raw if not js.startswith("Bokeh.set_log_level(")]
     bundle.js_files = [URL(_versioned(str(url))) for url in bundle.js_files]
     bundle.css_files = [URL(_versioned(str(url))) for url in bundle.css_files]
     return bundle

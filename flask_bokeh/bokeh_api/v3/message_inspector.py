@@ -1,6 +1,6 @@
-"""Patches from browsers: applied so that each costs one look at the document's models, at most.
+"""Check messages from browsers, and apply patches at a bounded cost.
 
-The methods that are overridden here are Bokeh's own, checked on Bokeh 3.9.2 and 3.10.2.
+Methods of Bokeh are overridden here; checked on Bokeh 3.9.2 and 3.10.2.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ __all__ = ("BoundedPatch", "MessageInspector")
 
 
 class MessageInspector:
-    """Checks what browsers send to the sessions of one server. Only on the loop's thread."""
+    """Checks the messages to the sessions of one server. For the loop's thread."""
 
     def __init__(self, limits: MessageLimits) -> None:
         self.limits = limits
         self.turns = Turns()
-        """Of those who send something."""
+        """Turns of the visitors who send messages."""
         self.reads = ReadLimits(2 * limits.size)
-        """Of what they send: two messages as large as may be."""
+        """Limits of the bytes in memory: two messages of the maximum size for each visitor."""
         self._added: WeakKeyDictionary[ServerSession, set[str]] = WeakKeyDictionary()
 
     def inspect(self, message: Message[Any], size: int, session: ServerSession) -> Content:
-        """Check a message that has been parsed, and nothing more.
+        """Check a message that has been parsed and not been applied.
 
         :param size: bytes of the message on the wire.
-        :raises MessageLimitError: if it would cost more than it may.
+        :raises MessageLimitError: if the message exceeds a limit.
         """
         buffers = [(buffer.id, len(buffer.data)) for buffer in message.buffers]
         models = None if session.destroyed else session.document.models
@@ -54,9 +54,9 @@ class MessageInspector:
         return content
 
     def _count_added(self, fresh: frozenset[str], session: ServerSession) -> None:
-        """Bound the models that a browser has added to a document and not removed again.
+        """Limit the models that a browser has added to a document and not removed again.
 
-        Bokeh looks at all of them when the document's structure changes.
+        Bokeh visits all models whenever the document's structure changes.
         """
         models = session.document.models
         added = self._added.setdefault(session, set())
@@ -71,31 +71,33 @@ class MessageInspector:
 
 
 class BoundedPatch:
-    """A patch after which Bokeh looks at all models of the document once, whatever is in it."""
+    """A patch that makes Bokeh visit all models of the document at most once.
+
+    :param patch: the message, or the object that applies it in its place.
+    """
 
     msgtype = patch_doc.msgtype
 
     def __init__(self, patch: Any, content: Content, limits: MessageLimits) -> None:
-        """:param patch: the message, or what applies it in its place."""
         self.header = patch.header
         self._patch = patch
         self._content = content
         self._limits = limits
 
     def apply_to_document(self, doc: Document, setter: Any = None) -> None:
-        """Apply the changes, as Bokeh's own method of this name does."""
+        """Apply the changes, as Bokeh's method of this name does."""
         for event in self._content.streams:
             _check_stream(event, doc, self._limits.size)
-        if self._content.structural < 2:  # callbacks see the document as it is
+        if self._content.structural < 2:  # not frozen, so that callbacks see the current models
             self._patch.apply_to_document(doc, setter)
             return
         error: Exception | None = None
-        with doc.models.freeze():  # it would stay frozen for ever if an exception left the block
+        with doc.models.freeze():  # an exception that left the block would leave it frozen for ever
             try:
                 self._patch.apply_to_document(doc, setter)
             except Exception as raised:  # noqa: BLE001
                 error = raised
-        # Bokeh has marked the browser's models as known to it while they were not yet there.
+        # Bokeh has marked the browser's new models as synced before the document had them.
         created = self._content.new_models
         doc.models.flush_synced(lambda model: model.id not in created)
         if error is not None:
@@ -103,12 +105,12 @@ class BoundedPatch:
 
 
 def _check_stream(event: Any, doc: Document, max_bytes: int) -> None:
-    """Check that appending to a column does not make a string array of a huge item size.
+    """Check that appending to a column does not create a string array of a huge item size.
 
-    NumPy makes room for the longest string in each item, so one long string that is appended to
-    a million numbers, or to short strings, would take gigabytes.
+    NumPy allocates the length of the longest string for each item, so one long string that is
+    appended to a million numbers, or short strings, would take gigabytes.
 
-    :raises MessageLimitError: if the column would grow by much more than ``max_bytes`` that way.
+    :raises MessageLimitError: if the column would grow by much more than ``max_bytes``.
     """
     model, data = event.get("model"), event.get("data")
     name: Any = model.get("id") if isinstance(model, dict) else None

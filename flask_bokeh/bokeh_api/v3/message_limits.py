@@ -1,8 +1,8 @@
-"""Limits to what one WebSocket message may cost, checked before Bokeh makes anything of it.
+"""Limits to the cost of one WebSocket message, checked before Bokeh decodes it.
 
-Bytes on the wire say little: Bokeh decompresses what is compressed, makes arrays of the data type
-that a client names, and does work for each value, event and new model. :func:`check_text` looks
-at the JSON text, :func:`inspect_content` at the values in it. Neither knows a document.
+The size of a message says little: Bokeh decompresses data, creates arrays of the data type that a
+client names, and does work for each value, event and new model. :func:`check_text` checks the JSON
+text, :func:`inspect_content` the parsed values. Neither needs the document.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ __all__ = ("Content", "MessageLimits", "check_text", "inspect_content")
 
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _MAX_DEPTH = 200
-"""Of lists and dicts in each other. Bokeh's decoder takes some three calls for each."""
+"""Levels of nested lists and dicts. Bokeh's decoder makes some three calls for each."""
 _MAX_HASHED = 1000
-"""Members of sets and keys of maps that are no strings, in one message. Python hashes numbers in
-a way that lets a client choose thousands that take quadratic time."""
+"""Members of sets and keys of maps that are not strings, in one message. Python's hashes of numbers
+are predictable, so a client could choose thousands of them that take quadratic time."""
 _SPARE_BYTES = 2**20
-"""Bytes that a message may have decoded in addition to its size on the wire."""
+"""Bytes that the decoded data may have in addition to the size on the wire."""
 _MAX_INLINE = 2**16
-"""Characters of compressed data in a message's text. BokehJS sends none, but binary frames."""
+"""Characters of compressed data in the JSON text. BokehJS sends binary frames instead."""
 _CHUNK = 2**16
 
 _ITEM_SIZES = {
@@ -50,26 +50,26 @@ _COLUMN_EVENTS = ("ColumnsStreamed", "ColumnsPatched")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageLimits:
-    """What one message may have."""
+    """Limits for one message."""
 
     size: int
-    """Bytes on the wire, and of text in an array that NumPy makes of a message's strings."""
+    """Bytes on the wire, and bytes of an array that NumPy creates from strings."""
     values: int
-    """Entries of lists and dicts, which are counted in the text by commas and brackets."""
+    """Entries of lists and dicts, counted as commas and brackets of the JSON text."""
     events: int
-    """Changes of a document."""
+    """Changes of the document."""
     new_models: int
-    """Models that are not in the document yet."""
+    """Models that the document does not have yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a message that is within its limits asks for."""
+    """Summary of a message that is within its limits."""
 
     new_models: frozenset[str]
-    """The ids of the models that it brings."""
+    """IDs of the models that it adds."""
     structural: int = 0
-    """Events after which Bokeh looks at all models of the document."""
+    """Number of events after which Bokeh visits all models of the document."""
     streams: tuple[dict[str, Any], ...] = ()
     """Events that append to columns of the document."""
 
@@ -77,12 +77,12 @@ class Content:
 def check_text(text: str, limits: MessageLimits) -> None:
     """Check a frame of JSON before it is parsed.
 
-    :raises MessageLimitError: if it has more values than a message may have.
+    :raises MessageLimitError: if it has too many values.
     """
     if _values(text) <= limits.values:
         return
-    # Commas and brackets in strings do not count. Strings are values or keys, so if there are too
-    # many of them it is no use to leave them out one by one.
+    # Commas and brackets in strings do not count. But strings are values or keys themselves: too
+    # many of them exceed the limit anyway, and removing them would take long.
     if text.count('"') - text.count('\\"') <= 4 * limits.values and (
         _values(_STRING.sub("", text)) <= limits.values
     ):
@@ -105,10 +105,11 @@ def inspect_content(
     """Check the parsed content of a message.
 
     :param kind: Bokeh's type of the message.
-    :param buffers: the ids and sizes of the binary frames that came with it.
+    :param buffers: IDs and sizes of the binary frames that belong to it.
     :param size: bytes of the message on the wire.
-    :param is_known: whether the document has the model of an id, which BokehJS may send again.
-    :raises MessageLimitError: if Bokeh had to allocate or to do more than the limits allow.
+    :param is_known: returns whether the document has the model of an ID; BokehJS may send such
+        models again.
+    :raises MessageLimitError: if decoding or applying it would cost more than the limits allow.
     """
     sizes: dict[str, int] = {}
     for name, length in buffers:
@@ -130,16 +131,17 @@ def inspect_content(
             _check_columns(event, limits)
         if event["kind"] == "ColumnsStreamed":
             streams.append(event)
-    # What a column is before it is appended to must be known: see patching.py.
+    # The column before the change must be known: see _check_stream in message_inspector.py.
     if streams and (walk.models or len(content["events"]) > 1):
         raise MessageLimitError("it streams to a column and changes more than that")
     return Content(frozenset(walk.models), structural, tuple(streams))
 
 
 def _events(content: Any, limits: MessageLimits) -> list[dict[str, Any]]:
-    """Return the events of a patch, if they can be counted.
+    """Return the events of a patch, if it is written as BokehJS writes it.
 
-    Bokeh would also decode a map with an array of events in it, say.
+    Bokeh would also decode other forms, such as a map with an array of events, that hide their
+    number.
     """
     if isinstance(content, dict) and content.keys() <= {"events", "references"}:
         events = content.get("events")
@@ -149,13 +151,13 @@ def _events(content: Any, limits: MessageLimits) -> list[dict[str, Any]]:
         ):
             if len(events) > limits.events:
                 raise _too_many("max_message_events", limits.events)
-            if not content.get("references"):  # of Bokeh before 3.0
+            if not content.get("references"):  # only Bokeh before 3.0 has them
                 return events
     raise MessageLimitError("its events are not written as BokehJS writes them")
 
 
 class _Walk:
-    """Counts what a message asks for, over all of its parts."""
+    """Adds up the costs of all parts of a message."""
 
     def __init__(self, buffers: Mapping[str, int], max_bytes: int, limits: MessageLimits) -> None:
         self.models: set[str] = set()
@@ -174,7 +176,7 @@ class _Walk:
         }
 
     def visit(self, root: Any) -> bool:
-        """Check a value and all that is in it; return whether it refers to models."""
+        """Check a value and all nested values; return whether it refers to models."""
         refers = False
         waiting = [(root, 1)]
         while waiting:
@@ -197,7 +199,7 @@ class _Walk:
         return refers
 
     def _bytes(self, rep: dict[str, Any]) -> int:
-        """Count the bytes that Bokeh would make of this, once."""
+        """Add and return the bytes that Bokeh would decode from this representation, once."""
         known = self._sizes.get(id(rep))
         if known is not None:
             return known
@@ -209,7 +211,7 @@ class _Walk:
             count = self._inflated(data)
         else:
             name = data.get("id") if isinstance(data, dict) else None
-            # Bokeh refuses a buffer that did not come, but not before it has made the others.
+            # Bokeh refuses a buffer that is missing, but only after it has decoded the others.
             count = self._buffers.get(name, 0) if isinstance(name, str) else 0
         self._bytes_left -= count
         if self._bytes_left < 0:
@@ -218,7 +220,7 @@ class _Walk:
         return count
 
     def _inflated(self, text: str) -> int:
-        """Decompress, keep nothing, and stop at what the message may still have."""
+        """Return the decompressed size, without keeping the data, and stop at the limit."""
         total = 0
         try:
             data = b64decode(text)
@@ -231,10 +233,10 @@ class _Walk:
                     if total > self._bytes_left:
                         raise _too_large()
                     if not count and not data and not stream.eof:
-                        return total  # cut off: Bokeh's to refuse
+                        return total  # truncated: Bokeh refuses it
                 data = stream.unused_data.lstrip(b"\0")
         except (ValueError, zlib.error):
-            pass  # Bokeh's to refuse
+            pass  # malformed: Bokeh refuses it
         return total
 
     def _typed_array(self, rep: dict[str, Any]) -> None:
@@ -261,7 +263,7 @@ class _Walk:
             if not isinstance(array, list):
                 raise MessageLimitError("an array that is made neither of bytes nor of a list")
             count = len(array)
-        # An empty array with long axes takes no memory, but becomes as many lists as that.
+        # An empty array with long axes takes no memory, but Bokeh converts it to as many lists.
         if math.prod(shape) != count or math.prod(n or 1 for n in shape) > max(count, 1000):
             raise MessageLimitError("an array whose shape is not that of its data")
 

@@ -1,7 +1,7 @@
-"""Templates of applications' own pages, compiled so that what they show is escaped.
+"""Compile the templates of applications' pages with autoescaping.
 
-Bokeh's environments escape nothing, which is for files that an author makes. Our pages are on the
-site's origin, where a title that a visitor chose could be a script.
+Bokeh's environments escape nothing, which suits files that an author renders. These pages are on
+the site's origin, where a title that a visitor chose could be a script.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from markupsafe import Markup, escape
 __all__ = ("escaping", "marked")
 
 _HTML = ("bokeh_css", "bokeh_js", "plot_div", "plot_script")
-"""What Bokeh gives to a template as HTML."""
+"""Names of the template variables that Bokeh passes as HTML."""
 
 
 def escaping(template: Template | str) -> Template:
     """Return a template that escapes its values.
 
-    :param template: from Bokeh, of an application's ``templates`` folder, or a string. One that
-        an application has made in a jinja2 environment of its own escapes as that says.
+    :param template: from Bokeh, from an application's ``templates`` folder, or a string. A template
+        of an application's own jinja2 environment is returned as it is.
     """
-    if isinstance(template, str):  # as Bokeh does it
+    if isinstance(template, str):  # Bokeh compiles it the same way
         return _environment().from_string("{% extends base %}\n" + template)
     known = _compiled.get(template)
     if known is None:
@@ -37,7 +37,7 @@ def escaping(template: Template | str) -> Template:
 
 
 def marked(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what Bokeh gives to a template, with HTML marked as such, and the title escaped."""
+    """Return template variables, with HTML marked as such and the title escaped."""
     html = {name: Markup(context[name]) for name in _HTML if name in context}
     return {**context, **html, "title": escape(context["title"])}
 
@@ -50,7 +50,7 @@ def _environment() -> Environment:
 def _compile(template: Template) -> Template:
     environment, folder = template.environment, Path(template.filename or "").parent
     if (
-        template.name == "index.html"  # as Bokeh finds it for a directory
+        template.name == "index.html"  # the template that Bokeh finds in a directory
         and folder.name == "templates"
         and isinstance(environment.loader, FileSystemLoader)
         and environment.loader.searchpath == [str(folder)]

@@ -1,9 +1,10 @@
-"""Changes that a browser sends, applied to the document of its own session and to nothing else.
+"""Apply a browser's changes to the document of its own session only.
 
-An application may give the same arrays and lists to the sources of all its sessions, and Bokeh
-changes them in place. It reaches behind Bokeh's public API like
-:mod:`flask_bokeh.bokeh_api.v3.server`, and was checked on the same versions.
-Everything here runs under the document's lock.
+An application may give the same arrays and lists to the data sources of all its sessions, and
+Bokeh changes them in place. So each session copies a column before it is first changed.
+
+Private methods of Bokeh are overridden here; checked on Bokeh 3.9.2 and 3.10.2. Everything here
+runs with the document's lock held.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ __all__ = ("BrowserPatch", "PrivateColumns", "make_columns_private")
 
 
 class PrivateColumns(PropertyValueColumnData):
-    """The columns of a source; each is copied once, before it is first changed in place.
+    """The columns of a data source; each is copied once, before it is first changed in place.
 
-    The copies are remembered by identity, so that a column that the application replaces
-    afterwards is copied again.
+    The copies are remembered by identity, so a column that the application replaces later is
+    copied again.
     """
 
     def update(self, *args: Any, **kwargs: Any) -> None:
@@ -50,8 +51,8 @@ class PrivateColumns(PropertyValueColumnData):
 
     @property
     def _copies(self) -> dict[str, tuple[Any, dict[int, Any]]]:
-        """Our copy of a column, and those of arrays in it, by the column's name."""
-        # An instance gets this class when it exists already: see make_columns_private.
+        """The copy of each column, and the copies of arrays in it, by the column's name."""
+        # No __init__ makes this: existing instances get this class, see make_columns_private.
         copies: dict[str, tuple[Any, dict[int, Any]]] = vars(self).setdefault("_own_copies", {})
         return copies
 
@@ -59,14 +60,14 @@ class PrivateColumns(PropertyValueColumnData):
         known = self._copies.get(name)
         if known is None or known[0] is not self[name]:
             column = _copy(self[name])
-            dict.__setitem__(self, name, column)  # past the notifications: nothing has changed
+            dict.__setitem__(self, name, column)  # without notifications: the values are equal
             self._copies[name] = column, {}
 
     def _own_items(self, name: str, indices: Iterable[Any]) -> None:
-        """Copy the arrays in a column, such as images, of which a part is going to be changed."""
+        """Copy those arrays in a column, such as images, that will be changed in part."""
         column, copies = self._copies[name]
         if isinstance(column, np.ndarray) and (column.dtype != object or column.ndim != 1):
-            return  # its items are parts of our copy
+            return  # the items are part of the copy
         for index in indices:
             if isinstance(index, int | slice):
                 continue
@@ -83,7 +84,7 @@ class PrivateColumns(PropertyValueColumnData):
 
 
 def _copy(column: Any) -> Any:
-    """Return a copy of a column: of the column itself, not of the values in it."""
+    """Return a shallow copy of a column."""
     if isinstance(column, np.ndarray):
         return column.copy()
     if isinstance(column, list):
@@ -94,14 +95,14 @@ def _copy(column: Any) -> Any:
 
 
 def _is_mutable(column: Any) -> bool:
-    """Whether Bokeh changes items of this column; it warns where it does not."""
+    """Return whether Bokeh changes items of this column in place; otherwise it warns."""
     if isinstance(column, np.ndarray):
         return bool(column.flags.writeable)
     return isinstance(column, MutableSequence) or not isinstance(column, Sequence)
 
 
 class _Reader(Deserializer):
-    """Bokeh's own, without its warning of what BokehJS does when it reconnects."""
+    """Bokeh's deserializer, without its warning about a model that BokehJS sends again."""
 
     def _decode_object_ref(self, obj: Any) -> Any:
         known = self._references.get(obj["id"])
@@ -109,10 +110,10 @@ class _Reader(Deserializer):
 
 
 def make_columns_private(models: Iterable[Any]) -> None:
-    """See to it that what happens to the data of these models happens to no other session.
+    """Make sure that changes of these models' data change no other session's data.
 
-    It copies nothing yet. A new object would have to take the old one's place with all its
-    owners, so the object itself changes its class.
+    Nothing is copied yet. The data keep their identity, because other objects own them: only
+    their class is changed.
     """
     for model in models:
         if isinstance(model, ColumnDataSource) and type(model.data) is PropertyValueColumnData:
@@ -120,30 +121,30 @@ def make_columns_private(models: Iterable[Any]) -> None:
 
 
 class BrowserPatch:
-    """A message ``PATCH-DOC`` as Bokeh's ``ServerSession.patch`` takes it."""
+    """A ``PATCH-DOC`` message, as Bokeh's ``ServerSession.patch`` expects it."""
 
     def __init__(self, message: Any) -> None:
         self.header = message.header
         self._payload = message.payload
 
     def apply_to_document(self, doc: Document, setter: Any = None) -> None:
-        """Apply the changes, as Bokeh's own method of this name does."""
+        """Apply the changes, as Bokeh's method of this name does."""
         invoke_with_curdoc(doc, lambda: self._apply(doc, setter))
 
     def _apply(self, doc: Document, setter: Any) -> None:
-        """Do what ``Document.apply_json_patch`` does.
+        """Do the work of ``Document.apply_json_patch``, event by event.
 
-        That gives no opportunity between two events of one message, where a callback may have
-        given shared data to a source that the second event changes.
+        A callback of the first event may give shared data to a source that the second one changes,
+        so columns are made private before each event.
         """
         models = list(doc.models)
-        make_columns_private(models)  # also for what callbacks do to them
+        make_columns_private(models)  # also for changes by callbacks
         deserializer = _Reader(models, setter=setter)
         try:
             patch = deserializer.deserialize(self._payload)
         except UnknownReferenceError as error:
             if doc.models.seen(error.id):
-                return  # of a model that has been removed meanwhile
+                return  # the model has been removed meanwhile
             raise
         for event in patch["events"]:
             make_columns_private([event.get("model")])

@@ -1,20 +1,21 @@
-"""Documents that can't be sent to a browser: find out why, and send the reason instead.
+"""Find out why a document can't be sent to a browser, and send the error box instead.
 
-A document is serialized when its browser pulls it, long after it was filled. Then it is too late
-for an exception in the application, and BokehJS would only say that the plot can't be had.
+A document is serialized when its browser pulls it, long after it was filled. That is too late for
+an exception in the application, and BokehJS would show no reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from bokeh.core.serialization import Serializer
 from bokeh.protocol.messages.pull_doc_reply import pull_doc_reply
 from bokeh.server.session import ServerSession
 
 from ...errors import SerializationFailedError
+from ..interface import ServedApplication
 
 if TYPE_CHECKING:
     from bokeh.document import Document
@@ -25,23 +26,15 @@ if TYPE_CHECKING:
 __all__ = ("check_serializable", "reply_to_pull")
 
 
-class _Application(Protocol):
-    """The part of ``HostedApplication`` that is needed here."""
-
-    def check(self, document: Document) -> None: ...
-
-    def show_failure(self, document: Document, error: BaseException) -> None: ...
-
-
 async def reply_to_pull(
-    message: Message[Any], connection: ServerConnection, application: _Application
+    message: Message[Any], connection: ServerConnection, application: ServedApplication
 ) -> Message[Any] | None:
     """Reply to a browser's request for its document, or let Bokeh do it (3.10 returns None).
 
     A document that can't be serialized is replaced by the box of a failed application.
     """
     session = connection.session
-    with suppress(Exception):  # it is raised again below, unless the document is replaced
+    with suppress(Exception):  # raised again below, unless the document is replaced
         return await _pull(message, connection)
     await session.with_document_locked(  # type: ignore[misc,unused-ignore]
         _replace_if_broken, session.document, application
@@ -53,11 +46,11 @@ async def _pull(message: Message[Any], connection: ServerConnection) -> Message[
     pulling: Awaitable[Any] = ServerSession.pull(message, connection)  # type: ignore[arg-type,assignment,unused-ignore]
     reply: Message[Any] | None = await pulling
     if reply is not None:
-        reply.content_json  # noqa: B018  # Bokeh 3.9 makes it when it sends; Bokeh keeps it
+        reply.content_json  # noqa: B018  # cached; Bokeh 3.9 would make it only when it sends
     return reply
 
 
-def _replace_if_broken(document: Document, application: _Application) -> None:
+def _replace_if_broken(document: Document, application: ServedApplication) -> None:
     try:
         application.check(document)
     except SerializationFailedError as failure:
@@ -67,13 +60,13 @@ def _replace_if_broken(document: Document, application: _Application) -> None:
 
 
 def check_serializable(path: str, document: Document) -> None:
-    """Serialize a document as for a browser. It takes 10 ms for a usual one.
+    """Serialize a document as for a browser. It takes 10 ms for a usual document.
 
     :raises SerializationFailedError: naming the model and the property that can't be sent.
     """
     try:
         reply = pull_doc_reply.create("check", document)  # type: ignore[arg-type]
-        reply.content_json  # noqa: B018  # made when it is asked for
+        reply.content_json  # noqa: B018  # made on first access
     except Exception as error:
         raise SerializationFailedError(path, _culprit(document), error) from error
 
@@ -105,6 +98,6 @@ def _key(value: object, models: set[Model]) -> str:
 def _fails(value: object, models: set[Model]) -> bool:
     try:
         Serializer(references=models).encode(value)
-    except Exception:  # noqa: BLE001  # whatever an object of somebody's raises
+    except Exception:  # noqa: BLE001  # an object of the site may raise anything
         return True
     return False

@@ -1,11 +1,11 @@
-"""End Bokeh's sessions without stalling everybody else.
+"""Discard Bokeh's expired sessions without blocking the loop.
 
-Bokeh collects garbage once or twice for each session that ends, and ends all that are due without
-giving the loop back in between: 600 sessions would block a process with numpy and pandas for 45 s.
-Here they end one by one, while the collector has nearly nothing to look at.
+Bokeh collects garbage once or twice for each session that it discards, and discards all that are
+due in one go: 600 sessions would block a process with numpy and pandas for 45 s. Here they are
+discarded one by one, while almost all objects are hidden from the collector (``gc.freeze``).
 
-Checked on Bokeh 3.9.2 and 3.10.2; ``tests/test_bokeh_compat.py`` fails when something private
-moves. Everything here runs on the thread of the server's IOLoop.
+Private attributes of Bokeh are used here; checked on Bokeh 3.9.2 and 3.10.2. Everything here runs
+on the loop's thread.
 """
 
 from __future__ import annotations
@@ -28,71 +28,72 @@ from ...runtime.gevent import unpatched
 __all__ = ("NEVER", "SessionCleaner", "check_interval", "gc_frozen")
 
 NEVER = 1000 * 60 * 60 * 24 * 365
-"""Milliseconds until Bokeh's own job looks for unused sessions, whose place ours takes."""
+"""Milliseconds until Bokeh's own job looks for expired sessions: ours replaces it."""
 
 _MAX_PAUSE = 0.2
-_COLLECTING = 1 / 100
-"""Share of the time that may be spent on collecting what ended sessions have left."""
+"""Seconds to pause at most between two sessions."""
+_MAX_COLLECTING = 1 / 100
+"""Maximum share of the time for our own collections."""
 _QUIET = 2.0
-"""Seconds in which no session has ended, before that."""
-_MAX_WAIT = 30.0
-"""Seconds after which that is not put off any more while sessions end all the time."""
+"""Seconds without a discarded session before a collection of ours."""
+_MAX_DELAY = 30.0
+"""Seconds for which a collection is delayed at most, if sessions are discarded all the time."""
 _FROZEN_BY_PYTHON = 10_000
-"""More objects than Python 3.12 freezes itself, whenever it collects: the few hundred immortal
-ones. A site that freezes has far more."""
+"""More than the few hundred immortal objects that Python 3.12 freezes whenever it collects. A site
+that freezes its objects has far more."""
 
 
 class SessionCleaner:
-    """Ends the sessions of a server that nobody is connected to and whose time is over."""
+    """Discards the sessions of a server that have no WebSocket and are expired.
+
+    :param lifetime: seconds for which a session waits for a browser.
+    :param interval: seconds between two checks.
+    """
 
     def __init__(self, tornado: BokehTornado, lifetime: float, interval: float) -> None:
-        """
-        :param lifetime: seconds for which a session waits for a browser.
-        :param interval: seconds between two looks.
-        """
         self._tornado = tornado
         self._lifetime = lifetime
         self._job = PeriodicCallback(self._clean_up, 1000 * interval)
         self._discarding: set[ServerSession] = set()
-        self._last_end = 0.0
+        self._last_discard = 0.0
         self._garbage_since: float | None = None
-        # Python would look at everything soon after each thaw: it thinks that there is little,
-        # because Bokeh's collections saw little. So everything is thawed when we collect only.
+        # Bokeh's collections have seen few objects, so Python assumes that there are few, and would
+        # soon run a full collection after each thaw. So objects are thawed only when we collect.
         self._frozen = ExitStack()
         self._stopped = False
         self._collect_after = 0.0
 
     def start(self) -> None:
-        """Look for such sessions from now on."""
+        """Start to check at intervals."""
         self._job.start()
 
     def stop(self) -> None:
-        """Look no more, and thaw everything. Idempotent."""
+        """Stop checking, and thaw all objects. Idempotent."""
         self._job.stop()
         self._stopped = True
         self._frozen.close()
 
-    async def discard_expired(self, *, in_turns: bool = True) -> None:
-        """Discard those sessions now.
+    async def discard_expired(self, *, with_pauses: bool = True) -> None:
+        """Discard the expired sessions now.
 
-        :param in_turns: give others as much time after each session as its end took.
+        :param with_pauses: pause after each session for as long as it took.
         """
-        due = [
+        expired = [
             (context, session)
             for context in self._tornado.applications.values()
             for session in context.sessions
             if self._is_due(session)
         ]
-        if not due:
+        if not expired:
             return
         with _freezer.frozen():
-            for context, session in due:
-                # It may have ended meanwhile, or be about to: others come here, too.
+            for context, session in expired:
+                # Another call may have discarded it meanwhile, or be about to.
                 if session in self._discarding or not self._is_due(session):
                     continue
                 begun = time.perf_counter()
                 await self._discard(context, session)
-                if in_turns:
+                if with_pauses:
                     await asyncio.sleep(min(time.perf_counter() - begun, _MAX_PAUSE))
 
     def _is_due(self, session: ServerSession) -> bool:
@@ -112,9 +113,9 @@ class SessionCleaner:
         finally:
             self._discarding.discard(session)
         if session.destroyed:
-            self._last_end = time.monotonic()
+            self._last_discard = time.monotonic()
             if self._garbage_since is None and not self._stopped:
-                self._garbage_since = self._last_end
+                self._garbage_since = self._last_discard
                 self._frozen.enter_context(_freezer.frozen())
             for model in models:
                 _release(model)
@@ -124,32 +125,31 @@ class SessionCleaner:
         await self.discard_expired()
         if self._garbage_since is None or now < self._collect_after:
             return
-        # The fewer sessions live, the less there is to look at: not amid many that end.
-        if now - self._last_end > _QUIET or now - self._garbage_since > _MAX_WAIT:
+        # The fewer sessions exist, the faster is a collection: not while many are discarded.
+        if now - self._last_discard > _QUIET or now - self._garbage_since > _MAX_DELAY:
             self._collect()
 
     def _collect(self) -> None:
-        """Free what ended sessions have left: little by now, but what an application's own cycles
-        hold may be large.
-        """
+        """Free the objects that discarded sessions have left in cycles of the application."""
         self._garbage_since = None
         self._frozen.close()
         begun = time.monotonic()
         gc.collect()
         now = time.monotonic()
-        self._collect_after = now + (now - begun) / _COLLECTING
+        self._collect_after = now + (now - begun) / _MAX_COLLECTING
 
 
 def _release(model: Model) -> None:
-    """Empty what Bokeh leaves in a model of a destroyed document, and what ties it to others in
-    cycles: then most of a session is freed at once, without the collector.
+    """Clear the attributes of a model that keep it in cycles when its document is destroyed.
+
+    Then most of a session is freed at once, without a collection.
     """
     for name in ("_callbacks", "_event_callbacks", "_unstable_default_values"):
         getattr(model, name).clear()
 
 
 class _Freezer:
-    """Makes full collections cheap: what is frozen is not looked at. For any thread."""
+    """Hides objects from the collector, so that full collections are fast. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = unpatched("_thread", "allocate_lock")()
@@ -158,9 +158,9 @@ class _Freezer:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Freeze all objects for the block.
+        """Freeze all objects in the block.
 
-        A site that has frozen its objects itself, as for ``gunicorn --preload``, is left alone:
+        Does nothing if the site has frozen its objects itself, as for ``gunicorn --preload``:
         there is no way to thaw only the others again.
         """
         with self._lock:
@@ -177,12 +177,12 @@ class _Freezer:
                     gc.unfreeze()
 
     def freeze_new(self) -> None:
-        """Freeze what has come since. In the block."""
+        """Freeze the objects that were created since. In the block."""
         if self._ours:
             gc.freeze()
 
     def forked(self) -> None:
-        """In a child process, which has no such block."""
+        """Thaw all objects, in a child process, which is in no block."""
         if self._holders and self._ours:
             gc.unfreeze()
         self._lock = unpatched("_thread", "allocate_lock")()
@@ -190,10 +190,11 @@ class _Freezer:
 
 
 def check_interval(lifetime: float, option: float | None) -> float:
-    """Return the seconds between two looks: an unused session must not outlive its time by much.
+    """Return the seconds between two checks: a tenth of the lifetime, within bounds.
 
-    :param option: what the site says, in milliseconds, as Bokeh's own job would read it.
-    :raises ValueError: if that is not positive.
+    :param lifetime: seconds for which a session waits for a browser.
+    :param option: the interval that the site has set, in milliseconds, if any.
+    :raises ValueError: if the option is not positive.
     """
     if option is None:
         return max(0.25, min(17.0, lifetime / 10))

@@ -1,4 +1,4 @@
-"""Turns of the server's loop, so that one visitor's messages do not crowd out another's."""
+"""Turns on the server's loop, so that one visitor's messages do not delay another's."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections import deque
 __all__ = ("Turns",)
 
 _BUSY = 5.0
-"""Seconds for which the loop counts as shared after two visitors have used it."""
+"""Seconds for which the loop counts as shared after a second visitor has used it."""
 
 
 class Turns:
-    """Lets each visitor do one thing on the loop at a time, and leave as much time for others.
+    """Gives each visitor one turn on the loop at a time, and half of its time at most.
 
-    Messages are parsed on the loop, and Bokeh 3.9 applies them there. An answer takes some
-    twenty steps of the loop, so it is not enough that others come in between two messages: after
-    each, its visitor waits for as long as it took. Who is alone does not wait. Only on the loop's
-    thread.
+    Messages are parsed on the loop, and Bokeh 3.9 applies them there. The answer to another
+    visitor takes some twenty steps of the loop, so one step between two messages is not enough:
+    after each turn, its visitor waits for as long as it took. A visitor who is alone does not wait.
+    For the loop's thread.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Turns:
         self._shared_until = 0.0
 
     async def take(self, visitor: str) -> None:
-        """Wait until the visitor may use the loop, which lasts until the next ``await``."""
+        """Wait for the visitor's turn, which lasts until the next ``await``."""
         loop = asyncio.get_running_loop()
         waiting = self._waiting.get(visitor)
         if waiting is not None:
@@ -38,9 +38,9 @@ class Turns:
         if visitor != self._last:
             self._shared_until = loop.time() + _BUSY if self._last else 0.0
             self._last = visitor
-        loop.call_soon(self._used, visitor, loop.time())
+        loop.call_soon(self._end, visitor, loop.time())
 
-    def _used(self, visitor: str, since: float) -> None:
+    def _end(self, visitor: str, since: float) -> None:
         loop = asyncio.get_running_loop()
         if since < self._shared_until:
             loop.call_later(loop.time() - since, self._next, visitor)
@@ -51,7 +51,7 @@ class Turns:
         waiting = self._waiting[visitor]
         while waiting:
             turn = waiting.popleft()
-            if not turn.done():  # cancelled
+            if not turn.done():  # it is done if the waiting task was cancelled
                 turn.set_result(None)
                 return
         del self._waiting[visitor]

@@ -1,8 +1,8 @@
-"""Limits to what the WebSockets of one visitor read before it has been handled.
+"""Limits to the bytes of one visitor that are in memory and have not been handled.
 
-Tornado reads a frame whole before a handler sees it, so a hundred sockets would be a hundred frames
-in memory. Large frames of one visitor are read one after the other. Everything here runs on the
-thread of the server's IOLoop. ``_read_bytes`` is Tornado's own, checked on 6.6.1.
+Tornado reads a whole frame before a handler gets it, so a hundred WebSockets would keep a hundred
+frames in memory. Large frames of one visitor are read one after the other. Everything here runs on
+the loop's thread. ``_read_bytes`` is private in Tornado; checked on 6.6.1.
 """
 
 from __future__ import annotations
@@ -21,39 +21,41 @@ from ...errors import MessageLimitError
 __all__ = ("BoundedWebSocket", "ReadLimits", "SocketReads")
 
 _LARGE = 2**16
-"""Bytes of a frame that waits until others of its visitor have been read and handled."""
+"""Bytes from which on a frame waits until other large frames of its visitor are handled."""
 _PATIENCE = 5.0
-"""Seconds for which the others wait for one that comes slowly, or whose handling takes long."""
+"""Seconds for which other frames wait for one that arrives slowly or is handled slowly."""
 _CONTROL_FRAME = 125
-"""Bytes that a ping or a pong has at most (RFC 6455, section 5.5)."""
+"""Maximum bytes of a ping or a pong (RFC 6455, section 5.5)."""
 
 
 class ReadLimits:
-    """Bytes of each visitor that a server has read and not handled yet."""
+    """Counts the bytes of each visitor that a server has read and not handled yet.
+
+    :param max_bytes: the limit for all WebSockets of one visitor together.
+    """
 
     def __init__(self, max_bytes: int) -> None:
-        """:param max_bytes: of one visitor's sockets together."""
         self._max_bytes = max_bytes
         self._held: Counter[str] = Counter()
         self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def add(self, visitor: str, count: int) -> None:
-        """Count bytes that will be held in memory.
+        """Count bytes that will be in memory.
 
-        :raises MessageLimitError: if the visitor has too many there.
+        :raises MessageLimitError: if the visitor exceeds the limit.
         """
         if self._held[visitor] + count > self._max_bytes:
             raise MessageLimitError("too many large messages of one visitor wait")
         self._held[visitor] += count
 
     def remove(self, visitor: str, count: int) -> None:
-        """Take off what has been added."""
+        """Stop counting bytes that were added."""
         self._held[visitor] -= count
         if not self._held[visitor]:
             del self._held[visitor]
 
     def lock(self, visitor: str) -> asyncio.Lock:
-        """Return the lock of those who read a large frame of a visitor."""
+        """Return the lock for reading a large frame of a visitor."""
         lock = self._reading.get(visitor)
         if lock is None:
             self._reading[visitor] = lock = asyncio.Lock()
@@ -61,7 +63,7 @@ class ReadLimits:
 
 
 class SocketReads:
-    """Bytes that one WebSocket has read and its handler has not handled yet."""
+    """Counts the bytes that one WebSocket has read and its handler has not handled yet."""
 
     def __init__(self, limits: ReadLimits, visitor: str) -> None:
         self._limits = limits
@@ -72,44 +74,44 @@ class SocketReads:
         self._closed = False
 
     async def begin(self, count: int) -> None:
-        """Wait until so many bytes may be read. What was read before has been handled, or kept.
+        """Wait until bytes may be read. The frame before has been handled, or is kept.
 
-        :raises MessageLimitError: if the visitor's sockets hold too much already.
+        :raises MessageLimitError: if the visitor exceeds the limit.
         """
-        self._let_others_read()
+        self._release_lock()
         if count > _LARGE:
             lock = self._limits.lock(self._visitor)
             await lock.acquire()
             self._lock = lock
-            if self._closed:  # meanwhile: the read will fail
-                self._let_others_read()
+            if self._closed:  # while it waited: the read will fail
+                self._release_lock()
                 return
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(_PATIENCE, self._let_others_read)
+            self._timer = loop.call_later(_PATIENCE, self._release_lock)
         if count > _CONTROL_FRAME:
             self.hold(count)
 
     def hold(self, count: int) -> None:
         """Count bytes that are kept until the message is complete and handled.
 
-        :raises MessageLimitError: if the visitor's sockets hold too much already.
+        :raises MessageLimitError: if the visitor exceeds the limit.
         """
         if not self._closed:
             self._limits.add(self._visitor, count)
             self._held += count
 
     def handled(self) -> None:
-        """Stop counting what has been read: nothing of it is kept any more."""
+        """Stop counting all bytes: the message has been handled and is not kept."""
         self._limits.remove(self._visitor, self._held)
         self._held = 0
 
     def close(self) -> None:
-        """Let go of everything. Nothing is counted from now on."""
+        """Stop counting, for good."""
         self._closed = True
-        self._let_others_read()
+        self._release_lock()
         self.handled()
 
-    def _let_others_read(self) -> None:
+    def _release_lock(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -119,14 +121,15 @@ class SocketReads:
 
 
 class BoundedWebSocket(WebSocketProtocol13):
-    """Tornado's WebSocket protocol, which waits before it reads more than it may."""
+    """Tornado's WebSocket protocol, with a wait before each read that exceeds the limits.
+
+    :param protocol: the protocol that the handler would use otherwise.
+    :param refuse: closes the WebSocket, given the reason, if the visitor exceeds the limit.
+    """
 
     def __init__(
         self, protocol: WebSocketProtocol13, reads: SocketReads, refuse: Callable[[object], None]
     ) -> None:
-        """:param protocol: the one that the handler would use otherwise.
-        :param refuse: called with the reason if too much is held; closes the WebSocket.
-        """
         handler: Any = protocol.handler
         super().__init__(handler, protocol.mask_outgoing, protocol.params)
         self._reads = reads

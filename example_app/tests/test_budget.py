@@ -1,0 +1,160 @@
+"""Callbacks that use the database: alone, and in a session of the Bokeh server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from bokeh.document import Document
+from bokeh.events import ButtonClick
+from bokeh.models import ColumnDataSource
+from flask import Flask, has_app_context
+from flask_login import login_user
+from werkzeug.exceptions import HTTPException
+
+from ..auth import load_user
+from ..callbacks import in_app_context
+from ..extensions import bokeh, db
+from ..models import Item
+from ..plots.budget import MAX_ITEMS, fill
+
+UserId = Callable[[str], str]
+Show = Callable[[str], Document]
+
+
+@pytest.fixture
+def show(app: Flask, user_id: UserId) -> Show:
+    """A function that returns a document with a user's budget, without any server."""
+
+    def show(name: str) -> Document:
+        doc = Document()
+        with app.app_context():
+            fill(doc, user_id(name))
+        return doc  # its callbacks run outside of the context, as they do in Bokeh
+
+    return show
+
+
+@pytest.fixture
+def saved(app: Flask, user_id: UserId) -> Callable[[str], dict[str, float]]:
+    """A function that returns what the database has of a user's budget."""
+
+    def saved(name: str) -> dict[str, float]:
+        with app.app_context():
+            return {item.name: item.amount for item in load_user(user_id(name)).items}
+
+    return saved
+
+
+Saved = Callable[[str], dict[str, float]]
+
+
+def source(doc: Document) -> ColumnDataSource:
+    return doc.select_one({"name": "items"})
+
+
+def click(doc: Document, name: str) -> None:
+    doc.callbacks.trigger_event(ButtonClick(doc.select_one({"name": name})))
+
+
+def test_an_edit_is_saved(show: Show, saved: Saved) -> None:
+    """A changed cell is in the database, in the total, and in the user's next session."""
+    doc = show("Ann")
+    source(doc).patch({"amount": [(1, 400.0)], "name": [(2, "Comics")]})
+    assert saved("Ann") == {"Rent": 820, "Food": 400, "Comics": 45, "Concerts": 90}
+    assert "1,355.00" in doc.select_one({"name": "total"}).text
+    assert list(source(show("Ann")).data["name"]) == ["Rent", "Food", "Comics", "Concerts"]
+
+
+def test_others_see_nothing_of_it(show: Show, saved: Saved) -> None:
+    """Another user's budget is another one."""
+    before = saved("Bob")
+    source(show("Ann")).patch({"amount": [(0, 1.0)]})
+    assert saved("Bob") == before
+    assert list(source(show("Bob")).data["name"]) == ["Rent", "Food", "Bicycle"]
+
+
+def test_ids_of_others_change_nothing(show: Show, saved: Saved) -> None:
+    """A browser that sends ids of another user's rows can neither change nor delete them."""
+    doc, before = show("Ann"), saved("Bob")
+    theirs = source(show("Bob")).data["id"]
+    source(doc).data = {**source(doc).data, "id": [*theirs, 99], "amount": [0.0] * 4}
+    assert saved("Bob") == before
+    own = show("Ann")
+    source(own).data["id"][0] = theirs[0]
+    source(own).selected.indices = [0]
+    click(own, "remove")
+    assert saved("Bob") == before
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *[("amount", value) for value in (-1.0, float("nan"), float("inf"), 2e6, None, "much")],
+        *[("name", value) for value in ("", "  ", "x" * 61, None, 3)],
+    ],
+)
+def test_what_is_not_valid_goes_back(show: Show, saved: Saved, column: str, value: Any) -> None:
+    """A value that can't be right is not saved, and the table shows the saved one again."""
+    doc, before = show("Ann"), saved("Ann")
+    old = source(doc).data[column][0]
+    source(doc).patch({column: [(0, value)]})
+    assert saved("Ann") == before
+    assert source(doc).data[column][0] == old
+
+
+def test_rows_are_added_and_deleted(show: Show, saved: Saved) -> None:
+    """The buttons add a row, up to a limit, and delete what is selected."""
+    doc = show("Ann")
+    click(doc, "add")
+    assert saved("Ann")["Something new"] == 0
+    source(doc).selected.indices = [0, 4]
+    click(doc, "remove")
+    assert list(saved("Ann")) == ["Food", "Books", "Concerts"]
+    assert source(doc).selected.indices == []
+    for _ in range(MAX_ITEMS):
+        click(doc, "add")
+    assert len(source(doc).data["id"]) == MAX_ITEMS
+
+
+def test_a_callback_returns_its_connection(app: Flask, show: Show) -> None:
+    """After a callback no connection is in use, also if it raised in the middle."""
+    with app.app_context():
+        pool = db.engine.pool
+
+        @in_app_context
+        def fail() -> None:
+            db.session.add(Item(name="lost", amount=1.0, user_id=1))
+            db.session.flush()
+            raise RuntimeError("for the test")
+
+    source(show("Ann")).patch({"amount": [(0, 1.0)]})
+    assert pool.checkedout() == 0
+    with pytest.raises(RuntimeError, match="for the test"):
+        fail()
+    assert pool.checkedout() == 0
+    assert not has_app_context()
+    with app.app_context():
+        assert db.session.scalar(db.select(Item).filter_by(name="lost")) is None
+
+
+def test_in_a_session(app: Flask, user_id: UserId, saved: Saved) -> None:
+    """On the Bokeh server, with visit and guard: what a browser's page would get."""
+    with app.test_request_context():
+        login_user(load_user(user_id("Bob")))
+        with bokeh.pull_session("/budget") as session:
+            source(session.document).patch({"amount": [(2, 99.0)]})
+            assert "1,014.00" in session.document.select_one({"name": "total"}).text
+    assert saved("Bob")["Bicycle"] == 99
+
+
+def test_the_guard(app: Flask) -> None:
+    """Nobody gets a session of the budget without a login, whatever page asks for it."""
+    with (
+        app.test_request_context(),
+        pytest.raises(HTTPException, match="/login") as refused,
+        bokeh.pull_session("/budget"),
+    ):
+        pass
+    assert refused.value.get_response().status_code == 302

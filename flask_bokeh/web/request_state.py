@@ -1,0 +1,51 @@
+"""The state that this extension keeps for one request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from flask import request
+
+if TYPE_CHECKING:
+    from ..server.pulled_session import PulledSession
+
+__all__ = ("RequestState", "request_state")
+
+_KEY = "flask_bokeh.request_state"
+
+
+@dataclass(slots=True, eq=False)
+class RequestState:
+    """What has happened so far in one request."""
+
+    pulled_sessions: list[PulledSession] = field(default_factory=list)
+    """The sessions that the view has pulled, for ``{% bokeh %}``."""
+
+    resources_rendered: bool = False
+    """Whether the page loads BokehJS already."""
+
+    holds_token: bool = False
+    """Whether the response holds a session token, so that it must not be stored."""
+
+    new_browser_id: str | None = None
+    """The ID for the browser cookie that the response will set."""
+
+    is_ours: bool = False
+    """Whether a view of our own blueprint answers."""
+
+    frame_ancestors: str | None = None
+    """The ``frame-ancestors`` directive for the response, unless the site has one."""
+
+    headers_sent: bool = False
+    """Whether the headers of the response are final: what follows is the body of a stream."""
+
+    sent_no_store: bool = False
+    """Whether those headers forbid to store the response."""
+
+
+def request_state() -> RequestState:
+    """Return the state of the current request."""
+    # In the environ, because flask.g outlives a request inside an outer application context.
+    state: RequestState = request.environ.setdefault(_KEY, RequestState())
+    return state
