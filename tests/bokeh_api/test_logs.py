@@ -45,7 +45,7 @@ def test_other_bokeh_servers_log_as_ever(app: Flask, bokeh: FlaskBokeh) -> None:
             logging.getLogger(name).removeHandler(handler)
 
 
-def fail(text: str) -> BaseException:
+def fail(text: str) -> Exception:
     try:
         try:
             raise KeyError(f"first {text}")
