@@ -14,36 +14,14 @@ HEAD = """# Settings
 
 <!-- Written by docs/make_settings.py; tests/test_docs.py compares it with the code. -->
 
-The `BOKEH_*` keys of `app.config`, which `init_app` reads once. A wrong key or value raises a
-`ConfigError` that lists all of them, with what is accepted.
+The `BOKEH_*` keys of `app.config`, which `init_app` reads once. `init_app` raises a `ConfigError`
+that lists all wrong keys and values, with the accepted values.
 
 An argument of `FlaskBokeh(...)` with the same name in lower case and without `BOKEH_`, such as
-`FlaskBokeh(max_sessions=50)`, has priority over the key. Keys that are marked *environment* are
-environment variables of Bokeh, too; the key has priority. Other `BOKEH_*` variables of Bokeh apply
-to the whole process, and stay in the environment.
+`FlaskBokeh(max_sessions=50)`, has priority over the key. Keys marked *environment* are environment
+variables of Bokeh, too; the key has priority over the environment. The other `BOKEH_*` variables of
+Bokeh apply to the whole process and stay in the environment.
 """
-
-GROUPS = {
-    "Applications": ("applications", "url_prefix", "transport", "server_options"),
-    "Tokens and keys": (
-        *("secret_key", "token_expiration", "token_max_age", "bind_browser"),
-        *("allow_ws_origin", "allow_missing_origin", "csp_nonce"),
-    ),
-    "Sessions": (
-        *("unused_session_lifetime", "max_arguments_size", "pull_transport", "pull_timeout"),
-        "max_waiting_pages",
-    ),
-    "Limits": (
-        *("max_sessions", "max_sessions_per_user", "max_sessions_per_address", "max_session_rate"),
-        *("max_message_size", "max_message_values", "max_message_events", "max_new_models"),
-    ),
-    "BokehJS": ("resources", "minified", "log_level"),
-    "The server of each process": (
-        *("start_timeout", "stop_timeout", "slow_callback_duration", "runtime_dir"),
-        *("ssl_certfile", "ssl_keyfile", "ssl_password", "auth_module", "cookie_secret"),
-    ),
-}
-"""The sections of the page. Every setting is in one of them."""
 
 OPTIONS = """
 ## Options of Bokeh's server
@@ -86,19 +64,18 @@ def descriptions() -> dict[str, str]:
 
 
 def page() -> str:
-    """Return the page."""
-    settings = {field.name: field for field in fields(Settings)}
-    grouped = [name for names in GROUPS.values() for name in names]
-    assert sorted(grouped) == sorted(settings), set(grouped) ^ set(settings)
+    """Return the page as Markdown."""
     text, described, infos = HEAD, descriptions(), setting_infos()
-    for title, names in GROUPS.items():
-        text += f"\n## {title}\n"
-        for name in names:
-            field = settings[name]
-            default = field.default if field.default is not MISSING else {}
-            place = ", *environment*" if infos[name].environment else ""
-            meaning = " ".join(described[name].replace("``", "`").split())
-            text += f"\n### `{key_of(name)}`\n\nDefault: `{default!r}`{place}\n\n{meaning}\n"
+    for field in fields(Settings):
+        info = infos[field.name]
+        if info.section:
+            text += f"\n## {info.section}\n"
+        default = field.default if field.default is not MISSING else {}
+        environment = ", *environment*" if info.environment else ""
+        meaning = " ".join(described[field.name].replace("``", "`").split())
+        text += (
+            f"\n### `{key_of(field.name)}`\n\nDefault: `{default!r}`{environment}\n\n{meaning}\n"
+        )
     text += OPTIONS
     text += "".join(f"- `{name}`\n" for name in sorted(ACCEPTED))
     text += "\nThese are refused, with a reason:\n\n"

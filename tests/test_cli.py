@@ -186,7 +186,7 @@ def test_run_bounds_bodies(live: Live, length: bytes) -> None:
 
 def test_check_counts_descriptors(site: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where more sessions are allowed than sockets fit in, it says so."""
-    monkeypatch.setattr("flask_bokeh.cli.max_client_fd", lambda: 230)
+    monkeypatch.setattr("flask_bokeh.checks.max_client_fd", lambda: 230)
     result = site.test_cli_runner().invoke(args=["bokeh", "check"])
     assert "230 sockets of plots fit into the process" in result.output
     assert result.exit_code == 0
@@ -197,7 +197,7 @@ def test_check_names_servers_that_keep_sockets(
     site: Flask, monkeypatch: pytest.MonkeyPatch, server: str
 ) -> None:
     """What is installed and hands out no sockets is named, with the setting to use."""
-    monkeypatch.setattr("flask_bokeh.cli.find_spec", lambda name: name == server)
+    monkeypatch.setattr("flask_bokeh.checks.find_spec", lambda name: name == server)
     result = site.test_cli_runner().invoke(args=["bokeh", "check"])
     assert f"{server} does not hand out sockets: set BOKEH_TRANSPORT = 'port'" in result.output
 

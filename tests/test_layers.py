@@ -39,7 +39,7 @@ ALONE: dict[str, set[str]] = {
     "bokeh.server": {"bokeh_api"},
     "bokeh.client": {"bokeh_api"},
     "bokeh.embed": {"bokeh_api"},
-    "flask": {"__init__", "extension", "cli", "web"},
+    "flask": {"__init__", "extension", "cli", "checks", "web"},
     "werkzeug": {"extension", "cli", "web", "hijack"},
     "gevent": set(),
 }

@@ -22,7 +22,7 @@ from tornado.web import HTTPError
 from tornado.websocket import WebSocketClosedError
 
 from ...errors import MessageLimitError
-from ...log_text import describe, handling_a_message, location, printable, raised_in
+from ...log_text import describe, handling_a_message, location, printable, raised_in_application
 from ...runtime.close_codes import BOKEH_INTERNAL_ERROR, BOKEH_PROTOCOL_ERROR
 from ..interface import ServedApplication
 from .serialization import reply_to_pull
@@ -96,7 +96,7 @@ class QuietHandler(WSHandler):
         reference = secrets.token_hex(4)
         logger.error(
             "%s of %s failed [reference %s]\n%s",
-            "A callback" if raised_in(error) else f"A message {message.msgtype}",
+            "A callback" if raised_in_application(error) else f"A message {message.msgtype}",
             self._label,
             reference,
             describe(error, message.content),
