@@ -1,4 +1,4 @@
-# `make demo` and `make test` need nothing but Python 3.11 or later (and a network for pip).
+# `make demo`, `make test` and `make docs` need nothing but Python 3.11 or later (and a network for pip).
 # Choose another one with `make test PYTHON=python3.12`.
 
 PYTHON := $(shell for python in "$(PYTHON)" python3 python3.13 python3.12 python3.11 python; do \
@@ -17,10 +17,15 @@ PORT := 5000
 NODE := $(shell node -e 'process.exit(+(process.versions.node.split(".")[0] < 20))' 2>/dev/null \
 	&& command -v npm)
 
-.PHONY: demo test test-lowest lint lint-js clean
+.PHONY: demo docs test test-lowest lint lint-js clean
 
 demo: $(VENV)/demo-installed  ## Serve the example site.
 	@$(VENV)/bin/gunicorn --worker-class gthread --threads 8 --bind 127.0.0.1:$(PORT) "example_app:create_app()"
+
+docs: $(VENV)/docs-installed  ## Build the documentation. Warnings are errors.
+	$(VENV)/bin/python -m sphinx --builder html --fresh-env --write-all --nitpicky \
+		--fail-on-warning --keep-going --quiet docs docs/_build/html
+	@echo "The documentation is in docs/_build/html/index.html"
 
 test: $(VENV)/test-installed lint  ## Run all tests, browser included.
 	$(VENV)/bin/python -m tests.support.programs
@@ -53,6 +58,11 @@ $(VENV)/demo-installed: pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[example]'
 	@touch $@
 
+$(VENV)/docs-installed: pyproject.toml
+	"$(PYTHON)" -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
 $(VENV)/test-installed: pyproject.toml
 	"$(PYTHON)" -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
@@ -65,4 +75,4 @@ $(LOWEST)/test-installed: pyproject.toml tests/lowest.txt
 	@touch $@
 
 clean:
-	rm -rf .venv-* js/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv-* docs/_build js/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis

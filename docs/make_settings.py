@@ -14,30 +14,29 @@ HEAD = """# Settings
 
 <!-- Written by docs/make_settings.py; tests/test_docs.py compares it with the code. -->
 
-The settings are keys of `app.config`. `init_app` reads them once. An argument of `FlaskBokeh(...)`
-with the same name in lower case and without `BOKEH_` has priority over the key. The keys marked
-with * are environment variables of Bokeh, too; the key has priority over the environment. The other
-`BOKEH_*` variables of Bokeh apply to the whole process and stay in the environment. `init_app`
-raises a `ConfigError` that lists all wrong keys and values, with the accepted values.
+The `BOKEH_*` keys of `app.config`, which `init_app` reads once. `init_app` raises a `ConfigError`
+that lists all wrong keys and values, with the accepted values.
 
-| key | default | |
-|---|---|---|
+An argument of `FlaskBokeh(...)` with the same name in lower case and without `BOKEH_`, such as
+`FlaskBokeh(max_sessions=50)`, has priority over the key. Keys marked *environment* are environment
+variables of Bokeh, too; the key has priority over the environment. The other `BOKEH_*` variables of
+Bokeh apply to the whole process and stay in the environment.
 """
 
 OPTIONS = """
-## BOKEH_SERVER_OPTIONS
+## Options of Bokeh's server
 
-A dict with keywords of Bokeh's `Server` and `BokehTornado`, such as
+`BOKEH_SERVER_OPTIONS` is a dict with keywords of Bokeh's `Server` and `BokehTornado`, such as
 `{"keep_alive_milliseconds": 20_000}`. These keywords are accepted:
 
 """
 
 PORT = """
-## BOKEH_TRANSPORT
+## A port of its own
 
-`same-origin` needs a WSGI server from which the client's socket can be hijacked, such as those in
-[Servers](servers.md). With `port`, browsers connect to the Bokeh server's own port, and any WSGI
-server will do:
+`BOKEH_TRANSPORT = "same-origin"` needs a WSGI server from which the client's socket can be
+hijacked, such as those in [Servers](servers.md). With `port`, browsers connect to the Bokeh
+server's own port, and any WSGI server will do:
 
 ```python
 app.config.update(
@@ -68,10 +67,15 @@ def page() -> str:
     """Return the page as Markdown."""
     text, described, infos = HEAD, descriptions(), setting_infos()
     for field in fields(Settings):
+        info = infos[field.name]
+        if info.section:
+            text += f"\n## {info.section}\n"
         default = field.default if field.default is not MISSING else {}
-        star = " *" if infos[field.name].environment else ""
+        environment = ", *environment*" if info.environment else ""
         meaning = " ".join(described[field.name].replace("``", "`").split())
-        text += f"| `{key_of(field.name)}`{star} | `{default!r}` | {meaning} |\n"
+        text += (
+            f"\n### `{key_of(field.name)}`\n\nDefault: `{default!r}`{environment}\n\n{meaning}\n"
+        )
     text += OPTIONS
     text += "".join(f"- `{name}`\n" for name in sorted(ACCEPTED))
     text += "\nThese are refused, with a reason:\n\n"

@@ -1,4 +1,4 @@
-"""``FlaskBokeh``: the public face. It holds registrations, and wires the parts together."""
+"""The extension class ``FlaskBokeh``: registrations, sessions, markup, start and stop."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from functools import wraps
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flask import Flask, current_app, has_request_context
+from flask import Flask, has_request_context
 from markupsafe import Markup
 
 from .applications.registrations import ExtensionRegistrations
 from .applications.registry import Source, check_path
 from .cli import commands
-from .errors import EmbedError, NotInitializedError, RegistrationError
-from .security.arguments import all_values
+from .errors import RegistrationError
 from .server.pulled_session import PulledSession
-from .state import AppState
-from .web.markup import describe_non_session, render_resources, render_session
+from .web.current_state import current_state
+from .web.embedding import embed_application, embed_pulled_session
+from .web.markup import render_resources
 from .web.request_state import request_state
 from .web.setup import set_up
-from .web.urls import server_url
 
 if TYPE_CHECKING:
     from bokeh.model import Model
@@ -36,13 +35,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 class FlaskBokeh:
     """Live Bokeh applications in a Flask site.
 
-    One instance serves any number of Flask applications. It holds the registrations, of which each
-    application takes a copy at its first page; what belongs to one Flask application is in
-    ``app.extensions["bokeh"]``.
+    Create one instance, and call :meth:`init_app` with each Flask application. The instance holds
+    the registrations, of which a Flask application takes a copy at its first page. Everything
+    else that belongs to one Flask application is in ``app.extensions["bokeh"]``.
 
-    :param app: a Flask application to initialize right away.
-    :param options: settings, as the fields of :class:`~flask_bokeh.settings.Settings`; they win
-        over the ``BOKEH_*`` keys of ``app.config``.
+    :param app: a Flask application to initialize at once.
+    :param options: settings, named as the keys of ``app.config`` in lower case and without
+        ``BOKEH_``. They have priority over these keys.
     """
 
     def __init__(self, app: Flask | None = None, **options: Any) -> None:
@@ -54,9 +53,12 @@ class FlaskBokeh:
     # --- wiring ---------------------------------------------------------------------------
 
     def init_app(self, app: Flask) -> None:
-        """Add flask_bokeh to a Flask application. Settings are read here, and only here.
+        """Add flask_bokeh to a Flask application, and read its settings.
 
-        :raises ConfigError: naming every setting that is wrong.
+        Settings that change later have no effect.
+
+        :param app: the Flask application.
+        :raises ConfigError: if settings are wrong; the message lists all of them.
         :raises RuntimeError: if the application has flask_bokeh already.
         """
         if "bokeh" in app.extensions:
@@ -71,17 +73,20 @@ class FlaskBokeh:
             server_document=self.server_document,
             server_session=self.server_session,
             bokeh_resources=self.resources,
-            _bokeh_tag=self._tag,
         )
 
     # --- registrations --------------------------------------------------------------------
 
     def application(self, path: str, *, page: bool = False) -> Callable[[F], F]:
-        """Register a function that fills a document, as the application at ``path``.
+        """Decorate a function ``f(doc)`` that fills a document, to register it as an application.
 
-        :param page: also serve it as a page of its own, ``/bokeh`` + ``path``, and to
-            ``autoload.js``. Without it the application is seen only where a view embeds it.
-        :raises RegistrationError: for a bad path or a path that is taken.
+        It runs once for each session, in a Flask application context, but not in a request. The
+        thread depends on Bokeh: 3.9 calls it on the server's event loop, 3.10 on a worker thread.
+
+        :param path: the path of the application, with a slash at the beginning.
+        :param page: also serve the application as a page of its own, at ``/bokeh`` + ``path``, and
+            through ``autoload.js``. By default, it is seen only where a view embeds it.
+        :raises RegistrationError: if the path is not valid, or taken.
         """
         check_path(path)
 
@@ -92,23 +97,25 @@ class FlaskBokeh:
         return register
 
     def add_application(self, path: str, source: Source, *, page: bool = False) -> None:
-        """Register an application: a function, a script, a directory, a notebook or a Bokeh
-        ``Application``. The same one again, from a factory, changes nothing.
+        """Register an application. To register the same one again changes nothing.
 
-        :param source: file names are relative to ``app.root_path``.
+        :param path: the path of the application, with a slash at the beginning.
+        :param source: a function ``f(doc)``, a Bokeh ``Application``, or the name of a script, a
+            directory or a notebook, relative to ``app.root_path``.
         :param page: as in :meth:`application`.
-        :raises RegistrationError: for a bad path, a path that is taken, a source of a wrong
-            kind, or if it comes after the first page of all Flask applications.
+        :raises RegistrationError: if the path is not valid, or taken; if the source is of another
+            type; or after the first page of all Flask applications of this instance.
         """
         self._registered.applications.add(path, source, page=page)
 
     def customize(self, path: str | None = None) -> Callable[[F], F]:
-        """Register a hook ``f(doc, visit)`` that runs when a session is created.
+        """Decorate a hook ``f(doc, visit)`` that edits the document of each new session.
 
-        It runs after the application, once a session, in an application context, in the
-        process and on the thread that creates the session: there is no request.
+        It runs once for each session, after the application, on the same thread: in a Flask
+        application context, but not in a request.
 
-        :param path: the application; None for every application.
+        :param path: the path of the application; None for every application.
+        :raises RegistrationError: if the hook is an async function, or the path is not valid.
         """
 
         register = self._registered.hooks.decorator(path)
@@ -124,21 +131,24 @@ class FlaskBokeh:
         return decorate
 
     def user_loader(self, function: F) -> F:
-        """Register the function that says who is asking: ``f() -> str or None``, in a request.
+        """Register the function ``f()`` that returns the user of the current request.
 
-        A session is for the user whose page it is on: they are asked for again when the browser
-        opens its WebSocket. By default it is Flask-Login's user.
+        It returns a string, or None for a visitor without a user. It is called for the page, and
+        again when the browser opens the WebSocket of a plot, because a session opens only for the
+        user whose page it is on. By default, it is Flask-Login's user.
+
+        :param function: the function. It runs on the thread of the request.
         """
         return self._registered.user_loaders.decorator(None)(function)
 
     def guard(self, path: str | None = None) -> Callable[[F], F]:
-        """Register a check ``f()`` or ``f(visit)`` of who may see an application.
+        """Decorate a check ``f()`` or ``f(visit)`` of who may see an application.
 
-        It runs when a page shows the application, and again when the browser opens its
-        WebSocket. It returns True, False for a 403, or a response such as a redirect; or it
-        aborts. Flask-Login's ``login_required`` works under it.
+        It runs in the request: when a page shows the application, and again when the browser opens
+        its WebSocket. It returns True, False for a 403, or a response such as a redirect; or it
+        calls ``abort()``. Flask-Login's ``login_required`` works below it.
 
-        :param path: the application; None for every application.
+        :param path: the path of the application; None for every application.
         """
         return self._registered.guards.decorator(path)
 
@@ -154,23 +164,28 @@ class FlaskBokeh:
         user: str | EllipsisType | None = ...,
         transport: str | None = None,
     ) -> Iterator[PulledSession]:
-        """Create a session and edit it: ``with bokeh.pull_session("/sliders") as session``.
+        """Create a session, and edit its document: ``with bokeh.pull_session("/x") as session:``.
 
-        When the block ends, the edits are on the server. ``{% bokeh %}`` shows it.
-        In a request; not on the server's own loop.
+        When the block ends, the edits are on the server, and ``{% bokeh %}`` shows the session.
+        Call it in a request, on any thread but that of the server's event loop. It blocks until
+        the session has been created.
 
-        :param arguments: strings for the application, as :attr:`Visit.arguments`: one or a list
+        :param path: the path of the application.
+        :param arguments: the :attr:`Visit.arguments` of the session: a string or a list of strings
             for each name, or a ``MultiDict`` such as ``request.args``. None is left out.
-        :param data: JSON values for the application, as :attr:`Visit.data`.
-        :param user: who visits, as the application sees it; by default, who is asking. Only who
-            is asking can open the session.
+        :param data: the :attr:`Visit.data` of the session: JSON values by name.
+        :param user: the :attr:`Visit.user` of the session; by default, the user of the request.
+            Only the user of the request can open the session.
         :param transport: ``direct`` or ``client``; by default ``BOKEH_PULL_TRANSPORT``.
-        :raises ApplicationFailedError: if the application or a hook raised.
-        :raises LimitError: if there are too many sessions; unless caught, it is a 503.
-        :raises WaitTimeoutError: if it takes longer than ``BOKEH_PULL_TIMEOUT`` seconds.
+        :raises UnknownApplicationError: if no application has the path.
+        :raises ArgumentsError: if arguments or data are no strings and JSON values, or too large.
+        :raises ApplicationFailedError: if the application or a hook raised an exception.
+        :raises LimitError: if there are too many sessions. Unless the view catches it, the
+            response is a 503.
+        :raises LoopThreadError: on the thread of the server's event loop.
+        :raises WaitTimeoutError: if a wait takes longer than ``BOKEH_PULL_TIMEOUT`` seconds.
         """
-        state = _state()
-        with state.puller.pull(
+        with current_state().puller.pull(
             path,
             arguments=arguments,
             data=data,
@@ -183,13 +198,16 @@ class FlaskBokeh:
     def with_session(
         self, path: str, *, name: str = "bokeh_session", **options: Any
     ) -> Callable[[F], F]:
-        """Decorate a view: it gets a session of its own in each request, as a keyword.
+        """Decorate a view that gets a new session in each request, as :meth:`pull_session` does.
 
-        For plain and async functions, and for methods and ``decorators`` of class-based views.
+        It works for plain and async functions, and for methods and ``decorators`` of class-based
+        views.
 
-        :param name: the keyword. It is not ``session``, which is Flask's cookie session.
-        :param options: as for :meth:`pull_session`.
-        :raises RegistrationError: for a bad path.
+        :param path: the path of the application.
+        :param name: the keyword argument for the session. It is not ``session`` because that is
+            Flask's cookie session.
+        :param options: keyword arguments of :meth:`pull_session`.
+        :raises RegistrationError: if the path is not valid.
         """
         check_path(path)
 
@@ -213,17 +231,23 @@ class FlaskBokeh:
         return decorate
 
     def close_sessions(self, *, user: str) -> int:
-        """End the live sessions of a user in all workers of this machine, and say how many.
+        """Close the sessions of a user in all workers of this machine, and return their number.
 
-        Those that the user's pages opened, and those that were pulled for the user. Tokens of
-        before open nothing any more: the plots go, and the pages reload themselves where that
-        repeats no POST and loses nothing typed. In an application context; not on the server's
-        own loop. Flask-Login's ``logout_user`` does this by itself.
+        The tokens that the user got before are revoked. The plots end, and their pages reload
+        themselves, unless that would repeat a POST or lose what the user has typed. Flask-Login's
+        ``logout_user`` does this by itself.
 
-        :raises WaitTimeoutError: if an application blocks the loop; they end when it is free.
-        :raises SessionsNotEndedError: if some may live on, for instance in a worker that is frozen.
+        Call it in an application context, on any thread but that of the server's event loop. It
+        blocks until the sessions have been closed.
+
+        :param user: the user, as the ``user_loader`` returns it.
+        :raises LoopThreadError: on the thread of the server's event loop.
+        :raises WaitTimeoutError: if an application blocks the event loop. The sessions are closed
+            when it is free again.
+        :raises SessionsNotEndedError: if some sessions may not have been closed, for example in a
+            worker that is frozen.
         """
-        return _state().closer.close(user)
+        return current_state().closer.close(user)
 
     # --- markup ---------------------------------------------------------------------------
 
@@ -234,90 +258,60 @@ class FlaskBokeh:
         arguments: Mapping[str, Any] | None = None,
         data: Mapping[str, Any] | None = None,
     ) -> Markup:
-        """The markup that shows a new session of an application. In a request.
+        """Return the markup that shows a new session of an application.
 
-        Nothing is created until the browser connects.
+        Call it in a request. Nothing is created until the browser connects.
 
-        :raises UnknownApplicationError: listing the known paths.
-        :raises ArgumentsError: if arguments or data can't travel in a token.
+        :param path: the path of the application.
+        :param arguments: as in :meth:`pull_session`.
+        :param data: as in :meth:`pull_session`.
+        :raises UnknownApplicationError: if no application has the path.
+        :raises ArgumentsError: if arguments or data are no strings and JSON values, or too large.
         """
-        state = _state()
-        token = state.authorizer.issue(path, arguments=arguments, data=data)
-        return render_session(state.settings, token, server_url=server_url(state))
+        return embed_application(path, arguments=arguments, data=data)
 
     def server_session(self, session: PulledSession, *, model: Model | None = None) -> Markup:
-        """The markup that shows a pulled session. In the request that pulled it.
+        """Return the markup that shows a pulled session.
 
+        Call it in the request that pulled the session.
+
+        :param session: the session.
         :param model: show only this root of its document.
-        :raises EmbedError: if the page shows it already, or the model is no root of it.
+        :raises EmbedError: if the page shows the session already, or the model is none of its
+            roots.
         """
-        if not isinstance(session, PulledSession):
-            raise EmbedError(f"server_session got {describe_non_session(session)}")
-        state = _state()
-        return render_session(
-            state.settings,
-            session.token,
-            server_url=server_url(state),
-            pulled=session,
-            model=model,
-        )
+        return embed_pulled_session(session, model=model)
 
     def resources(self) -> Markup:
-        """The tags that load BokehJS; the second time in a request, nothing."""
-        return render_resources(_state().settings)
+        """Return the tags that load BokehJS. The second time in a request, they are empty."""
+        return render_resources(current_state().settings)
 
     # --- life cycle -----------------------------------------------------------------------
 
     def start(self, io_loop: IOLoop | None = None) -> None:
-        """Start the server now, instead of on first use. In an application context.
+        """Start the Bokeh server of this process now, instead of at its first use.
 
-        :param io_loop: put it on this loop, which the caller runs (in a Tornado program or a
-            notebook), instead of on a thread.
-        :raises ServerStartError: with the cause.
+        Call it in an application context.
+
+        :param io_loop: run the server on this event loop, which the caller runs, in a Tornado
+            program or a notebook for example. By default, it gets a thread of its own.
+        :raises ServerStartError: if the server can't start, or runs on another loop already. The
+            cause is ``__cause__``.
         """
-        _state().servers.start(io_loop)
+        current_state().servers.start(io_loop)
 
     def stop(self) -> None:
-        """Stop the server of this process, in an application context. Idempotent.
+        """Stop the Bokeh server of this process, if it runs.
 
-        Sockets are closed, and the hooks ``on_session_destroyed`` and ``on_server_unloaded``
-        run, within ``BOKEH_STOP_TIMEOUT`` seconds. It happens by itself when Python exits.
+        Call it in an application context. It closes the WebSockets, and runs the hooks
+        ``on_session_destroyed`` and ``on_server_unloaded``, within ``BOKEH_STOP_TIMEOUT`` seconds.
+        It happens by itself when Python exits.
 
-        :raises LoopThreadError: on the server's own loop; use :meth:`stop_async` there.
+        :raises LoopThreadError: on the thread of the server's event loop. Use :meth:`stop_async`
+            there.
         """
-        _state().stop()
+        current_state().stop()
 
     async def stop_async(self) -> None:
-        """Like :meth:`stop`, on the server's own loop."""
-        await _state().stop_async()
-
-    def _tag(self, what: object = None, **keywords: Any) -> Markup:
-        """``{% bokeh %}``."""
-        if isinstance(what, str):
-            arguments, data = keywords.pop("arguments", None), keywords.pop("data", None)
-            named = {} if arguments is None else all_values(what, arguments)
-            return self.server_document(what, arguments=named | keywords, data=data)
-        if what is None:
-            pulled = request_state().pulled_sessions
-            if len(pulled) != 1:
-                raise EmbedError(
-                    f"{{% bokeh %}} shows the session that was pulled in this request, but "
-                    f"{len(pulled) or 'none'} were. Name one: {{% bokeh bokeh_session %}} "
-                    f'or {{% bokeh "/path" %}}.'
-                )
-            what = pulled[0]
-        if not isinstance(what, PulledSession):
-            raise EmbedError(f"{{% bokeh %}} got {describe_non_session(what)}")
-        if unknown := keywords.keys() - {"model"}:
-            raise EmbedError(
-                f"{{% bokeh %}} takes model=... with a pulled session, not "
-                f"{', '.join(unknown)}. Give arguments where it is pulled."
-            )
-        return self.server_session(what, **keywords)
-
-
-def _state() -> AppState:
-    state = current_app.extensions.get("bokeh")
-    if not isinstance(state, AppState):
-        raise NotInitializedError()
-    return state
+        """Stop the server as :meth:`stop` does, on the server's own event loop."""
+        await current_state().stop_async()

@@ -1,4 +1,4 @@
-"""Versions of static files: a hash of their content, as Tornado makes it."""
+"""Versions of static files: the hash of their content that Tornado uses."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ("content_version",)
 
 
 def content_version(path: str | os.PathLike[str]) -> str | None:
-    """Return the version of a file as it is now; None if it can't be read.
+    """Return the version of a file; None if it can't be read.
 
-    With it in the URL, a browser may keep the file for ever.
+    With the version in its URL, a browser may cache the file forever.
     """
     try:
         found = os.stat(path)
@@ -23,6 +23,6 @@ def content_version(path: str | os.PathLike[str]) -> str | None:
 
 @lru_cache(maxsize=1024)
 def _digest(path: str, modified: int, size: int) -> str:
-    """Hash a file. It is hashed again when its time or its size have changed."""
+    """Hash a file. The time and size are keys of the cache."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha512").hexdigest()

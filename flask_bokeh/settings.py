@@ -36,6 +36,8 @@ class SettingInfo:
     """True if error messages and representations must not show the value."""
     is_security: bool
     """True if ``docs/security.md`` describes the setting."""
+    section: str | None
+    """The section of ``docs/settings.md`` that starts with the setting."""
 
 
 def setting(
@@ -45,9 +47,10 @@ def setting(
     environment: Callable[[], Any] | None = None,
     secret: bool = False,
     security: bool = False,
+    section: str | None = None,
 ) -> Any:
     """Declare a field of :class:`Settings`."""
-    info = SettingInfo(check, environment, secret, security)
+    info = SettingInfo(check, environment, secret, security, section)
     options: dict[str, Any] = {"repr": not secret, "metadata": {"info": info}}
     if isinstance(default, dict):
         return field(default_factory=default.copy, **options)
@@ -61,7 +64,7 @@ class Settings:
     The key of a field is ``BOKEH_`` and its name in upper case.
     """
 
-    applications: Mapping[str, Any] = setting({}, checks.mapping)
+    applications: Mapping[str, Any] = setting({}, checks.mapping, section="Applications")
     """More applications: a path, and a file, directory, function or Application for each."""
 
     url_prefix: str = setting("/bokeh", checks.url_prefix)
@@ -71,11 +74,19 @@ class Settings:
     transport: Literal["same-origin", "port"] = setting(
         "same-origin", checks.one_of("same-origin", "port"), security=True
     )
-    """The way of browsers to the Bokeh server: ``same-origin`` for Flask's own port, ``port`` for a
-    port of its own."""
+    """The connection of browsers to the Bokeh server: ``same-origin`` through Flask's own port,
+    ``port`` through a port of its own."""
+
+    server_options: Mapping[str, Any] = setting({}, checks.server_options)
+    """Other keywords of ``bokeh.server.server.Server`` and ``BokehTornado``."""
 
     secret_key: tuple[bytes, ...] = setting(
-        (), checks.secret_keys, environment=bokeh_settings.secret_key, secret=True, security=True
+        (),
+        checks.secret_keys,
+        environment=bokeh_settings.secret_key,
+        secret=True,
+        security=True,
+        section="Tokens and access",
     )
     """The key that signs session tokens. To change it, give a list: the first key signs, and the
     others are accepted until their tokens have expired. By default, keys are derived from the
@@ -91,6 +102,25 @@ class Settings:
 
     bind_browser: bool = setting(True, checks.boolean, security=True)
     """Bind the tokens of a visitor without a user to their browser, by a cookie."""
+
+    allow_ws_origin: tuple[str, ...] = setting(
+        (), checks.origins, environment=bokeh_settings.allowed_ws_origin, security=True
+    )
+    """Other origins (``https://host:port``) whose pages may open a WebSocket to this site."""
+
+    allow_missing_origin: bool = setting(False, checks.boolean, security=True)
+    """Allow clients that send no ``Origin`` header to open a WebSocket. Browsers send one."""
+
+    csp_nonce: Callable[[], str] | None = setting(  # noqa: RUF009  # a field
+        None, checks.function, security=True
+    )
+    """A function that returns the nonce of the request for a Content-Security-Policy. By default
+    the Jinja global ``csp_nonce``, which Flask-Talisman provides."""
+
+    unused_session_lifetime: float = setting(
+        60.0, checks.seconds, security=True, section="Sessions"
+    )
+    """Seconds for which a session is kept while no browser is connected."""
 
     max_arguments_size: int = setting(2048, checks.size_in_bytes, security=True)
     """Maximum size in bytes of the ``arguments`` and ``data`` of a session together, as JSON."""
@@ -110,38 +140,7 @@ class Settings:
     threads, so that other pages find one. ``flask bokeh run`` allows half of its threads at most;
     greenlets (gevent) are not limited."""
 
-    start_timeout: float = setting(30.0, checks.seconds)
-    """Maximum time in seconds to start the Bokeh server."""
-
-    stop_timeout: float = setting(5.0, checks.seconds)
-    """Maximum time in seconds to stop the Bokeh server."""
-
-    slow_callback_duration: float = setting(5.0, checks.seconds)
-    """Seconds that an application may block the server's loop before its stack is logged."""
-
-    runtime_dir: str | None = setting(None, checks.optional_text, security=True)
-    """The directory in which the workers of a site find each other, to pass the socket of a browser
-    to the worker that has its pulled session. By default ``$XDG_RUNTIME_DIR``, or the directory
-    for temporary files."""
-
-    unused_session_lifetime: float = setting(60.0, checks.seconds, security=True)
-    """Seconds for which a session is kept while no browser is connected."""
-
-    max_message_size: int = setting(20 * 1024 * 1024, checks.size_in_bytes, security=True)
-    """Maximum size in bytes of a WebSocket message."""
-
-    max_message_values: int = setting(250_000, checks.positive_integer, security=True)
-    """Maximum entries of lists and dicts in a WebSocket message. Entries of binary arrays, which
-    BokehJS sends for typed arrays, do not count."""
-
-    max_message_events: int = setting(100, checks.positive_integer, security=True)
-    """Maximum changes in a WebSocket message. BokehJS sends one, or one for each property that is
-    set at the same time."""
-
-    max_new_models: int = setting(20, checks.positive_integer, security=True)
-    """Maximum models that a browser may add to its document."""
-
-    max_sessions: int | None = setting(1000, checks.limit, security=True)
+    max_sessions: int | None = setting(1000, checks.limit, security=True, section="Limits")
     """Maximum sessions per process; None for no limit."""
 
     max_sessions_per_user: int | None = setting(250, checks.limit, security=True)
@@ -157,24 +156,25 @@ class Settings:
     """Maximum sessions per minute that one user, or one address without a user, may open; None for
     no limit."""
 
-    allow_ws_origin: tuple[str, ...] = setting(
-        (), checks.origins, environment=bokeh_settings.allowed_ws_origin, security=True
-    )
-    """Other origins (``https://host:port``) whose pages may open a WebSocket to this site."""
+    max_message_size: int = setting(20 * 1024 * 1024, checks.size_in_bytes, security=True)
+    """Maximum size in bytes of a WebSocket message."""
 
-    allow_missing_origin: bool = setting(False, checks.boolean, security=True)
-    """Allow clients that send no ``Origin`` header to open a WebSocket. Browsers send one."""
+    max_message_values: int = setting(250_000, checks.positive_integer, security=True)
+    """Maximum entries of lists and dicts in a WebSocket message. Entries of binary arrays, which
+    BokehJS sends for typed arrays, do not count."""
 
-    csp_nonce: Callable[[], str] | None = setting(  # noqa: RUF009  # a field
-        None, checks.function, security=True
-    )
-    """A function that returns the nonce of the request for a Content-Security-Policy. By default
-    the Jinja global ``csp_nonce``, which Flask-Talisman provides."""
+    max_message_events: int = setting(100, checks.positive_integer, security=True)
+    """Maximum changes in a WebSocket message. BokehJS sends one, or one for each property that is
+    set at the same time."""
+
+    max_new_models: int = setting(20, checks.positive_integer, security=True)
+    """Maximum models that a browser may add to its document."""
 
     resources: str = setting(
         "server",
         checks.one_of("server", "server-dev", "cdn", "inline"),
         environment=lambda: bokeh_settings.resources(default="server"),
+        section="BokehJS",
     )
     """The source of BokehJS: ``server`` (this site), ``cdn`` or ``inline``."""
 
@@ -187,6 +187,38 @@ class Settings:
         environment=bokeh_settings.log_level,
     )
     """The log level of BokehJS in the browser's console."""
+
+    start_timeout: float = setting(30.0, checks.seconds, section="The server of each process")
+    """Maximum time in seconds to start the Bokeh server."""
+
+    stop_timeout: float = setting(5.0, checks.seconds)
+    """Maximum time in seconds to stop the Bokeh server."""
+
+    slow_callback_duration: float = setting(5.0, checks.seconds)
+    """Seconds that an application may block the server's loop before its stack is logged."""
+
+    runtime_dir: str | None = setting(None, checks.optional_text, security=True)
+    """The directory in which the workers of a site find each other, to pass the socket of a browser
+    to the worker that has its pulled session. By default ``$XDG_RUNTIME_DIR``, or the directory
+    for temporary files."""
+
+    ssl_certfile: str | None = setting(
+        None,
+        checks.optional_text,
+        environment=bokeh_settings.ssl_certfile,
+        section="The server's own port",
+    )
+    """The file of the TLS certificate for the Bokeh server's own port."""
+
+    ssl_keyfile: str | None = setting(
+        None, checks.optional_text, environment=bokeh_settings.ssl_keyfile
+    )
+    """The file of the TLS key for the Bokeh server's own port."""
+
+    ssl_password: str | None = setting(
+        None, checks.optional_text, environment=bokeh_settings.ssl_password, secret=True
+    )
+    """The password of the TLS key."""
 
     auth_module: str | None = setting(
         None, checks.optional_text, environment=bokeh_settings.auth_module, security=True
@@ -201,24 +233,6 @@ class Settings:
         security=True,
     )
     """The secret for the cookies of an auth module."""
-
-    ssl_certfile: str | None = setting(
-        None, checks.optional_text, environment=bokeh_settings.ssl_certfile
-    )
-    """The file of the TLS certificate for the Bokeh server's own port."""
-
-    ssl_keyfile: str | None = setting(
-        None, checks.optional_text, environment=bokeh_settings.ssl_keyfile
-    )
-    """The file of the TLS key for the Bokeh server's own port."""
-
-    ssl_password: str | None = setting(
-        None, checks.optional_text, environment=bokeh_settings.ssl_password, secret=True
-    )
-    """The password of the TLS key."""
-
-    server_options: Mapping[str, Any] = setting({}, checks.server_options)
-    """Other keywords of ``bokeh.server.server.Server`` and ``BokehTornado``."""
 
     @classmethod
     def load(cls, config: Mapping[str, Any], options: Mapping[str, Any]) -> Settings:

@@ -23,10 +23,11 @@ HEADERS = "flask_bokeh/web/response_headers.py"
 ORIGIN, WIRING = "flask_bokeh/web/origin.py", "flask_bokeh/web/setup.py"
 JS = "js/src"
 SOCKETS, HANDOFF = "flask_bokeh/bokeh_api/v3/websocket.py", "flask_bokeh/hijack/upgrade_request.py"
-LOGS, PATCHES = "flask_bokeh/log_text.py", "flask_bokeh/bokeh_api/v3/patches.py"
-QUIET = "flask_bokeh/bokeh_api/v3/quiet_handler.py"
+LOGS, PATCHES = "flask_bokeh/log_redaction.py", "flask_bokeh/bokeh_api/v3/patches.py"
+QUIET = "flask_bokeh/bokeh_api/v3/redacting_handler.py"
 SERVERS, AFFINITY = "flask_bokeh/hijack/adapters.py", "flask_bokeh/workers/sender.py"
 MESSAGES = "flask_bokeh/bokeh_api/v3/message_limits.py"
+COSTS = "flask_bokeh/bokeh_api/v3/message_costs.py"
 FILES = [
     *(f"tests/{name}" for name in ("attacks", "bokeh_api", "browser", "hijack", "security", "web")),
     *("tests/workers", "tests/server/test_closing.py", "tests/runtime/test_fairness.py"),
@@ -88,16 +89,16 @@ MUTATIONS = [
     ("what clients are told", "flask_bokeh/web/refusals.py", "text = str(error) if current_app.debug else error.public", "text = str(error)", "is_judged"),
     ("the number of values of a message", SOCKETS, "                check_text(fragment, self._inspector.limits)\n", "                pass\n", "costly_messages"),
     ("what a message asks for", "flask_bokeh/bokeh_api/v3/message_inspector.py", "content = inspect_content(kind, message.content, buffers, size, self.limits, is_known)", "content = Content(frozenset())", "costly_messages"),
-    ("the length of what is compressed", MESSAGES, "if self._inline > _MAX_INLINE:", "if False:", "length_of_what"),
-    ("copies of a buffer", MESSAGES, "if self._bytes_left < 0:", "if False:", "again_and_again"),
-    ("the types of arrays", MESSAGES, "or dtype not in _ITEM_SIZES", "", "data_types"),
-    ("the shape of arrays", MESSAGES, "math.prod(shape) != count or", "", "shapes"),
-    ("the shape of empty arrays", MESSAGES, "math.prod(n or 1 for n in shape) > max(count, 1000)", "False", "empty_arrays"),
-    ("numbers that are hashed", MESSAGES, "if self._hashed > _MAX_HASHED:", "if False:", "hashed"),
-    ("the depth of a message", MESSAGES, "if depth > _MAX_DEPTH:", "if False:", "deep"),
+    ("the length of what is compressed", COSTS, "if self._inline > _MAX_INLINE:", "if False:", "length_of_what"),
+    ("copies of a buffer", COSTS, "if self._bytes_left < 0:", "if False:", "again_and_again"),
+    ("the types of arrays", COSTS, "or dtype not in _ITEM_SIZES", "", "data_types"),
+    ("the shape of arrays", COSTS, "math.prod(shape) != count or", "", "shapes"),
+    ("the shape of empty arrays", COSTS, "math.prod(n or 1 for n in shape) > max(count, 1000)", "False", "empty_arrays"),
+    ("numbers that are hashed", COSTS, "if self._hashed > _MAX_HASHED:", "if False:", "hashed"),
+    ("the depth of a message", COSTS, "if depth > _MAX_DEPTH:", "if False:", "deep"),
     ("the events of a message", MESSAGES, "if len(events) > limits.events:", "if False:", "events"),
     ("the form of events", MESSAGES, ' and "type" not in event', "", "events"),
-    ("the models of a message", MESSAGES, "if len(self.models) > self._limits.new_models:", "if False:", "models"),
+    ("the models of a message", COSTS, "if len(self.models) > self._limits.new_models:", "if False:", "models"),
     ("the models of many messages", "flask_bokeh/bokeh_api/v3/message_inspector.py", "            self._count_added(content.new_models, session)", "            pass", "many_small"),
     ("one look at all models", "flask_bokeh/bokeh_api/v3/message_inspector.py", "with doc.models.freeze():", "if True:", "looked_at_once"),
     ("long strings in columns", MESSAGES, "if count > 20 and", "if False and", "long_strings"),
@@ -107,13 +108,13 @@ MUTATIONS = [
     ("messages that are not kept", SOCKETS, "            vars(self.receiver).clear()  # it refers to itself\n", "", "not_kept"),
     ("a visitor's large frames", "flask_bokeh/bokeh_api/v3/websocket_reads.py", "            await lock.acquire()\n            self._lock = lock\n", "", "large_frames"),
     ("what a visitor's sockets hold", "flask_bokeh/bokeh_api/v3/websocket_reads.py", "            await self._reads.begin(n)\n", "            pass\n", "frames_of_many"),
-    ("a visitor's turns", "flask_bokeh/bokeh_api/v3/turns.py", "if since < self._shared_until:", "if False:", "turns_of"),
+    ("a visitor's turns", "flask_bokeh/bokeh_api/v3/message_turns.py", "if since < self._shared_until:", "if False:", "turns_of"),
     ("the sockets of a session", "flask_bokeh/hijack/upgrade_server.py", "streams[:-MAX_SOCKETS]", "[]", "sockets_of_a_session"),
     ("the descriptors that are left", SERVERS, "if not is_below_fd_reserve(number):", "if False:", "descriptors_are_left"),
     ("control characters in a head", HANDOFF, "or _FORBIDDEN.search(value)", "", "head or line"),
     ("the form of a target", HANDOFF, "if not _TARGET.fullmatch(target):", "if False:", "target or head"),
     ("one upgrade for a connection", "flask_bokeh/hijack/upgrade_server.py", "if stream.requests > 1:", "if False:", "carries_one_upgrade"),
-    ("bytes before the 101", SERVERS, "if taken.has_pending_data() or adapter.has_buffered_input(environ):", "if False:", "early"),
+    ("bytes before the 101", SERVERS, "if socket_hijack.has_pending_data() or adapter.has_buffered_input(environ):", "if False:", "early"),
     ("no body with an upgrade", SERVERS, 'if environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ:', "if False:", "smuggle"),
     ("no HEAD for an upgrade", SERVERS, 'if environ.get("REQUEST_METHOD", "GET") != "GET":', "if False:", "plain_get and HEAD"),
     ("HTTP/1.1 for an upgrade", SERVERS, 'if environ.get("SERVER_PROTOCOL") not in ("HTTP/1.1", None):', "if False:", "plain_get and HTTP"),
@@ -134,7 +135,7 @@ MUTATIONS = [
     ("clients without an address", ACCESS, "    return address\n", "    return address or None\n", "unix_socket"),
     ("the rate", "flask_bokeh/security/rate_limit.py", "self._refilled(key, self._per_minute) >= 1", "True", "race_for and limits3"),
     ("places taken before the session is there", WEBSOCKET, "if server.reserve(token, principal):", "if server.check(token, principal):", "race_for"),
-    ("the limit of pulled sessions", "flask_bokeh/server/pulling.py", "server.reserve(token, principal)", "", "race_for"),
+    ("the limit of pulled sessions", "flask_bokeh/server/pull.py", "server.reserve(token, principal)", "", "race_for"),
     ("the limit of pages", PAGES, "server.reserve(token, principal)", "", "race_for"),
     ("the place of a refused upgrade", WEBSOCKET, "undo.callback(server.release, upgrade.session_id)", "pass", "places_come_back"),
     ("the place of an ended session", "flask_bokeh/applications/hosted.py", "self._limits.release(str(session_context.id), session_context)", "pass", "places_come_back"),

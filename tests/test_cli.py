@@ -30,7 +30,7 @@ def site(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> Flask:
 
 
 def test_check_a_good_site(site: Flask) -> None:
-    """Every line is ok, and so is the exit code."""
+    """There is no problem, and the exit code is 0."""
     result = site.test_cli_runner().invoke(args=["bokeh", "check"])
     assert result.exit_code == 0, result.output
     assert "PROBLEM" not in result.output
@@ -40,7 +40,7 @@ def test_check_a_good_site(site: Flask) -> None:
 
 
 def test_check_looks_behind_the_guards(site: Flask, bokeh: FlaskBokeh) -> None:
-    """A guarded application is tried all the same, and the line says that it has a guard."""
+    """A guarded application is checked, too, and its line counts the guards."""
     bokeh.guard("/good")(lambda: False)
     result = site.test_cli_runner().invoke(args=["bokeh", "check"])
     assert result.exit_code == 0, result.output
@@ -51,7 +51,7 @@ def test_check_looks_behind_the_guards(site: Flask, bokeh: FlaskBokeh) -> None:
 
 
 def test_check_a_guard_of_nothing(app: Flask, bokeh: FlaskBokeh) -> None:
-    """A guard for a path where no application is would guard nothing, so nothing starts."""
+    """A guard for a path without an application would protect nothing, so nothing starts."""
     bokeh.add_application("/good", lambda doc: None)
     bokeh.guard("/god")(lambda: False)
     bokeh.init_app(app)
@@ -61,7 +61,7 @@ def test_check_a_guard_of_nothing(app: Flask, bokeh: FlaskBokeh) -> None:
 
 
 def test_check_a_bad_site(site: Flask, bokeh: FlaskBokeh) -> None:
-    """What is wrong is said, line by line, and the exit code is 1."""
+    """There is a line for each problem, and the exit code is 1."""
 
     def raises(doc: Document) -> None:
         raise LookupError("no data")
@@ -83,7 +83,7 @@ def test_check_a_bad_site(site: Flask, bokeh: FlaskBokeh) -> None:
 
 
 def test_check_a_server_that_does_not_start(app: Flask, bokeh: FlaskBokeh) -> None:
-    """The cause is said."""
+    """The problem is the reason why it does not start."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         app.config["BOKEH_SERVER_OPTIONS"] = {"port": taken.getsockname()[1]}
         bokeh.init_app(app)
@@ -94,7 +94,7 @@ def test_check_a_server_that_does_not_start(app: Flask, bokeh: FlaskBokeh) -> No
 
 @pytest.mark.live
 def test_run_on_a_port_that_is_taken() -> None:
-    """A sentence, not a traceback."""
+    """The error is a sentence, not a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         with pytest.raises(RuntimeError) as caught:
@@ -104,7 +104,7 @@ def test_run_on_a_port_that_is_taken() -> None:
 
 
 def test_run_finishes_what_it_answers(live: Live) -> None:
-    """A page that is being made when the server is told to stop is still sent."""
+    """A page that is being rendered when the server is told to stop is still sent."""
     from concurrent.futures import ThreadPoolExecutor
 
     site = live("flask-bokeh-run", clean=False)
@@ -117,7 +117,7 @@ def test_run_finishes_what_it_answers(live: Live) -> None:
 
 
 def test_run_is_a_proper_host(live: Live) -> None:
-    """Bodies, chunked ones too, arrive; a header with an underscore can't pass for another."""
+    """Plain and chunked bodies arrive; a header with an underscore can't replace another one."""
     site = live("flask-bokeh-run", "tests.live_apps.echo:create_live_app()")
     head = f"POST /a/b?c=1 HTTP/1.1\r\nHost: {site.address}\r\nConnection: close\r\n"
     bodies = {
@@ -147,7 +147,7 @@ def test_run_logs_each_request_once(live: Live) -> None:
 
 
 def test_run_with_a_response_of_the_sites_own(live: Live) -> None:
-    """A site that answers with another response object than ours does not break WebSockets."""
+    """A site that replaces the response objects does not break WebSockets."""
     site = live("flask-bokeh-run", config={"NEW_RESPONSE": True})
     with connect(site, "/hooked", site.token("/hook")) as client:
         assert client.titles() == ["for None 2024 Lyon"]
@@ -185,8 +185,8 @@ def test_run_bounds_bodies(live: Live, length: bytes) -> None:
 
 
 def test_check_counts_descriptors(site: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where more sessions are allowed than sockets fit in, it says so."""
-    monkeypatch.setattr("flask_bokeh.cli.max_client_fd", lambda: 230)
+    """A hint says that fewer sockets are available than sessions are allowed."""
+    monkeypatch.setattr("flask_bokeh.checks.max_client_fd", lambda: 230)
     result = site.test_cli_runner().invoke(args=["bokeh", "check"])
     assert "230 sockets of plots fit into the process" in result.output
     assert result.exit_code == 0
@@ -196,14 +196,14 @@ def test_check_counts_descriptors(site: Flask, monkeypatch: pytest.MonkeyPatch) 
 def test_check_names_servers_that_keep_sockets(
     site: Flask, monkeypatch: pytest.MonkeyPatch, server: str
 ) -> None:
-    """What is installed and hands out no sockets is named, with the setting to use."""
-    monkeypatch.setattr("flask_bokeh.cli.find_spec", lambda name: name == server)
+    """An installed server whose sockets can't be hijacked is named, with the setting to use."""
+    monkeypatch.setattr("flask_bokeh.checks.find_spec", lambda name: name == server)
     result = site.test_cli_runner().invoke(args=["bokeh", "check"])
     assert f"{server} does not hand out sockets: set BOKEH_TRANSPORT = 'port'" in result.output
 
 
 def test_run_refuses_a_bad_host(live: Live) -> None:
-    """A Host header that makes no sense is a 400, not a connection that hangs."""
+    """A malformed Host header gets a 400 response; the connection does not hang."""
     site = live("flask-bokeh-run", clean=False)
     host, port = site.address.split(":")
     with socket.create_connection((host, int(port)), timeout=60) as sock:

@@ -4,31 +4,79 @@ from __future__ import annotations
 
 import re
 import runpy
+import shlex
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import bokeh as bokeh_package
 import pytest
 from bokeh.document import Document
 from bokeh.plotting import figure
 from flask import Flask, render_template_string, session
 from werkzeug.exceptions import Unauthorized
 
+import flask_bokeh
 from flask_bokeh import FlaskBokeh
+from flask_bokeh.cli import commands
 from flask_bokeh.hijack.adapters import ADAPTERS
-from flask_bokeh.settings import Settings, setting_infos
+from flask_bokeh.settings import Settings, key_of, setting_infos
 
 from .support import ROOT
 from .support.browser import Tab
+from .support.documentation import blocks, files_of, fragments_of
 from .support.servers import SERVERS, Live
+from .support.sockets import Socket, connect
 from .test_csp import POLICY
 
 README = (ROOT / "README.md").read_text()
+DOCS = ROOT / "docs"
+PAGES = [page for page in sorted(DOCS.rglob("*.md")) if "_build" not in page.parts]
+TESTED = {"sessions.md", "security.md", "servers.md", "settings.md"}
+"""Pages with pieces of Python, which the tests below run. Other pages have whole files."""
+WAITS = """
+from threading import Event
+
+from bokeh.models import Slider
+from flask import Flask, render_template_string
+from flask_bokeh import FlaskBokeh
+
+app = Flask(__name__)
+app.secret_key = "for the tests only"
+bokeh = FlaskBokeh(app)
+begun, released = Event(), Event()
 
 
-def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+@bokeh.application("/waits")
+def waits(doc):
+    def wait(attr, old, new):
+        begun.set()
+        released.wait(30)
+
+    slow = Slider(start=0, end=9, value=1, name="slow")
+    slow.on_change("value", wait)
+    doc.add_root(slow)
+    doc.add_root(Slider(start=0, end=9, value=1, name="quick"))
+
+
+@app.get("/")
+def index():
+    return render_template_string("{% bokeh '/waits' %}")
+
+
+@app.get("/begun")
+def has_begun():
+    return str(begun.wait(20))
+
+
+@app.get("/release")
+def release():
+    released.set()
+    return "released"
+"""
 
 
 def test_the_readmes_page(live: Live, tab: Tab, tmp_path: Path) -> None:
@@ -73,6 +121,36 @@ def test_the_readmes_commands() -> None:
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
+def test_callbacks_that_wait(live: Live, tmp_path: Path) -> None:
+    """On Bokeh 3.10 a callback that waits holds up its own session only; on 3.9, all of them."""
+    assert "On Bokeh 3.10 a callback that waits holds up only its own session" in README
+    assert "On Bokeh 3.9 it holds up all plots of its process" in README
+    (tmp_path / "waits.py").write_text(WAITS)
+    site = live("gunicorn-gthread", "waits:app", args=["--chdir", str(tmp_path)])
+
+    def move(socket: Socket, model: str) -> str:
+        event = {"kind": "ModelChanged", "model": {"id": model}, "attr": "value", "new": 2}
+        return str(socket.change(event)["type"])
+
+    with (
+        connect(site, "/waits", site.token()) as first,
+        connect(site, "/waits", site.token()) as second,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        slow, quick = first.ids()["slow"], second.ids()["quick"]
+        waiting = pool.submit(move, first, slow)
+        assert site.get("/begun") == "True"
+        other = pool.submit(move, second, quick)
+        if bokeh_package.__version__.startswith("3.9."):
+            time.sleep(0.5)  # if it were answered, this would be enough on most machines
+            assert not other.done()
+        else:
+            assert other.result(20) == "OK"
+        assert not waiting.done()
+        site.get("/release")
+        assert (waiting.result(20), other.result(20)) == ("OK", "OK")
+
+
 def test_settings_are_those_of_the_code() -> None:
     """docs/settings.md is what docs/make_settings.py writes."""
     made = runpy.run_path(str(ROOT / "docs" / "make_settings.py"))
@@ -107,9 +185,41 @@ def test_the_page_on_sessions(app: Flask, bokeh: FlaskBokeh) -> None:
 
 def test_links_between_the_pages() -> None:
     """Every link in docs leads to a file."""
-    for page in (*(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"):
+    for page in (*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"):
         for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), (page, target)
+
+
+def test_all_code_is_tested() -> None:
+    """Python that is no whole file is on a page that a test runs; whole files are in others."""
+    folders = {DOCS / "howto", DOCS / "tutorial"}  # test_docs_howto and test_docs_tutorial
+    for page in PAGES:
+        if page.parent not in folders and page.name != "index.md":
+            assert files_of(page) == {}, page
+            assert not fragments_of(page) or page.name in TESTED, page
+
+
+def test_commands_and_settings_in_the_text() -> None:
+    """Commands have the options that pages show; settings have the names that they are given."""
+    known = {key_of(name) for name in setting_infos()}
+    for page in (*PAGES, ROOT / "README.md"):
+        text = page.read_text()
+        for line in re.findall(r"^flask .*bokeh ((?:.*\\\n)*.*)$", text, re.MULTILINE):
+            words = shlex.split(line.partition("|")[0].partition(">")[0].replace("\\\n", " "))
+            commands.commands[words[0]].make_context(words[0], words[1:], resilient_parsing=True)
+        for name in re.findall(r"\bBOKEH_\w+\b", text):
+            assert name in known or name.endswith("_"), (page, name)
+
+
+def test_the_reference_is_complete() -> None:
+    """Every public name, and every public method of the extension, is in the API reference."""
+    names = re.findall(
+        r"^\.\. auto\w+:: flask_bokeh\.([\w.]+)", (DOCS / "api.md").read_text(), re.M
+    )
+    methods = {name for name in vars(FlaskBokeh) if not name.startswith("_")}
+    assert sorted(names) == sorted(
+        {*flask_bokeh.__all__, *(f"FlaskBokeh.{one}" for one in methods)}
+    )
 
 
 def test_nothing_of_a_machine_is_in_the_files() -> None:

@@ -26,7 +26,7 @@ LAYERS = [
     ["hijack"],
     ["security"],
     ["runtime"],
-    ["log_text", "file_versions"],
+    ["log_redaction", "file_versions"],
     ["settings"],
     ["setting_checks"],
     ["server_options"],
@@ -39,14 +39,14 @@ ALONE: dict[str, set[str]] = {
     "bokeh.server": {"bokeh_api"},
     "bokeh.client": {"bokeh_api"},
     "bokeh.embed": {"bokeh_api"},
-    "flask": {"__init__", "extension", "cli", "web"},
+    "flask": {"__init__", "extension", "cli", "checks", "web"},
     "werkzeug": {"extension", "cli", "web", "hijack"},
     "gevent": set(),
 }
 # Rooms that know less than the layers below them.
 KNOWS_ONLY = {
-    "bokeh_api": {"runtime", "log_text", "file_versions", "settings", "errors"},
-    "hijack": {"runtime", "log_text", "errors"},
+    "bokeh_api": {"runtime", "log_redaction", "file_versions", "settings", "errors"},
+    "hijack": {"runtime", "log_redaction", "errors"},
 }
 
 

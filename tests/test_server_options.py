@@ -51,14 +51,14 @@ def test_each_option_is_accepted_or_refused() -> None:
     ],
 )
 def test_options_without_an_effect(name: str, reason: str) -> None:
-    """They are refused by name, with what to do instead."""
+    """The error names the option and says what to do instead."""
     with pytest.raises(ConfigError, match=f"'{name}' can't be set there; it would have no effect"):
         Settings.load({"BOKEH_SERVER_OPTIONS": {name: None}}, {})
     assert reason in REFUSED[name]
 
 
 def test_options_of_websockets(app: Flask, bokeh: FlaskBokeh) -> None:
-    """Compression, pings and the log function are those of the options."""
+    """Compression, pings and the log function can be set."""
     logged: list[Any] = []
     app.config["BOKEH_SERVER_OPTIONS"] = {
         "websocket_compression_level": 9,

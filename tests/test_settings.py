@@ -1,4 +1,4 @@
-"""Settings: read once, checked together, each error says key, value and what is right."""
+"""Settings: priorities, checks and error messages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_defaults() -> None:
 
 
 def test_argument_over_config_over_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An argument wins over app.config, which wins over the environment."""
+    """An argument has priority over app.config, which has priority over the environment."""
     monkeypatch.setenv("BOKEH_RESOURCES", "cdn")
     assert load().resources == "cdn"
     assert load(BOKEH_RESOURCES="inline").resources == "inline"
@@ -55,7 +55,7 @@ def test_argument_over_config_over_environment(monkeypatch: pytest.MonkeyPatch) 
 def test_bokehs_environment_counts(
     monkeypatch: pytest.MonkeyPatch, variable: str, text: str, field: str, value: object
 ) -> None:
-    """What bokeh serve reads from the environment, we read there, too."""
+    """Variables that bokeh serve reads from the environment are read from there, too."""
     monkeypatch.setenv(variable, text)
     assert getattr(load(), field) == value
 
@@ -97,7 +97,7 @@ def test_a_bad_environment_variable_is_named(monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 def test_bad_values_are_refused(key: str, value: object, message: str) -> None:
-    """A bad value is refused with its key, the value, and what would be right."""
+    """The error has the key, the value and the accepted values."""
     with pytest.raises(ConfigError) as caught:
         load(**{key: value})
     assert key in str(caught.value)
@@ -105,14 +105,14 @@ def test_bad_values_are_refused(key: str, value: object, message: str) -> None:
 
 
 def test_all_problems_at_once() -> None:
-    """One error tells of every problem."""
+    """One error lists all problems."""
     with pytest.raises(ConfigError) as caught:
         load(BOKEH_TRANSPORT="x", BOKEH_LOG_LEVEL="y", BOKEH_NONSENSE=1)
     assert len(caught.value.problems) == 3
 
 
 def test_an_unknown_option_is_refused(app: Flask) -> None:
-    """A misspelt argument of FlaskBokeh is refused when it meets an application."""
+    """A misspelt argument of FlaskBokeh is refused by init_app."""
     with pytest.raises(ConfigError, match=r"no option 'urlprefix'.*Did you mean url_prefix"):
         FlaskBokeh(app, urlprefix="/x")
 
@@ -128,7 +128,7 @@ def test_secrets_are_not_shown() -> None:
 
 
 def test_bokehs_variables_without_effect_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment may be that of a `bokeh serve` beside the site."""
+    """The environment may be meant for a `bokeh serve` beside the site."""
     monkeypatch.setenv("BOKEH_XSRF_COOKIES", "yes")
     monkeypatch.setenv("BOKEH_ICO_PATH", "none")
     assert load() == Settings()

@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md is true: what it quotes is what is said."""
+"""The messages that docs/troubleshooting.md quotes are those of the code."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_every_text_is_tested() -> None:
 
 @pytest.mark.parametrize("text", LOGGED)
 def test_the_log(site: FlaskClient, caplog: pytest.LogCaptureFixture, text: str) -> None:
-    """Each line is logged for what the page says that it is logged for."""
+    """Each message is logged for the cause that the page gives."""
     with caplog.at_level(logging.WARNING):
         LOGGED[text](site)
     assert re.search(".*".join(map(re.escape, text.split("..."))), caplog.text)
@@ -186,7 +186,7 @@ def test_threads_do_not_edit(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -
 
 
 def test_a_page_from_a_cache(site: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
-    """Another visitor who gets a page out of a cache is refused, and the log says so."""
+    """A visitor who gets another visitor's page from a cache is refused, and it is logged."""
     (token,) = tokens_in(site.get("/").text)
     assert upgrade(site.application.test_client(), "/bokeh/x/ws", token).status_code == 403
     assert "The session token is of another user or browser" in caplog.text
@@ -199,7 +199,7 @@ def test_the_tag_is_unknown(app: Flask) -> None:
 
 @pytest.mark.parametrize("text", SHOWN)
 def test_the_console(live: Live, tab: Tab, tmp_path: Path, text: str) -> None:
-    """The browser says it."""
+    """The message is in the browser's console."""
     (tmp_path / "shop.py").write_text(SITE)
     where, path = SHOWN[text]
     server = live("gunicorn-sync", where, args=["--chdir", str(tmp_path)])

@@ -28,7 +28,7 @@ COLUMNS = {
 def dashboard(doc: Document) -> None:
     """Fill the document of a new session."""
     table = penguins()
-    source = ColumnDataSource(table, name="penguins")
+    source = ColumnDataSource(table.to_dict("list"), name="penguins")
     summary = Div(name="summary", sizing_mode="stretch_width")
 
     def scatter(x: str, y: str, x_label: str, y_label: str) -> figure:

@@ -8,7 +8,7 @@ from bokeh.plotting import figure
 from example_app.data import lincoln_weather
 
 table = lincoln_weather()  # this script runs for each session, the file is read once
-source = ColumnDataSource(table)
+source = ColumnDataSource(table.to_dict("list"))
 
 plot = figure(
     name="plot",

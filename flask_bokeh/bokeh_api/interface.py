@@ -65,7 +65,7 @@ class BokehSession(Protocol):
 
     @property
     def expiration_requested(self) -> bool:
-        """Whether the session ends as soon as no WebSocket is open."""
+        """True if the session ends as soon as no WebSocket is open."""
 
     def request_expiration(self) -> None:
         """End the session as soon as no WebSocket is open."""

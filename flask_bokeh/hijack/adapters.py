@@ -1,7 +1,7 @@
 """Hijack the client's connection of a request: one adapter for each WSGI server.
 
 :data:`ADAPTERS` has a row for each server, which says where the server keeps the client's socket.
-How a socket is taken is the same for all of them: see :mod:`.connection`.
+How a socket is hijacked is the same for all of them: see :mod:`.connection`.
 """
 
 from __future__ import annotations
@@ -110,22 +110,22 @@ def hijack(environ: Environ, *, across_processes: bool = False) -> HijackedConne
     assert server_socket is not None  # or find_adapter() would have returned another one
     _check_tls(adapter, environ, server_socket, across_processes)
     try:
-        taken = _hijack_socket(server_socket)
+        socket_hijack = _hijack_socket(server_socket)
     except OSError as error:
         raise HandoffError(
             f"No descriptor is left for another socket: {error}.", HTTPStatus.SERVICE_UNAVAILABLE
         ) from error
     try:
-        _check_fd_reserve(taken.fileno())
+        _check_fd_reserve(socket_hijack.fileno())
         # This may read once from the server's descriptor, which is the silent placeholder by now.
-        if taken.has_pending_data() or adapter.has_buffered_input(environ):
+        if socket_hijack.has_pending_data() or adapter.has_buffered_input(environ):
             raise HandoffError(
                 "The client sent data before the WebSocket was open.", HTTPStatus.BAD_REQUEST
             )
     except BaseException:  # gevent's Timeout is no Exception
-        taken.restore()
+        socket_hijack.restore()
         raise
-    return HijackedConnection(taken)
+    return HijackedConnection(socket_hijack)
 
 
 def _check_request(environ: Environ) -> None:
@@ -271,6 +271,6 @@ ADAPTERS = (
         lambda environ: environ.get("HTTPS") == "on",
     ),
     # uWSGI either discards bytes that came with the request head, or its router sends them after
-    # the descriptor has been taken, when they are the client's first WebSocket frame.
+    # the socket was hijacked, when they are the client's first WebSocket frame.
     Adapter("uWSGI", "uwsgi.version", _uwsgi_descriptor, lambda _: False, _uwsgi_terminates_tls),
 )

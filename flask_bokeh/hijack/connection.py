@@ -63,7 +63,7 @@ class Hijack(Protocol):
 
 
 class HijackedConnection:
-    """A client whose connection was taken from its WSGI server.
+    """A client's connection that was taken from its WSGI server.
 
     A connection starts as *hijacked*, and ends in one of three states:
 

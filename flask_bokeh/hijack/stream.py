@@ -26,7 +26,7 @@ __all__ = ("PrefixedIOStream", "http_stream", "websocket_stream")
 logger = logging.getLogger("flask_bokeh")
 
 STALL_TIMEOUT = 30.0
-"""Seconds in which a client that is sent something must take at least a byte of it."""
+"""Seconds in which a client must read at least a byte of what waits for it."""
 
 _MAX_HTTP_BUFFER = 2**30
 """Bytes of HTTP responses that may wait for a client."""
@@ -62,7 +62,7 @@ class PrefixedIOStream(IOStream):
         self.requests = 0
         """How many requests have been read."""
         self.bytes_sent = 0
-        """How much the client, or the kernel on its behalf, has taken."""
+        """Bytes that the kernel has accepted for the client."""
         self._head = memoryview(head)
         self._is_websocket = False
         self._on_close: Callable[[PrefixedIOStream], None] | None = None
@@ -113,7 +113,7 @@ class PrefixedIOStream(IOStream):
         except StreamBufferFullError:
             self.close_unread(f"more than {self.max_write_buffer_size:,} bytes wait for it")
             raise StreamClosedError from None
-        if self.writing():  # the client has not taken everything at once
+        if self.writing():  # the client has not read everything at once
             self._stall_timer.start()
         return written
 
@@ -129,7 +129,7 @@ class PrefixedIOStream(IOStream):
             self.close()
 
     def close_with(self, code: int, reason: str = "") -> None:
-        """Send a close frame if the client takes it at once, and close the socket."""
+        """Send a close frame if there is room for it in the kernel, and close the socket."""
         with suppress(StreamClosedError):
             self.write(close_frame(code, reason))
         self.close()
@@ -155,7 +155,7 @@ class PrefixedIOStream(IOStream):
 
 
 class _StallTimer:
-    """Closes a stream if its client takes nothing of what waits for it for some time."""
+    """Closes a stream if its client reads nothing of what waits for it for some time."""
 
     def __init__(self, stream: PrefixedIOStream) -> None:
         self._stream = stream
@@ -179,7 +179,7 @@ class _StallTimer:
         if not self._stream.writing():
             return
         if self._stream.bytes_sent == self._sent_before:
-            self._stream.close_unread(f"it took nothing for {STALL_TIMEOUT:g} s")
+            self._stream.close_unread(f"it read nothing for {STALL_TIMEOUT:g} s")
         else:
             self.start()
 

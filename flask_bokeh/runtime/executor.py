@@ -23,7 +23,7 @@ class WorkOwner:
     visitor: str
     """A key of the visitor: the tasks of one visitor get one share of the threads together."""
     heavy: bool = False
-    """Whether the task computes for long. One such task of a visitor runs at a time, because two
+    """True if the task computes for long. One such task of a visitor runs at a time, because two
     would only keep others waiting."""
 
 

@@ -20,14 +20,16 @@ def _nothing_to_send() -> None:
 
 @dataclass(slots=True, eq=False)
 class PulledSession:
-    """A session pulled for this request. Edit its document until the block ends."""
+    """A session that was pulled for this request. Edit its document until the block ends."""
 
     token: Token = field(repr=False)
     document: Document = field(repr=False)
+    """The document to edit, on the thread of the view, until the block ends."""
     force_roundtrip: Callable[[], None] = field(default=_nothing_to_send, repr=False)
-    """Wait until the server has every edit made so far. The end of the block does so, too."""
+    """Wait until the server has all edits made so far, for ``BOKEH_PULL_TIMEOUT`` seconds at most.
+    The end of the block does so, too."""
     embedded: bool = field(default=False, repr=False)
-    """Whether a template has rendered it. A page shows a session once."""
+    """True once a template has rendered it: a page shows a session only once."""
 
     @property
     def id(self) -> str:

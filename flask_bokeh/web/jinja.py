@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from jinja2 import nodes
+from jinja2 import Environment, nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
+
+from .embedding import bokeh_tag
 
 __all__ = ("BokehTags",)
 
@@ -13,6 +15,10 @@ class BokehTags(Extension):
     """``{% bokeh %}`` and ``{% bokeh_resources %}``."""
 
     tags = {"bokeh", "bokeh_resources"}  # noqa: RUF012  # Jinja's own form
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        environment.globals["_bokeh_tag"] = bokeh_tag
 
     def parse(self, parser: Parser) -> nodes.Node:
         """Parse a tag into a call of the function in the Jinja globals that renders it."""

@@ -7,8 +7,6 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from flask import current_app, request
-from flask.sessions import SessionMixin
-from jinja2 import Undefined
 from markupsafe import Markup
 
 from ..bokeh_api import embed
@@ -25,7 +23,7 @@ from .urls import application_url, root_url
 if TYPE_CHECKING:
     from bokeh.model import Model
 
-__all__ = ("describe_non_session", "page_markup", "render_resources", "render_session")
+__all__ = ("page_markup", "render_resources", "render_session")
 
 logger = logging.getLogger("flask_bokeh")
 
@@ -103,19 +101,6 @@ def render_session(
         places=[place for _, place in places],
         plot_script=plot_script,
     )
-
-
-def describe_non_session(what: object) -> str:
-    """Describe for an error what was given in place of a session, without its content."""
-    if isinstance(what, SessionMixin):
-        return (
-            "Flask's cookie session, which is what `session` is in a template. A pulled session "
-            "needs another name: pass it to the template as `bokeh_session`, and write "
-            "{% bokeh bokeh_session %}, or {% bokeh %} for the one that was pulled in this request."
-        )
-    if isinstance(what, Undefined):
-        return "a variable that is not defined. Pass the pulled session to the template."
-    return f"{kind_of(what)}; expected an application's path or a pulled session."
 
 
 def _is_served() -> bool:

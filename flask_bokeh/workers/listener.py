@@ -90,7 +90,7 @@ class TransferListener:
         try:
             listener.bind(str(temporary))
             listener.listen(128)
-            temporary.rename(path)  # whoever finds it can connect
+            temporary.rename(path)  # every worker that finds it can connect
         except OSError:
             listener.close()
             raise

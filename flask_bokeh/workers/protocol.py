@@ -99,16 +99,20 @@ class CloseRequest:
 def parse_request(line: str) -> TransferRequest | CloseRequest:
     """Return the request that a line contains, without its LF.
 
-    :raises ValueError: if it is malformed.
+    :raises ValueError: if it is malformed, or of a later version of this package.
     """
     verb, _, arguments = line.partition(" ")
-    if verb == "transfer":
-        path, session_id = arguments.split(" ")
-        return TransferRequest(path, session_id)
-    if verb == "close":
-        subject_digests, revoked_at = json.loads(arguments)
-        return CloseRequest(list(subject_digests), float(revoked_at))
-    raise ValueError("the request is none that this version knows")
+    try:
+        match verb:
+            case "transfer":
+                path, session_id = arguments.split(" ")
+                return TransferRequest(path, session_id)
+            case "close":
+                subject_digests, revoked_at = json.loads(arguments)
+                return CloseRequest(list(subject_digests), float(revoked_at))
+    except (TypeError, ValueError) as error:
+        raise ValueError("the request is malformed") from error
+    raise ValueError("the request is unknown")
 
 
 def encode_client(upgrade: UpgradeRequest) -> bytes:

@@ -1,4 +1,4 @@
-"""Custom models that do not compile: their application fails, and nothing else."""
+"""Custom models that do not compile make only their application fail."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BOX = "This plot could not be made."
 
 
 def compiled(live: Live, server: str) -> LiveServer:
-    """A site whose first page, for which Node.js runs a few times, has been made."""
+    """Start a site and request its first page, for which Node.js runs a few times."""
     args = ["--timeout", "120"] if server.startswith("gunicorn") else []
     site = live(server, APP, args=args, clean=False)
     urllib.request.urlopen(f"{site.url}/show/plain", timeout=90).close()
@@ -30,7 +30,7 @@ def compiled(live: Live, server: str) -> LiveServer:
 @pytest.mark.skipif(nodejs_version() is None, reason="needs Node.js")
 @pytest.mark.parametrize("server", ["gunicorn-sync"])
 def test_one_custom_model_does_not_compile(live: Live, tab: Tab, server: str) -> None:
-    """The others do, the worker lives, and the box and the log tell of it."""
+    """The other models work, the worker survives, and the error is in the box and the log."""
     site = compiled(live, server)
     worker = site.get("/pid")
     tab.open(f"{site.url}/show/plain,good,bad", plots=3)
@@ -48,7 +48,7 @@ def test_one_custom_model_does_not_compile(live: Live, tab: Tab, server: str) ->
 
 @pytest.mark.skipif(nodejs_version() is None, reason="needs Node.js")
 def test_a_script_with_a_custom_model(live: Live, tab: Tab) -> None:
-    """Known once a session was made; what it leaves behind does not stop later pages."""
+    """The model exists only after the first session, and does not break later pages."""
     site = compiled(live, "gunicorn-sync")
     for _ in range(2):
         with connect(site, "/script", site.token("/show/script")):
@@ -60,7 +60,7 @@ def test_a_script_with_a_custom_model(live: Live, tab: Tab) -> None:
 
 
 def test_no_compiler(live: Live, tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without Node.js, the applications that need it say so, and the others work."""
+    """Without Node.js, the applications that need it show an error, and the others work."""
     monkeypatch.setenv("BOKEH_NODEJS_PATH", "/nowhere/node")
     site = live("gunicorn-sync", APP, clean=False)
     tab.open(f"{site.url}/show/plain,good", plots=2)

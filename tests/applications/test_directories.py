@@ -1,4 +1,4 @@
-"""Directory applications whose modules have names of others, or that ask for the request."""
+"""Directory applications with ambiguous modules or with process_request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bokeh.application.handlers.request_handler import RequestHandler
 from flask import Flask
 
 from flask_bokeh import ApplicationFailedError, FlaskBokeh
-from flask_bokeh.applications.directories import check_requests
+from flask_bokeh.applications.directory_checks import check_requests
 
 from ..support import ROOT
 
@@ -42,7 +42,7 @@ with app.test_request_context():
 
 
 def show(folder: Path, imports: str, files: dict[str, str]) -> str:
-    """What a site with two directories shows, in a process of its own."""
+    """Return the output of a site with two directories, in a process of its own."""
     for name, text in {"web.py": SITE.format(imports=imports), **files}.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
@@ -64,7 +64,7 @@ RELATIVE = MAIN.format(imports="from . import names")
 
 @pytest.mark.live
 def test_a_module_of_the_site(tmp_path: Path) -> None:
-    """A directory that would get the site's module is refused, with file and cure."""
+    """A directory that would import the site's module is refused; the error says what to do."""
     files = {"names.py": "NAME = 'site'", "one/names.py": "NAME = 'one'", "one/main.py": ABSOLUTE}
     files |= {"two/names.py": "NAME = 'two'", "two/main.py": RELATIVE, "two/__init__.py": ""}
     said = show(tmp_path, "names", files)
@@ -88,7 +88,7 @@ def test_two_directories(tmp_path: Path) -> None:
 
 @pytest.mark.live
 def test_a_module_that_the_site_may_import_later(tmp_path: Path) -> None:
-    """It is warned of: who imports it first decides."""
+    """A warning says that the first import decides."""
     files = {"names.py": "NAME = 'site'", "one/names.py": "NAME = 'one'", "one/main.py": ABSOLUTE}
     files |= {"two/main.py": ""}
     said = show(tmp_path, "os", files)
@@ -98,7 +98,7 @@ def test_a_module_that_the_site_may_import_later(tmp_path: Path) -> None:
 
 @pytest.mark.live
 def test_modules_that_are_nobody_elses(tmp_path: Path) -> None:
-    """Its own, a copy of another's, and those of the standard library are left alone."""
+    """Unambiguous modules, copies of others and the standard library raise no error."""
     main = MAIN.format(imports="import copied, names, types")
     files = {f"one/{name}.py": "NAME = 'one'" for name in ("names", "copied", "types")}
     files |= {"copied.py": "NAME = 'one'", "one/main.py": main, "two/main.py": ""}
@@ -110,7 +110,7 @@ def test_modules_that_are_nobody_elses(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("hooks", ["app_hooks.py", "a handler"])
 def test_process_request(app: Flask, bokeh: FlaskBokeh, tmp_path: Path, hooks: str) -> None:
-    """It is refused by its name, with what to do instead."""
+    """The error names the function and says what to do instead."""
     (tmp_path / "main.py").write_text("")
     (tmp_path / "app_hooks.py").write_text("def process_request(request):\n    return {}\n")
     handler = RequestHandler()
@@ -126,7 +126,7 @@ def test_process_request(app: Flask, bokeh: FlaskBokeh, tmp_path: Path, hooks: s
 
 
 def test_other_hooks(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
-    """A directory with other hooks only works, and a handler that asks for nothing is fine."""
+    """Other life-cycle hooks, and a request handler without a function, are accepted."""
     (tmp_path / "main.py").write_text("")
     (tmp_path / "app_hooks.py").write_text("def on_server_loaded(server_context):\n    pass\n")
     bokeh.add_application("/x", tmp_path)
@@ -138,7 +138,7 @@ def test_other_hooks(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("code", ["import no_such_library", "def ("])
 def test_a_package_that_fails(app: Flask, bokeh: FlaskBokeh, tmp_path: Path, code: str) -> None:
-    """The error of a directory's __init__.py is the application's."""
+    """An error in the __init__.py of a directory makes its application fail."""
     (tmp_path / "main.py").write_text("")
     (tmp_path / "__init__.py").write_text(code)
     bokeh.add_application("/x", tmp_path)

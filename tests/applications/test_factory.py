@@ -28,7 +28,7 @@ def new_app(**config: Any) -> Flask:
 
 
 def title(app: Flask, bokeh: FlaskBokeh, path: str = "/x") -> str:
-    """What a session of the application has become."""
+    """Return the title of a new session's document."""
     with app.test_request_context(), bokeh.pull_session(path) as session:
         assert isinstance(session, PulledSession)
         return session.document.title
@@ -46,8 +46,8 @@ def after(bokeh: FlaskBokeh, app: Flask, register: Callable[[], None]) -> None:
 
 @pytest.mark.parametrize("order", [before, after])
 @pytest.mark.parametrize("pages", [True, False], ids=["with pages", "without pages"])
-def test_a_factory_that_is_called_again(bokeh: FlaskBokeh, order: Any, pages: bool) -> None:
-    """It may register its applications, hooks and guards; each runs once in each application."""
+def test_factory_called_again_repeats_nothing(bokeh: FlaskBokeh, order: Any, pages: bool) -> None:
+    """Hooks and guards that it registers repeatedly run once in each application."""
     asked: list[str] = []
 
     def create_app() -> Flask:
@@ -89,7 +89,7 @@ def test_a_factory_that_is_called_again(bokeh: FlaskBokeh, order: Any, pages: bo
 
 
 def test_each_application_has_its_own_copy(bokeh: FlaskBokeh) -> None:
-    """What is registered after an application's first page is for those that come later."""
+    """Later registrations are for Flask applications that have not made a page."""
     bokeh.add_application("/x", fill)
     first = new_app()
     bokeh.init_app(first)
@@ -227,10 +227,10 @@ def test_factory_for_each_test(bokeh: FlaskBokeh, first: int, keep: bool) -> Non
 
 @pytest.mark.parametrize("pages", [True, False], ids=["with pages", "without pages"])
 @pytest.mark.parametrize("kind", ["application", "customize", "guard"])
-def test_functions_that_belong_to_one_application(
+def test_functions_bound_to_one_application_are_refused(
     bokeh: FlaskBokeh, kind: str, pages: bool
 ) -> None:
-    """A factory that binds its functions to each application is told what to do instead."""
+    """A factory whose functions differ between applications gets an error with advice."""
 
     def create_app(name: str) -> Flask:
         app = new_app()
@@ -253,7 +253,7 @@ def test_functions_that_belong_to_one_application(
 
 
 def test_functions_of_one_kind_are_all_kept(bokeh: FlaskBokeh) -> None:
-    """A loop, or a function that makes guards, defines several that differ in a value only."""
+    """Guards that a loop or a function makes, which differ only in a value, all run."""
     app, asked = new_app(), []
 
     def require(role: str) -> Callable[[], bool]:
@@ -271,8 +271,8 @@ def test_functions_of_one_kind_are_all_kept(bokeh: FlaskBokeh) -> None:
     assert asked == ["staff", "admin"]
 
 
-def test_a_flask_bokeh_in_the_factory(bokeh: FlaskBokeh) -> None:
-    """What the error advises works: each application has an extension of its own."""
+def test_flask_bokeh_in_the_factory_works(bokeh: FlaskBokeh) -> None:
+    """The advice of the error works: each application has an extension of its own."""
     for name in ("one", "other"):
         app = new_app()
         own = FlaskBokeh(app)
@@ -316,6 +316,6 @@ application, unlike = Application(), object()
         (fill, "a.py", False),
     ],
 )
-def test_the_same_source(one: object, other: object, same: bool) -> None:
-    """The same is one object, one file, or one function with the same values around it."""
+def test_is_same_source(one: object, other: object, same: bool) -> None:
+    """Sources are the same if they are one object, one file, or one function with equal values."""
     assert is_same_source(one, other) is same

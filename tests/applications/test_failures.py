@@ -1,4 +1,4 @@
-"""What a failure looks like: to the visitor, in the log, to an error tracker."""
+"""Failures of applications: the error box, the log, and Flask's signal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..support.waiting import eventually
 
 
 def session_of(app: Flask, path: str) -> ServerSession:
-    """The session that a browser would get for a page of this application."""
+    """Create the session that a browser would get for a page of this application."""
     state = app.extensions["bokeh"]
     with app.test_request_context():
         token = state.authorizer.issue(path)
@@ -42,7 +42,7 @@ def box(session: ServerSession) -> str:
 
 @pytest.fixture
 def signalled() -> Any:
-    """The exceptions that went through Flask's signal."""
+    """Return the exceptions that went through Flask's signal."""
     seen: list[BaseException] = []
 
     def remember(sender: Flask, exception: BaseException) -> None:
@@ -55,7 +55,7 @@ def signalled() -> Any:
 def test_an_application_raises(
     app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture, signalled: list[Any]
 ) -> None:
-    """Box, log entry with traceback and reference, signal; what was begun is undone."""
+    """There are a box, a log entry with traceback and reference, and a signal."""
 
     @bokeh.application("/x")
     def x(doc: Document) -> None:
@@ -76,7 +76,7 @@ def test_an_application_raises(
 
 
 def test_debug_mode_shows_the_traceback(app: Flask, bokeh: FlaskBokeh) -> None:
-    """In debug mode the box has the traceback, escaped."""
+    """In debug mode, the box has the escaped traceback."""
 
     @bokeh.application("/x")
     def x(doc: Document) -> None:
@@ -91,7 +91,7 @@ def test_debug_mode_shows_the_traceback(app: Flask, bokeh: FlaskBokeh) -> None:
 def test_a_script_fails(
     app: Flask, bokeh: FlaskBokeh, tmp_path: Path, signalled: list[Any]
 ) -> None:
-    """A script's failure, of which Bokeh keeps the text only, is reported the same way."""
+    """The failure of a script is reported the same way, although Bokeh keeps only its text."""
     (tmp_path / "script.py").write_text("1 / 0\n")
     bokeh.add_application("/x", tmp_path / "script.py")
     app.debug = True
@@ -120,7 +120,7 @@ def test_one_application_can_not_be_loaded(
     files: dict[str, str],
     message: str,
 ) -> None:
-    """The others work; this one shows the box of an application that raises, each time."""
+    """The other applications work; each session of this one shows the error box."""
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -155,7 +155,7 @@ def test_one_application_can_not_be_loaded(
 def test_hooks_of_the_server_that_raise(
     app: Flask, bokeh: FlaskBokeh, tmp_path: Path, caplog: pytest.LogCaptureFixture, error: str
 ) -> None:
-    """Life-cycle hooks of one application that raise or exit leave all plots alone."""
+    """Life-cycle hooks that raise or exit do not affect any plot."""
     hooks = ("on_server_loaded", "on_server_unloaded", "on_session_created", "on_session_destroyed")
     for name in ("bad", "good"):
         (tmp_path / name).mkdir()
@@ -191,7 +191,7 @@ def test_an_application_that_exits(app: Flask, bokeh: FlaskBokeh, page: bool) ->
 
 
 def test_a_hook_fails_after_others(app: Flask, bokeh: FlaskBokeh) -> None:
-    """A hook that raises takes the whole plot away: half-made content is not shown."""
+    """A hook that raises replaces the whole plot: incomplete content is not shown."""
     bokeh.add_application("/x", lambda doc: None)
 
     @bokeh.customize("/x")
@@ -209,7 +209,7 @@ def test_a_hook_fails_after_others(app: Flask, bokeh: FlaskBokeh) -> None:
 def test_a_broken_error_template(
     tmp_path: Path, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """If the site's own box is broken, a plain one is shown, and the log says so."""
+    """If the site's own template fails, a plain box is shown, and the error is logged."""
     (tmp_path / "templates" / "flask_bokeh").mkdir(parents=True)
     (tmp_path / "templates" / "flask_bokeh" / "error.html").write_text("{{ nope.nope }}")
     app = Flask("site", root_path=str(tmp_path))
@@ -225,7 +225,7 @@ def test_a_broken_error_template(
 
 
 def test_a_context_processor_that_needs_a_request(app: Flask, bokeh: FlaskBokeh) -> None:
-    """The box does not depend on what the site's templates need."""
+    """The box is rendered without the site's context processors."""
 
     @app.context_processor
     def needs_a_request() -> dict[str, str]:
@@ -242,7 +242,7 @@ def test_a_context_processor_that_needs_a_request(app: Flask, bokeh: FlaskBokeh)
 def test_pull_reports_once(
     app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture, signalled: list[Any]
 ) -> None:
-    """What a pulled session's application raises is the view's: reported by Flask, once."""
+    """The error of a pulled session is raised in the view, and reported once, by Flask."""
 
     @bokeh.application("/x")
     def x(doc: Document) -> None:
@@ -281,7 +281,7 @@ def test_a_token_of_another_application(app: Flask, bokeh: FlaskBokeh) -> None:
 
 
 def test_a_pulled_token_makes_no_session(app: Flask, bokeh: FlaskBokeh) -> None:
-    """On Bokeh's own port, too, the token of a pulled session that has gone makes no new one."""
+    """On Bokeh's own port, the token of a pulled session that has ended creates none."""
     bokeh.add_application("/x", lambda doc: None)
     bokeh.init_app(app)
     state = app.extensions["bokeh"]
@@ -297,7 +297,7 @@ def test_a_pulled_token_makes_no_session(app: Flask, bokeh: FlaskBokeh) -> None:
 
 
 def test_after_request_of_the_site(app: Flask, bokeh: FlaskBokeh) -> None:
-    """Ours does not disturb the site's own response hooks."""
+    """The after_request functions of the site still run."""
     bokeh.init_app(app)
 
     @app.after_request
@@ -311,7 +311,7 @@ def test_after_request_of_the_site(app: Flask, bokeh: FlaskBokeh) -> None:
 def test_a_blocked_loop_is_told_of(
     app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When something blocks the loop, the log says where, once."""
+    """When an application blocks the loop, its stack is logged once."""
     app.config["BOKEH_SLOW_CALLBACK_DURATION"] = 0.2
     bokeh.init_app(app)
 

@@ -1,4 +1,4 @@
-"""Registration: what is accepted, and what is refused with which words."""
+"""Registrations that are accepted, and those that are refused."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def fill(doc: Document) -> None:
     ],
 )
 def test_bad_paths_are_refused(path: Any, message: str) -> None:
-    """A path that could not be an application's is refused when it is registered."""
+    """An unsuitable path is refused when it is registered."""
     with pytest.raises(RegistrationError, match=message):
         Registry().add(path, fill)
 
 
 @pytest.mark.parametrize("path", ["/", "/x", "/team/sales-2024", "/a.b_c~d"])
-def test_good_paths(path: str) -> None:
-    """Ordinary paths, nested ones, and the root."""
+def test_good_paths_are_accepted(path: str) -> None:
+    """Ordinary paths, nested paths and the root are accepted."""
     registry = Registry()
     registry.add(path, fill)
     assert registry.get(path).path == path
@@ -68,13 +68,13 @@ def test_a_taken_path_is_refused() -> None:
 
 @pytest.mark.parametrize(("source", "message"), [(5, "expected a function"), (lambda: 1, "doc")])
 def test_bad_sources_are_refused(source: Any, message: str) -> None:
-    """Something that can't fill a document is refused when it is registered."""
+    """A source that can't fill a document is refused when it is registered."""
     with pytest.raises(RegistrationError, match=message):
         Registry().add("/x", source)
 
 
 def test_async_functions_are_refused(bokeh: FlaskBokeh) -> None:
-    """Bokeh would not await them, and the plot would stay empty without a word."""
+    """Bokeh would not await them, and the plot would stay empty without an error."""
 
     async def nobody_waits(doc: Document, visit: object = None) -> None: ...
 
@@ -84,8 +84,8 @@ def test_async_functions_are_refused(bokeh: FlaskBokeh) -> None:
         bokeh.customize("/x")(nobody_waits)
 
 
-def test_what_comes_too_late_is_refused(app: Flask, bokeh: FlaskBokeh) -> None:
-    """A hook or a guard that would not run is told of, as an application is."""
+def test_late_registrations_are_refused(app: Flask, bokeh: FlaskBokeh) -> None:
+    """A hook, guard or application without effect is refused."""
     bokeh.add_application("/x", fill)
     bokeh.init_app(app)
     with app.test_request_context():
@@ -98,8 +98,8 @@ def test_what_comes_too_late_is_refused(app: Flask, bokeh: FlaskBokeh) -> None:
             bokeh.add_application("/y", fill)
 
 
-def test_decorators_without_parentheses(bokeh: FlaskBokeh) -> None:
-    """They would register nothing: a guard that guards nothing is the worst."""
+def test_decorators_without_parentheses_are_refused(bokeh: FlaskBokeh) -> None:
+    """They would register nothing, so a guard would protect nothing."""
     decorators: list[Any] = [bokeh.guard, bokeh.customize, bokeh.application, bokeh.with_session]
     for decorator in decorators:
         with pytest.raises(RegistrationError, match="Write the decorator with parentheses"):
@@ -115,17 +115,19 @@ def test_decorators_without_parentheses(bokeh: FlaskBokeh) -> None:
         ("guard", lambda visit, more: True, r"f\(\) or f\(visit\)"),
     ],
 )
-def test_functions_that_can_not_be_called(
+def test_functions_with_wrong_parameters_are_refused(
     bokeh: FlaskBokeh, register: str, function: Any, form: str
 ) -> None:
-    """A hook or guard of a wrong form is refused when it is registered."""
+    """A hook or guard with unsuitable parameters is refused when it is registered."""
     with pytest.raises(RegistrationError, match=rf"^{register} takes a function {form}, not "):
         getattr(bokeh, register)("/x")(function)
 
 
 @pytest.mark.parametrize("kind", ["customize", "guard"])
-def test_a_function_for_no_application(app: Flask, bokeh: FlaskBokeh, kind: str) -> None:
-    """The first page tells of a path that is nowhere, not only a plot in it."""
+def test_function_without_an_application_is_refused(
+    app: Flask, bokeh: FlaskBokeh, kind: str
+) -> None:
+    """Each page raises an error for a hook or guard of a path without an application."""
     bokeh.add_application("/x", fill)
     getattr(bokeh, kind)("/y")(lambda *_: True)
     bokeh.init_app(app)
@@ -146,7 +148,7 @@ def test_an_unknown_path_lists_the_known() -> None:
 
 
 def test_functions_and_applications(tmp_path: Path) -> None:
-    """A function becomes an application; an application stays what it is."""
+    """A function becomes an application; an application is used as it is."""
     document = load(Registration("/x", fill, page=False), tmp_path).create_document()
     assert document.title == "filled"
     application = Application(FunctionHandler(fill))
@@ -182,7 +184,7 @@ def test_files_are_relative_to_the_site(tmp_path: Path, name: str) -> None:
 def test_files_that_cannot_be_loaded(
     tmp_path: Path, name: str, content: str | None, message: str
 ) -> None:
-    """The error names the application and says what is wrong with its file."""
+    """The error names the application and the problem with its file."""
     if name == "empty":
         (tmp_path / name).mkdir()
     elif content is not None:
@@ -207,8 +209,10 @@ def test_applications_from_the_config(app: Flask, bokeh: FlaskBokeh) -> None:
         bokeh.init_app(other)
 
 
-def test_a_hook_without_an_application(app: Flask, bokeh: FlaskBokeh) -> None:
-    """A hook for a path that never got an application is told of, with the known paths."""
+def test_server_does_not_start_with_a_hook_without_an_application(
+    app: Flask, bokeh: FlaskBokeh
+) -> None:
+    """The server does not start with a hook for a path without an application."""
     bokeh.add_application("/x", fill)
     bokeh.customize("/y")(lambda doc, visit: None)
     bokeh.init_app(app)
@@ -216,7 +220,7 @@ def test_a_hook_without_an_application(app: Flask, bokeh: FlaskBokeh) -> None:
         bokeh.start()
 
 
-def test_registering_after_the_start(app: Flask, bokeh: FlaskBokeh) -> None:
+def test_registration_after_the_start_is_refused(app: Flask, bokeh: FlaskBokeh) -> None:
     """An application that is registered after the server has started is refused."""
     bokeh.add_application("/x", fill)
     bokeh.init_app(app)
@@ -231,15 +235,15 @@ def test_registering_after_the_start(app: Flask, bokeh: FlaskBokeh) -> None:
             bokeh.server_document(path)
 
 
-def test_init_app_twice(app: Flask, bokeh: FlaskBokeh) -> None:
+def test_second_init_app_is_refused(app: Flask, bokeh: FlaskBokeh) -> None:
     """A second init_app of the same Flask application is refused."""
     bokeh.init_app(app)
     with pytest.raises(RuntimeError, match="has flask_bokeh already"):
         FlaskBokeh(app)
 
 
-def test_a_missing_init_app(app: Flask, bokeh: FlaskBokeh) -> None:
-    """Using the extension without init_app asks the two questions that help."""
+def test_missing_init_app_is_explained(app: Flask, bokeh: FlaskBokeh) -> None:
+    """The error of an extension without init_app asks two helpful questions."""
     bokeh.add_application("/x", fill)
     with app.test_request_context(), pytest.raises(NotInitializedError, match="forget"):
         bokeh.server_document("/x")

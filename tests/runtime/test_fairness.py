@@ -12,7 +12,7 @@ from contextvars import copy_context
 
 import pytest
 
-from flask_bokeh.bokeh_api.v3.turns import Turns
+from flask_bokeh.bokeh_api.v3.message_turns import Turns
 from flask_bokeh.bokeh_api.v3.websocket_reads import ReadLimits, SocketReads
 from flask_bokeh.errors import MessageLimitError
 from flask_bokeh.runtime.executor import WORK_OWNER, PrestartedExecutor, WorkOwner

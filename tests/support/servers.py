@@ -73,10 +73,11 @@ _TROUBLE = re.compile(
     r"Traceback|Error|ERROR|(?<!\*\*\* )WARNING:(?! This is a development)|Warning|warn\b"
 )
 # BokehJS sends a model again after a reconnect, to bokeh serve as well; gunicorn 22 calls it
-# an error when it ends its workers itself; waitress tells that the machine is busy.
+# an error when it ends its workers itself; waitress tells that the machine is busy; Bokeh 3.10
+# warns if a periodic callback waits for a session that is being discarded, and discards it later.
 _OTHERS = re.compile(
     r"BokehUserWarning: reference already known|Worker \(pid:\d+\) was sent SIGTERM!"
-    r"|waitress\.queue:Task queue depth"
+    r"|waitress\.queue:Task queue depth|was scheduled to discard but came back to life"
 )
 
 

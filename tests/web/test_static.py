@@ -14,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from flask_bokeh import FlaskBokeh
-from flask_bokeh.bokeh_api.v3 import embed
+from flask_bokeh.bokeh_api.v3 import bundles
 
 from ..support import ROOT
 
@@ -141,11 +141,11 @@ def test_bokehjs_is_read_once(app: Flask, bokeh: FlaskBokeh, mode: str) -> None:
     bokeh.init_app(app)
     script = "/bokeh/x/autoload.js?bokeh-autoload-element=e"
     app.test_client().get(script)
-    before = embed._bundle.cache_info()
+    before = bundles._bundle.cache_info()
     for number in range(40):
         text = app.test_client().get(script, base_url=f"http://h{number}.test/p{number}").text
         own = f"http://h{number}.test/p{number}/bokeh/static/js/bokeh.min.js?v="
         assert (own in text) == (mode == "server")
         assert "h39.test" not in text or number == 39
-    after = embed._bundle.cache_info()
+    after = bundles._bundle.cache_info()
     assert (after.misses, after.currsize) == (before.misses, before.currsize)

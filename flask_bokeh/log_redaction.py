@@ -1,7 +1,7 @@
-"""Log lines without line ends, megabytes or secrets of the visitors in them.
+"""Safe text for the log: one line for each record, of limited length, without visitors' secrets.
 
-What came from outside is escaped and shortened. Of a message from a browser nothing is logged:
-it may hold what was typed into a password field. This file knows no Flask.
+Text from clients is escaped and shortened. The content of a WebSocket message is not logged,
+because it may be what somebody typed into a password field.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ __all__ = (
     "handling_a_message",
     "location",
     "printable",
-    "raised_in",
+    "raised_in_application",
 )
 
 _MAX_TEXT = 1000
-"""Characters of the text of an exception that are logged."""
+"""Maximum characters that are logged of the text of an exception."""
 _MAX_FRAMES = 20
 _MAX_VALUES = 1000
-"""Values of a message that are searched for in the text of an exception."""
+"""Maximum values of a message that are searched for in the text of an exception."""
 _WITHHELD = "<withheld: it may hold what the browser sent>"
-# Where no code of the application is: what is raised there with no such code in between is about
-# the message itself.
-_PLUMBING = frozenset(
+# Packages without code of an application. An exception raised by these alone is about the message
+# itself.
+_LIBRARIES = frozenset(
     [
         *["asyncio", "base64", "bokeh", "concurrent", "contextlib", "flask_bokeh", "functools"],
         *["gzip", "inspect", "json", "narwhals", "numpy", "pandas", "threading", "tornado"],
@@ -47,7 +47,7 @@ _PLUMBING = frozenset(
 
 
 class Lines(str):
-    """Text of several lines that is ready for the log."""
+    """Text of several lines that needs no escaping."""
 
     __slots__ = ()
 
@@ -62,20 +62,21 @@ def printable(text: object, limit: int = _MAX_TEXT) -> str:
 
 
 def describe(error: BaseException, content: Any = None) -> Lines:
-    """Return the traceback of an exception and of what led to it, for the log.
+    """Return the tracebacks of an exception and of its causes, for the log.
 
-    :param content: of the message in whose handling it was raised: no value that it holds is in
-        the text that is returned.
+    :param content: the content of the WebSocket message that was being handled. The returned text
+        holds none of its values.
     """
     hidden = None if not content else _values(content)
-    return Lines("\n".join(_described(error, hidden, set())))
+    return Lines("\n".join(_describe(error, hidden, set())))
 
 
-def _described(error: BaseException, hidden: _Hidden | None, known: set[int]) -> Iterator[str]:
+def _describe(error: BaseException, hidden: _Hidden | None, known: set[int]) -> Iterator[str]:
+    """:param known: ids of the exceptions that have been described."""
     known.add(id(error))
     earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if earlier is not None and id(earlier) not in known and len(known) < 10:
-        yield from _described(earlier, hidden, known)
+        yield from _describe(earlier, hidden, known)
         yield "which led to:"
     yield "Traceback (most recent call last):"
     yield "".join(traceback.format_tb(error.__traceback__, limit=-_MAX_FRAMES)).rstrip()
@@ -84,19 +85,19 @@ def _described(error: BaseException, hidden: _Hidden | None, known: set[int]) ->
         for one in error.exceptions:
             if id(one) not in known and len(known) < 10:
                 yield "in which:"
-                yield from _described(one, hidden, known)
+                yield from _describe(one, hidden, known)
 
 
 def location(error: BaseException) -> str:
-    """Return the kind of an exception and the line that raised it, without its text."""
+    """Return the type of an exception and the line that raised it, without its text."""
     *_, last = traceback.extract_tb(error.__traceback__, limit=-1)
     return f"{type(error).__name__} in {last.name} ({last.filename}:{last.lineno})"
 
 
-def raised_in(error: BaseException) -> bool:
-    """Return whether code of an application was running when an exception was raised."""
+def raised_in_application(error: BaseException) -> bool:
+    """Return whether code of an application is in the traceback of an exception."""
     return any(
-        str(frame.f_globals.get("__name__")).partition(".")[0] not in _PLUMBING
+        str(frame.f_globals.get("__name__")).partition(".")[0] not in _LIBRARIES
         for frame, _ in traceback.walk_tb(error.__traceback__)
     )
 
@@ -104,14 +105,14 @@ def raised_in(error: BaseException) -> bool:
 def _text(error: BaseException, hidden: _Hidden | None) -> str:
     try:
         text = "; ".join(map(str, [error, *getattr(error, "__notes__", [])]))
-    except Exception:  # noqa: BLE001  # whatever a class of the application's does
+    except Exception:  # noqa: BLE001  # from __str__ of a class of the application
         return "<no text>"
-    if hidden is None or isinstance(error, SerializationError):  # about the server's own values
+    if hidden is None or isinstance(error, SerializationError):  # it shows values of the server
         return printable(text)
-    if hidden.too_many or len(text) > 100 * _MAX_TEXT or not raised_in(error):
+    if hidden.too_many or len(text) > 100 * _MAX_TEXT or not raised_in_application(error):
         return _WITHHELD
     for value in hidden.values:
-        if len(value) < 4:  # it could be a part of any word
+        if len(value) < 4:  # it may be a part of other words
             text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "<sent>", text)
         else:
             text = text.replace(value, "<sent>").replace(repr(value)[1:-1], "<sent>")
@@ -120,7 +121,7 @@ def _text(error: BaseException, hidden: _Hidden | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Hidden:
-    """The values in a message, which are kept out of the log; the longest come first."""
+    """The values of a message, which must not be logged, longest first."""
 
     values: list[str]
     too_many: bool = False
@@ -145,7 +146,7 @@ def _values(content: Any) -> _Hidden:
     return _Hidden([], too_many=True)
 
 
-# What a message calls things by: not what a visitor enters.
+# Keys of a message whose values are set by BokehJS, not by a visitor.
 _NAMES = ("id", "kind", "type", "model", "attr", "name", "msg_type", "event_name", "dtype", "order")
 
 _handling: ContextVar[bool] = ContextVar("flask_bokeh.handling", default=False)
@@ -153,12 +154,12 @@ _handling: ContextVar[bool] = ContextVar("flask_bokeh.handling", default=False)
 
 @contextmanager
 def handling_a_message() -> Iterator[None]:
-    """In the block, Bokeh's own loggers keep to themselves what is in a browser's message.
+    """Keep the content of a message out of the records of Bokeh's own loggers, in the block.
 
-    Other Bokeh servers of the process log as ever.
+    Other Bokeh servers in the process are not affected.
     """
     for name, keep in _FILTERS.items():
-        logging.getLogger(name).addFilter(keep)  # once
+        logging.getLogger(name).addFilter(keep)  # has no effect the second time
     token = _handling.set(True)
     try:
         yield
@@ -166,27 +167,27 @@ def handling_a_message() -> Iterator[None]:
         _handling.reset(token)
 
 
-def _not_here(_: logging.LogRecord) -> bool:
-    """Keep out what we log ourselves."""
+def _drop(_: logging.LogRecord) -> bool:
+    """Drop records of errors that flask_bokeh logs itself."""
     return not _handling.get()
 
 
 def _shorten(record: logging.LogRecord) -> bool:
-    """Shorten the names of properties that no model has."""
+    """Shorten names of unknown properties, which come from the browser."""
     if _handling.get() and isinstance(record.args, tuple):
         record.args = tuple(_Argument(value, 100) for value in record.args)
     return True
 
 
-_FILTERS = {"bokeh.protocol": _not_here, "bokeh.core.has_props": _shorten}
+_FILTERS = {"bokeh.protocol": _drop, "bokeh.core.has_props": _shorten}
 
 
 class LineFormatter(logging.Formatter):
-    """Format records so that nothing from outside can pass for a line of its own."""
+    """Format records so that no text of a client can look like a record of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
         record = copy.copy(record)
-        record.exc_text = None  # of another formatter
+        record.exc_text = None  # cached by another formatter
         if isinstance(record.args, tuple):
             record.args = tuple(
                 value if isinstance(value, Number | Lines) else _Argument(value, 10 * _MAX_TEXT)
@@ -200,7 +201,7 @@ class LineFormatter(logging.Formatter):
 
 
 class _Argument:
-    """An argument of a log record, printed on one line."""
+    """An argument of a log record that is printed on one line."""
 
     def __init__(self, value: object, limit: int) -> None:
         self._value = value

@@ -22,12 +22,18 @@ from tornado.web import HTTPError
 from tornado.websocket import WebSocketClosedError
 
 from ...errors import MessageLimitError
-from ...log_text import describe, handling_a_message, location, printable, raised_in
+from ...log_redaction import (
+    describe,
+    handling_a_message,
+    location,
+    printable,
+    raised_in_application,
+)
 from ...runtime.close_codes import BOKEH_INTERNAL_ERROR, BOKEH_PROTOCOL_ERROR
 from ..interface import ServedApplication
 from .serialization import reply_to_pull
 
-__all__ = ("QuietHandler",)
+__all__ = ("RedactingHandler",)
 
 logger = logging.getLogger("flask_bokeh")
 
@@ -35,7 +41,7 @@ _FAILED = "flask_bokeh.failed"
 """Type of the message that tells the page that a callback has failed."""
 
 
-class QuietHandler(WSHandler):
+class RedactingHandler(WSHandler):
     """A handler that logs failures by application, user and reference number."""
 
     _path: str
@@ -96,7 +102,7 @@ class QuietHandler(WSHandler):
         reference = secrets.token_hex(4)
         logger.error(
             "%s of %s failed [reference %s]\n%s",
-            "A callback" if raised_in(error) else f"A message {message.msgtype}",
+            "A callback" if raised_in_application(error) else f"A message {message.msgtype}",
             self._label,
             reference,
             describe(error, message.content),

@@ -1,0 +1,206 @@
+"""The how-to pages keep their promises: each of their sites runs, and is used in a browser."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .support import ROOT
+from .support.browser import Tab
+from .support.documentation import files_of, fragments_of
+from .support.servers import Live, LiveServer
+from .support.waiting import eventually
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+DOCS = ROOT / "docs"
+
+
+@pytest.fixture
+def serve(live: Live, tmp_path: Path) -> Any:
+    """Serve a file of a page, with the page's other files beside it."""
+
+    def start(page: str, name: str, replace: tuple[str, str] = ("", "")) -> LiveServer:
+        files = files_of(DOCS / f"{page}.md")
+        assert replace[0] in files[name]
+        for file, code in files.items():
+            path = tmp_path / file
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(code.replace(*replace))
+        return live("werkzeug", str(tmp_path / name))
+
+    return start
+
+
+def model(name: str) -> str:
+    """A model of the page's first document, in JavaScript."""
+    return f"Bokeh.documents[0].get_model_by_name('{name}')"
+
+
+def until_text(page: Page, name: str, text: str) -> None:
+    page.wait_for_function(f"t => {model(name)}.text.includes(t)", arg=text, timeout=20_000)
+
+
+def query(database: Path, sql: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(database)) as connection:
+        return list(connection.execute(sql))
+
+
+def choose(tab: Tab, name: str, content: bytes) -> None:
+    """Choose a file for the page's only field for files."""
+    field = tab.page.locator("input[type=file]")
+    field.set_input_files({"name": name, "mimeType": "text/csv", "buffer": content})
+
+
+def forgive(tab: Tab) -> None:
+    """Leave the page, and forgive what it leaves out: an icon, and jQuery UI for Bokeh 3.9."""
+    tab.page.goto("about:blank")
+    tab.forgive("404", "jquery-ui is required", "could not set initial ranges")
+
+
+def test_the_front_page(serve: Any, tab: Tab) -> None:
+    """The site of the first page is live."""
+    site = serve("index", "live.py")
+    tab.open(site.url)
+    tab.move_slider()
+    y = f"{model('plot')}.renderers[0].data_source.data.y"
+    tab.page.wait_for_function(f"Array.from({y}).join() == '0,1,4,9'")
+    forgive(tab)
+
+
+def test_a_database_in_callbacks(serve: Any, tab: Tab, tmp_path: Path) -> None:
+    """A callback saves a note; another visitor's plot shows it by itself."""
+    site = serve("howto/database", "notes.py")
+    tab.open(site.url)
+    other = tab.page.context.new_page()
+    other.goto(site.url)
+    other.wait_for_function("window.Bokeh && Bokeh.documents[0]?.is_idle")
+    tab.page.get_by_label("Note").fill("<b>milk</b>")
+    tab.page.get_by_label("Note").press("Tab")
+    tab.page.get_by_role("button", name="Add").click()
+    for page in (tab.page, other):
+        until_text(page, "listed", "<p>&lt;b&gt;milk&lt;/b&gt;</p>")
+    saved = query(tmp_path / "instance" / "notes.db", "select text from note")
+    assert saved == [("<b>milk</b>",)]
+    forgive(tab)
+
+
+def test_a_long_computation(serve: Any, tab: Tab) -> None:
+    """It shows its progress, and ends when the visitor says so, and when the visitor leaves."""
+    sooner = ('LIFETIME"] = 10', 'LIFETIME"] = 1')
+    site = serve("howto/long-computations", "progress.py", sooner)
+    tab.open(site.url)
+    start, stop = (tab.page.get_by_role("button", name=name) for name in ("Start", "Stop"))
+    start.click()
+    until_text(tab.page, "shown", "of 1000")
+    stop.click()
+    until_text(tab.page, "shown", "Stopped.")
+    assert site.log.count("stopped after") == 1
+    start.click()
+    until_text(tab.page, "shown", "of 1000")
+    assert site.log.count("stopped after") == 1
+    forgive(tab)
+    tab.page.close()
+    eventually(lambda: site.log.count("stopped after") == 2, "the thread to stop")
+
+
+def test_a_process_pool(serve: Any, tab: Tab) -> None:
+    """A process of the pool computes, and its result is shown."""
+    site = serve("howto/pools", "pools.py")
+    tab.open(site.url)
+    tab.page.get_by_role("button", name="Count").click()
+    until_text(tab.page, "shown", "168 primes")
+    forgive(tab)
+
+
+def test_tabs_and_modals(serve: Any, tab: Tab) -> None:
+    """Plots that were hidden at first have a size when they are shown, and are live."""
+    site = serve("howto/tabs-and-modals", "tabs.py")
+    tab.open(site.url, plots=3)
+    sockets = "/bokeh/powers/ws"
+    eventually(lambda: site.log.count(sockets) == 3, "three sessions")
+    for button, place in (("Second", "#second"), ("Dialog", "#dialog")):
+        tab.page.get_by_role("button", name=button).click()
+        plot = tab.page.locator(f"{place} .bk-Figure")
+        plot.wait_for()
+        box = plot.bounding_box()
+        assert box is not None
+        assert box["width"] > 400
+        assert box["height"] > 200
+        handle = tab.page.locator(f"{place} .noUi-handle")
+        handle.focus()
+        handle.press("ArrowRight")
+        tab.page.wait_for_function(
+            "title => Bokeh.documents.some(d => d.get_model_by_name('plot').title.text == title)",
+            arg=f"{button}: power 2",
+        )
+    tab.page.get_by_role("button", name="Close").click()
+    tab.page.get_by_role("button", name="First").click()
+    tab.page.get_by_role("button", name="On demand").click()
+    tab.page.frame_locator("#later").locator(".bk-Figure").wait_for()
+    assert site.log.count(sockets) == 4
+    forgive(tab)
+
+
+def test_a_small_upload(serve: Any, tab: Tab) -> None:
+    """A CSV file becomes a table; another file is refused with a sentence."""
+    site = serve("howto/uploads", "uploads.py")
+    tab.open(site.url)
+    for content, told in (
+        (b"\xff\xfe", "This is not"),
+        (b"city,sales\nLyon,1\nOslo,2\n", "2 rows"),
+    ):
+        choose(tab, "x.csv", content)
+        until_text(tab.page, "told", told)
+    tab.page.get_by_text("Oslo").wait_for()
+    forgive(tab)
+
+
+def test_a_large_upload(serve: Any, tab: Tab, tmp_path: Path) -> None:
+    """A form takes the file, the plot shows it, and nobody else sees it."""
+    site = serve("howto/uploads", "large_uploads.py")
+    tab.page.goto(site.url)
+    choose(tab, "../x.csv", b"city,sales\nLyon,1\n")
+    tab.page.get_by_role("button", name="Upload").click()
+    tab.page.get_by_text("Lyon").wait_for()
+    browser = tab.page.context.browser
+    assert browser is not None
+    with closing(browser.new_context()) as context:
+        answer = context.new_page().goto(tab.page.url)
+        assert answer is not None
+        assert answer.status == 403
+    forgive(tab)
+
+
+def test_an_edited_table(serve: Any, tab: Tab, tmp_path: Path) -> None:
+    """An edit is saved; one that may not be is refused, and the table shows what is saved."""
+    site = serve("howto/tables", "tables.py")
+    database = tmp_path / "instance" / "products.db"
+    tab.open(site.url)
+    tab.page.get_by_text("Coffee").dblclick()
+    field = tab.page.locator(".slick-cell input")
+    field.fill("Espresso")
+    field.press("Enter")
+    until_text(tab.page, "told", "Saved.")
+    assert query(database, "select name from product") == [("Tea",), ("Espresso",)]
+    source = model("products")
+    tab.page.evaluate(f"{source}.data = {{...{source}.data, price: [3.5, -1]}}")
+    until_text(tab.page, "told", "Not saved")
+    tab.page.wait_for_function(f"{source}.data.price[1] == 5")
+    assert query(database, "select price from product") == [(3.5,), (5.0,)]
+    forgive(tab)
+
+
+def test_all_code_is_in_files() -> None:
+    """Every block of Python on these pages is a file that a test above serves."""
+    served = Path(__file__).read_text()
+    for page in (DOCS / "howto").glob("*.md"):
+        assert fragments_of(page) == [], page
+        for name in re.findall(r"^# (\w+\.py)", page.read_text(), re.MULTILINE):
+            assert name == "primes.py" or f'serve("howto/{page.stem}", "{name}"' in served
