@@ -13,6 +13,7 @@ VENV := .venv-$(VERSION)
 LOWEST := .venv-lowest-$(VERSION)
 UNIT := .venv-unit-$(VERSION)
 PORT := 5000
+TESTS := --numprocesses 4 --dist loadfile tests example_app
 
 # Python's own monitoring, from 3.12 on, costs least.
 SYSMON := $(if $(filter 3.11,$(VERSION)),,COVERAGE_CORE=sysmon)
@@ -33,12 +34,12 @@ docs: $(VENV)/docs-installed  ## Build the documentation. Warnings are errors.
 
 test: $(VENV)/test-installed lint  ## Run all tests, browser included.
 	$(VENV)/bin/python -m tests.support.programs
-	$(VENV)/bin/python -m pytest --numprocesses 4 --dist loadfile
+	$(VENV)/bin/python -m pytest $(TESTS)
 
 coverage: $(VENV)/test-installed  ## Run all tests, and measure how much of the package they run.
 	$(VENV)/bin/python -m tests.support.programs
 	$(VENV)/bin/coverage erase
-	$(SYSMON) $(VENV)/bin/coverage run -m pytest --numprocesses 4 --dist loadfile
+	$(SYSMON) $(VENV)/bin/coverage run -m pytest $(TESTS)
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report
 
@@ -65,7 +66,7 @@ js/node_modules/.package-lock.json: js/package.json js/package-lock.json
 
 test-lowest: $(LOWEST)/test-installed  ## Run all tests with the oldest dependencies (Python 3.11).
 	$(LOWEST)/bin/python -m tests.support.programs
-	$(LOWEST)/bin/python -m pytest --numprocesses 4 --dist loadfile
+	$(LOWEST)/bin/python -m pytest $(TESTS)
 
 $(VENV)/demo-installed: pyproject.toml
 	"$(PYTHON)" -m venv $(VENV)

@@ -6,7 +6,6 @@ import secrets
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
 
 from .support.browser import Tab
 from .support.servers import Live
@@ -34,6 +33,8 @@ def own_database(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def log_in(tab: Tab, url: str, name: str) -> None:
     """Log in as a newcomer does, with one click; then the budget shows."""
+    from playwright.sync_api import expect
+
     tab.page.goto(f"{url}/budget", timeout=60_000)  # workers may still be starting
     tab.page.get_by_role("button", name=f"Log in as {name}").click()
     tab.page.wait_for_url(f"{url}/budget")
@@ -65,6 +66,8 @@ def test_edits_are_saved_for_their_user(live: Live, tab: Tab, workers: int) -> N
     """Who edits the table finds it so after a reload; somebody else has a table of their own. The
     workers create the database when they start, all at the same time.
     """
+    from playwright.sync_api import expect
+
     site = live("gunicorn-gthread", APP, args=["--workers", str(workers)])
     log_in(tab, site.url, "Ann")
     total(tab, "1,265.00")

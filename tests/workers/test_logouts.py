@@ -43,6 +43,7 @@ def test_a_user_of_any_length(two: list[Any], user: str) -> None:
     eventually(lambda: living(there) == 0, "the end there")
 
 
+@pytest.mark.live  # for its waits
 @pytest.mark.parametrize("take", [shutil.rmtree, open_to_all])
 def test_a_folder_that_is_lost_while_workers_run(
     two: list[Any], short: Path, take: Callable[[Path], None]
@@ -66,6 +67,7 @@ def sockets(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.is_socket()]
 
 
+@pytest.mark.live  # for its waits
 def test_workers_without_a_folder(
     app: Flask, bokeh: FlaskBokeh, short: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
