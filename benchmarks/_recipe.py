@@ -30,6 +30,7 @@ def create_app() -> Flask:
     @app.get("/")
     def page() -> str:
         with pull_session(url=url) as session:
+            assert session.document is not None
             customize(session.document, request.args.get("user", "nobody"))
             script = server_session(session_id=session.id, url=url)
             return render_template("embed.html", script=script)

@@ -50,4 +50,5 @@ def sliders(doc: Document) -> None:
 
 def customize(doc: Document, user: str) -> None:
     """The edit that every page makes, as in Bokeh's documentation."""
-    doc.roots[0].children[1].title.text = f"Sliders for {user}!"
+    layout: Any = doc.roots[0]
+    layout.children[1].title.text = f"Sliders for {user}!"

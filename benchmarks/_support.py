@@ -10,28 +10,19 @@ import os
 import platform
 import re
 import resource
-import signal
 import socket
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import websocket
 
-ROOT = Path(__file__).parent.parent
+from tests.support import processes
+from tests.support.processes import Usage
+
 TIMEOUT = 300
 """Seconds that one answer may take: a blocked server is a result, not an error."""
 
-_ADDRESS = re.compile(
-    r"(?:Listening at:|Running on|Serving on) http://([\w.]+:\d+)"
-    r"|bound to TCP address ([\w.]+:\d+)"
-)
 _TOKEN = re.compile(r'"token":"([A-Za-z0-9_.-]+)"')
 _AUTOLOAD = re.compile(r'xhr\.open\(.GET., "([^"]+)"')
 _SESSION_ID = re.compile(r'"Bokeh-Session-Id", "([^"]+)"')
@@ -41,45 +32,15 @@ _PATH = re.compile(r'data-bokeh-path="([^"]+)"')
 # --- servers ------------------------------------------------------------------------------
 
 
-class ServerProcess:
-    """A server in a process of its own, on a port of its own choice.
+class ServerProcess(processes.ServerProcess):
+    """A server of a benchmark.
 
-    :param arguments: of the Python interpreter.
-    :param environ: more variables for it.
+    :param environ: more variables for its process.
     """
 
     def __init__(self, arguments: Sequence[str], **environ: str) -> None:
         allow_many_descriptors()
-        self._process = subprocess.Popen(
-            [sys.executable, "-u", *arguments],
-            cwd=ROOT,
-            env={**os.environ, **environ},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self._log: list[str] = []
-        self._found = threading.Event()
-        self.address = ""
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        if not self._found.wait(30) or not self.address:
-            self.stop()
-            raise RuntimeError(f"{arguments} did not start:\n{self.log}")
-        self.url = f"http://{self.address}"
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._log.append(line)
-            if not self.address and (match := _ADDRESS.search(line)):
-                self.address = match[1] or match[2]
-                self._found.set()
-        self._found.set()
-
-    @property
-    def log(self) -> str:
-        return "".join(self._log)
+        super().__init__(arguments, environ)
 
     def stats(self) -> dict[str, int]:
         """What the server says of itself: pid, sessions."""
@@ -91,26 +52,6 @@ class ServerProcess:
         pid = self.stats()["pid"]
         time.sleep(0.5)
         return Usage.of(pid)
-
-    def stop(self) -> None:
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._reader.join(5)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            print(self.log[-4000:], file=sys.stderr)
-        self.stop()
 
 
 def gunicorn(app: str, *options: str, **environ: str) -> ServerProcess:
@@ -124,32 +65,6 @@ def allow_many_descriptors() -> None:
     """Raise the limit of this process and its children as far as is allowed."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a process has taken from the system (Linux)."""
-
-    descriptors: int
-    threads: int
-    memory: float
-    """Resident, in MB."""
-    cpu: float
-    """Seconds, user and system."""
-
-    @classmethod
-    def of(cls, pid: int) -> Usage:
-        folder = Path(f"/proc/{pid}")
-        status = dict(
-            line.split(":", 1) for line in (folder / "status").read_text().splitlines() if line
-        )
-        times = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
-        return cls(
-            descriptors=len(os.listdir(folder / "fd")),
-            threads=int(status["Threads"]),
-            memory=int(status["VmRSS"].split()[0]) / 1024,
-            cpu=sum(map(int, times)) / os.sysconf("SC_CLK_TCK"),
-        )
 
 
 # --- clients ------------------------------------------------------------------------------

@@ -53,17 +53,17 @@ def measure(name: str, command: tuple[str, ...], count: int) -> list[str]:
     with ServerProcess(command) as server, open_session(page(), server.address) as handed:
         port = server.stats()["port"]
         with Session(f"localhost:{port}/hooked", page_token(page())) as own:
-            both = [
-                (session, find(session.document(), "Slider", title="offset")["id"], times)
-                for session, times in ((handed, []), (own, []))
+            both: list[tuple[Session, str, list[float]]] = [
+                (session, find(session.document(), "Slider", title="offset")["id"], [])
+                for session in (handed, own)
             ]
             for number in range(count):
                 # Whoever is first finds a colder processor, so they take turns at that, too.
                 for session, slider, times in both if number % 2 else reversed(both):
                     times.append(move(session, slider, (number % 50) / 10))
-            times = [one[2] for one in both]
-    ours, bokehs = (median(one[count // 10 :]) for one in times)
-    slow = [quantiles(one[count // 10 :], n=20)[-1] for one in times]
+            measured = [one[2] for one in both]
+    ours, bokehs = (median(one[count // 10 :]) for one in measured)
+    slow = [quantiles(one[count // 10 :], n=20)[-1] for one in measured]
     return [
         name,
         f"{ours:.2f} / {slow[0]:.2f}",

@@ -46,7 +46,7 @@ def measure(
     name: str, path: str, count: int, batch: Callable[[ServerProcess, str, int], None]
 ) -> list[list[str]]:
     """Two batches of one kind of page: three rows."""
-    rows = []
+    rows: list[list[str]] = []
 
     def note(what: str, seconds: float, most: int) -> None:
         usage = server.usage()

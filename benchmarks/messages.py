@@ -20,13 +20,13 @@ from pathlib import Path
 from statistics import quantiles
 
 from tests.support.attacks import ATTACKS
+from tests.support.processes import Usage
 
 from ._support import (
     TIMEOUT,
     Browser,
     ServerProcess,
     Session,
-    Usage,
     find,
     page_token,
     print_table,
@@ -108,15 +108,11 @@ def attack(address: str, kind: str, count: int) -> None:
     print(time.monotonic() - start, flush=True)
 
 
-def peak(pid: int) -> float:
-    """The most memory that a process has had, in MB."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
-
-
 def measure(name: str, kind: str, count: int, quiet: float) -> list[str]:
     """:param quiet: seconds that are measured at least."""
-    stop, moves, views = threading.Event(), [], []
+    stop = threading.Event()
+    moves: list[float] = []
+    views: list[float] = []
 
     def watch(times: list[float], what: Callable[[int], object]) -> None:
         number = 0
@@ -161,7 +157,7 @@ def measure(name: str, kind: str, count: int, quiet: float) -> list[str]:
             stop.set()
             for watcher in watchers:
                 watcher.join()
-            most = peak(pid)
+            most = Usage.of(pid).peak
             attacker.communicate()
     return [
         name,

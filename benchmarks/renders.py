@@ -14,10 +14,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from statistics import median
 
+from tests.support.processes import Usage
+
 from ._support import (
     Browser,
     ServerProcess,
-    Usage,
     gunicorn,
     open_session,
     print_table,

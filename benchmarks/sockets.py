@@ -90,7 +90,9 @@ def measure(count: int, *, leave: bool) -> None:
     def while_ending(witness: Session) -> None:
         """Somebody else's plot and pages, while the sessions of closed sockets end."""
         slider = find(witness.document(), "Slider", title="offset")["id"]
-        pages, plots, patches = [], [], []
+        pages: list[float] = []
+        plots: list[float] = []
+        patches: list[float] = []
         start = time.perf_counter()
         while server.stats()["sessions"] > 1 or len(pages) < 20:
             patches.append(move_slider(witness, slider, len(patches) % 5))

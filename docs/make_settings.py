@@ -14,12 +14,13 @@ HEAD = """# Settings
 
 <!-- Written by docs/make_settings.py; tests/test_docs.py compares it with the code. -->
 
-The settings are keys of `app.config`. `init_app` reads them once. An argument of `FlaskBokeh(...)`
-with the same name in lower case and without `BOKEH_`, such as `FlaskBokeh(max_sessions=50)`, has
-priority over the key. Keys marked *environment* are environment variables of Bokeh, too; the key
-has priority over the environment. The other `BOKEH_*` variables of Bokeh apply to the whole process
-and stay in the environment. `init_app` raises a `ConfigError` that lists all wrong keys and values,
-with the accepted values.
+The `BOKEH_*` keys of `app.config`, which `init_app` reads once. `init_app` raises a `ConfigError`
+that lists all wrong keys and values, with the accepted values.
+
+An argument of `FlaskBokeh(...)` with the same name in lower case and without `BOKEH_`, such as
+`FlaskBokeh(max_sessions=50)`, has priority over the key. Keys marked *environment* are environment
+variables of Bokeh, too; the key has priority over the environment. The other `BOKEH_*` variables of
+Bokeh apply to the whole process and stay in the environment.
 """
 
 OPTIONS = """

@@ -15,7 +15,7 @@ from tornado.ioloop import IOLoop
 
 from .checks import run_checks
 from .hijack.tornado_server import TornadoWSGIServer
-from .log_text import LineFormatter
+from .log_redaction import LineFormatter
 from .state import AppState
 
 __all__ = ("commands",)

@@ -17,7 +17,7 @@ from .server.backend import ServerBackend
 from .server.closing import SessionCloser
 from .server.in_process import InProcessServer
 from .server.manager import ServerManager
-from .server.pulling import SessionPuller
+from .server.pull import SessionPuller
 from .server.routing import SessionRouter
 from .settings import Settings
 from .workers.runtime_dir import RuntimeDir

@@ -23,8 +23,8 @@ HEADERS = "flask_bokeh/web/response_headers.py"
 ORIGIN, WIRING = "flask_bokeh/web/origin.py", "flask_bokeh/web/setup.py"
 JS = "js/src"
 SOCKETS, HANDOFF = "flask_bokeh/bokeh_api/v3/websocket.py", "flask_bokeh/hijack/upgrade_request.py"
-LOGS, PATCHES = "flask_bokeh/log_text.py", "flask_bokeh/bokeh_api/v3/patches.py"
-QUIET = "flask_bokeh/bokeh_api/v3/quiet_handler.py"
+LOGS, PATCHES = "flask_bokeh/log_redaction.py", "flask_bokeh/bokeh_api/v3/patches.py"
+QUIET = "flask_bokeh/bokeh_api/v3/redacting_handler.py"
 SERVERS, AFFINITY = "flask_bokeh/hijack/adapters.py", "flask_bokeh/workers/sender.py"
 MESSAGES = "flask_bokeh/bokeh_api/v3/message_limits.py"
 COSTS = "flask_bokeh/bokeh_api/v3/message_costs.py"
@@ -108,7 +108,7 @@ MUTATIONS = [
     ("messages that are not kept", SOCKETS, "            vars(self.receiver).clear()  # it refers to itself\n", "", "not_kept"),
     ("a visitor's large frames", "flask_bokeh/bokeh_api/v3/websocket_reads.py", "            await lock.acquire()\n            self._lock = lock\n", "", "large_frames"),
     ("what a visitor's sockets hold", "flask_bokeh/bokeh_api/v3/websocket_reads.py", "            await self._reads.begin(n)\n", "            pass\n", "frames_of_many"),
-    ("a visitor's turns", "flask_bokeh/bokeh_api/v3/turns.py", "if since < self._shared_until:", "if False:", "turns_of"),
+    ("a visitor's turns", "flask_bokeh/bokeh_api/v3/message_turns.py", "if since < self._shared_until:", "if False:", "turns_of"),
     ("the sockets of a session", "flask_bokeh/hijack/upgrade_server.py", "streams[:-MAX_SOCKETS]", "[]", "sockets_of_a_session"),
     ("the descriptors that are left", SERVERS, "if not is_below_fd_reserve(number):", "if False:", "descriptors_are_left"),
     ("control characters in a head", HANDOFF, "or _FORBIDDEN.search(value)", "", "head or line"),
@@ -135,7 +135,7 @@ MUTATIONS = [
     ("clients without an address", ACCESS, "    return address\n", "    return address or None\n", "unix_socket"),
     ("the rate", "flask_bokeh/security/rate_limit.py", "self._refilled(key, self._per_minute) >= 1", "True", "race_for and limits3"),
     ("places taken before the session is there", WEBSOCKET, "if server.reserve(token, principal):", "if server.check(token, principal):", "race_for"),
-    ("the limit of pulled sessions", "flask_bokeh/server/pulling.py", "server.reserve(token, principal)", "", "race_for"),
+    ("the limit of pulled sessions", "flask_bokeh/server/pull.py", "server.reserve(token, principal)", "", "race_for"),
     ("the limit of pages", PAGES, "server.reserve(token, principal)", "", "race_for"),
     ("the place of a refused upgrade", WEBSOCKET, "undo.callback(server.release, upgrade.session_id)", "pass", "places_come_back"),
     ("the place of an ended session", "flask_bokeh/applications/hosted.py", "self._limits.release(str(session_context.id), session_context)", "pass", "places_come_back"),

@@ -127,7 +127,7 @@ def test_run_is_a_proper_host(live: Live) -> None:
     }
     host, port = site.address.split(":")
     for rest, body in bodies.items():
-        with socket.create_connection((host, int(port)), timeout=5) as sock:
+        with socket.create_connection((host, int(port)), timeout=60) as sock:
             sock.sendall((head + rest).encode())
             answer = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
         assert answer.startswith("HTTP/1.1 200"), answer
@@ -160,7 +160,7 @@ def test_run_takes_no_more_than_it_can(live: Live) -> None:
     host, port = site.address.split(":")
     with ExitStack() as stack:
         sockets = [
-            stack.enter_context(socket.create_connection((host, int(port)), timeout=10))
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=60))
             for _ in range(101)
         ]
         for sock in sockets:
@@ -175,7 +175,7 @@ def test_run_bounds_bodies(live: Live, length: bytes) -> None:
     """A body over MAX_CONTENT_LENGTH is not even read."""
     site = live("flask-bokeh-run", config={"MAX_CONTENT_LENGTH": 1000}, clean=False)
     host, port = site.address.split(":")
-    with socket.create_connection((host, int(port)), timeout=5) as sock:
+    with socket.create_connection((host, int(port)), timeout=60) as sock:
         head = f"POST /cut HTTP/1.1\r\nHost: {site.address}\r\n".encode()
         body = b"7D0\r\n" + b"x" * 2000 if b"chunked" in length else b"x" * 2000
         sock.sendall(head + length + b"\r\n\r\n" + body)
@@ -206,6 +206,6 @@ def test_run_refuses_a_bad_host(live: Live) -> None:
     """A malformed Host header gets a 400 response; the connection does not hang."""
     site = live("flask-bokeh-run", clean=False)
     host, port = site.address.split(":")
-    with socket.create_connection((host, int(port)), timeout=5) as sock:
+    with socket.create_connection((host, int(port)), timeout=60) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: a:b\r\nConnection: close\r\n\r\n")
         assert b" 400 " in sock.recv(100)

@@ -37,7 +37,7 @@ def log_in(tab: Tab, url: str, name: str) -> None:
     tab.page.goto(f"{url}/budget", timeout=60_000)  # workers may still be starting
     tab.page.get_by_role("button", name=f"Log in as {name}").click()
     tab.page.wait_for_url(f"{url}/budget")
-    expect(tab.page.get_by_role("button", name="Add a row")).to_be_visible(timeout=30_000)
+    expect(tab.page.get_by_role("button", name="Add a row")).to_be_visible(timeout=60_000)
 
 
 def total(tab: Tab, text: str) -> None:
@@ -90,8 +90,9 @@ def test_logout_closes_the_plots(live: Live, tab: Tab, server: str) -> None:
     """
     site = live(server, APP)
     log_in(tab, site.url, "Ann")
-    form = {"csrf_token": tab.page.locator("[name=csrf_token]").input_value()}
-    assert tab.page.context.request.post(f"{site.url}/logout", form=form).ok
+    token = tab.page.locator("[name=csrf_token]").input_value()
+    logout = f"{site.url}/logout"
+    assert tab.page.context.request.post(logout, form={"csrf_token": token}).ok
     tab.page.wait_for_url(f"{site.url}/login?next=%2Fbudget")
     tab.forgive_the_network()
     tab.open(f"{site.url}/penguins")

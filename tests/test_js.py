@@ -224,7 +224,7 @@ def test_the_script_comes_again(live: Live, tab: Tab) -> None:
     assert tab.page.get_by_text("here it is").count() == 1
     assert int(site.post("/close")) == 1
     box = tab.page.get_by_role("alert")
-    box.wait_for(timeout=20_000)
+    box.wait_for(timeout=60_000)
     assert box.inner_text() == "This plot has ended. Open this page again."
     tab.forgive_the_network()
 

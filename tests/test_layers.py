@@ -26,7 +26,7 @@ LAYERS = [
     ["hijack"],
     ["security"],
     ["runtime"],
-    ["log_text", "file_versions"],
+    ["log_redaction", "file_versions"],
     ["settings"],
     ["setting_checks"],
     ["server_options"],
@@ -45,8 +45,8 @@ ALONE: dict[str, set[str]] = {
 }
 # Rooms that know less than the layers below them.
 KNOWS_ONLY = {
-    "bokeh_api": {"runtime", "log_text", "file_versions", "settings", "errors"},
-    "hijack": {"runtime", "log_text", "errors"},
+    "bokeh_api": {"runtime", "log_redaction", "file_versions", "settings", "errors"},
+    "hijack": {"runtime", "log_redaction", "errors"},
 }
 
 

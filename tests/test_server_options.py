@@ -81,6 +81,7 @@ def test_options_of_websockets(app: Flask, bokeh: FlaskBokeh) -> None:
             compression_options={},
             on_message_callback=lambda text: ended.set() if text is None else None,
         )
+        assert client.headers is not None
         assert "permessage-deflate" in client.headers["Sec-WebSocket-Extensions"]
         client.on_ping = lambda data: pinged.set()  # type: ignore[method-assign]
         try:

@@ -105,7 +105,7 @@ def hold_a_decimal(bokeh: FlaskBokeh) -> None:
         pass
 
 
-LOGGED: dict[str, Callable[[FlaskClient], None]] = {
+LOGGED: dict[str, Callable[[FlaskClient], Any]] = {
     "The Origin ... is not ...": lambda site: ask(site, Origin="http://localhost:8080"),
     "a proxy in front leaves out its header Upgrade": lambda site: ask(site, Upgrade=""),
     "The session token has a wrong signature": lambda site: ask(site, more="x"),

@@ -32,7 +32,7 @@ from ..security.document_visit import token_of
 from ..security.integration import Integration
 from ..security.limits import Limits
 from ..security.visit import Visit
-from .directories import DirectoryModules, check_package
+from .directory_checks import DirectoryModules, check_package
 from .loading import load_or_fail_later
 from .registrations import Registrations
 

@@ -11,7 +11,7 @@ from bokeh.application.handlers import FunctionHandler
 from bokeh.command.util import build_single_handler_application
 
 from ..errors import ApplicationLoadError
-from .directories import DirectoryModules, check_requests
+from .directory_checks import DirectoryModules, check_requests
 from .registry import Registration
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from typing import Any, TypeVar
 from tornado.ioloop import IOLoop
 
 from ..errors import LimitError, LoopThreadError, ServerStoppedError, WaitTimeoutError
+from .async_context import LoopContext
 from .gevent import new_future
 from .long_waits import LongWaits
-from .loop_context import LoopContext
 from .loop_thread import LoopThread
 from .tasks import finishes_within, thread_runs_a_loop
 

@@ -29,7 +29,7 @@ from ..settings import Settings
 from ..workers.listener import FindDirectory
 from .local_closing import LocalClosing
 from .loop_server import LoopServer
-from .pull import pull_client, pull_direct
+from .pull_transports import pull_client, pull_direct
 from .pulled_session import PulledSession
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import traceback
 from flask import Flask, got_request_exception
 
 from ..errors import ApplicationFailedError, ScriptError
-from ..log_text import Lines, printable
+from ..log_redaction import Lines, printable
 from .browser_script import box_style
 from .templates import render
 

@@ -34,11 +34,11 @@ def test_one_custom_model_does_not_compile(live: Live, tab: Tab, server: str) ->
     site = compiled(live, server)
     worker = site.get("/pid")
     tab.open(f"{site.url}/show/plain,good,bad", plots=3)
-    tab.page.locator("[title=compiled]").wait_for(timeout=20_000)
-    tab.page.locator(".noUi-handle").wait_for(timeout=20_000)
-    tab.page.get_by_text(BOX).wait_for(timeout=20_000)
+    tab.page.locator("[title=compiled]").wait_for(timeout=60_000)
+    tab.page.locator(".noUi-handle").wait_for(timeout=60_000)
+    tab.page.get_by_text(BOX).wait_for(timeout=60_000)
     tab.open(f"{site.url}/bokeh/good", plots=1)
-    tab.page.locator("[title=compiled]").wait_for(timeout=20_000)
+    tab.page.locator("[title=compiled]").wait_for(timeout=60_000)
     site.get("/bokeh/bad/autoload.js?bokeh-autoload-element=a")
     assert site.get("/pid") == worker
     site.until_logged("The custom model Bad can't be compiled:")
@@ -55,8 +55,8 @@ def test_a_script_with_a_custom_model(live: Live, tab: Tab) -> None:
             pass
     site.until_logged("ScriptError: The custom model InScript can't be compiled [reference ")
     tab.open(f"{site.url}/show/plain,script,good", plots=3)
-    tab.page.get_by_text(BOX).wait_for(timeout=20_000)
-    tab.page.locator("[title=compiled]").wait_for(timeout=20_000)
+    tab.page.get_by_text(BOX).wait_for(timeout=60_000)
+    tab.page.locator("[title=compiled]").wait_for(timeout=60_000)
 
 
 def test_no_compiler(live: Live, tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,8 +64,8 @@ def test_no_compiler(live: Live, tab: Tab, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("BOKEH_NODEJS_PATH", "/nowhere/node")
     site = live("gunicorn-sync", APP, clean=False)
     tab.open(f"{site.url}/show/plain,good", plots=2)
-    tab.page.locator(".noUi-handle").wait_for(timeout=20_000)
-    tab.page.get_by_text(BOX).wait_for(timeout=20_000)
+    tab.page.locator(".noUi-handle").wait_for(timeout=60_000)
+    tab.page.get_by_text(BOX).wait_for(timeout=60_000)
     site.until_logged("The custom model Good can't be compiled: node.js v")
 
 

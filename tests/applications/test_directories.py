@@ -13,7 +13,7 @@ from bokeh.application.handlers.request_handler import RequestHandler
 from flask import Flask
 
 from flask_bokeh import ApplicationFailedError, FlaskBokeh
-from flask_bokeh.applications.directories import check_requests
+from flask_bokeh.applications.directory_checks import check_requests
 
 from ..support import ROOT
 

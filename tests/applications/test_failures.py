@@ -24,10 +24,11 @@ def session_of(app: Flask, path: str) -> ServerSession:
         token = state.authorizer.issue(path)
     server = state.servers.get()
 
-    async def create() -> ServerSession:
+    async def create() -> Any:
         return await server.create_session(token, {})
 
-    return server.loop.call(create, what="a test", timeout=10)
+    session: ServerSession = server.loop.call(create, what="a test", timeout=60)
+    return session
 
 
 def fills(doc: Document) -> None:
@@ -59,7 +60,7 @@ def test_an_application_raises(
     @bokeh.application("/x")
     def x(doc: Document) -> None:
         doc.add_periodic_callback(lambda: None, 10)
-        doc.template = "{% block contents %}{{ roots.plot }}{% endblock %}"
+        doc.template = "{% block contents %}{{ roots.plot }}{% endblock %}"  # type: ignore[assignment]
         raise LookupError("secret detail")
 
     bokeh.init_app(app)
@@ -271,11 +272,11 @@ def test_a_token_of_another_application(app: Flask, bokeh: FlaskBokeh) -> None:
         token = state.authorizer.issue("/x")
     server = state.servers.get()
 
-    async def create() -> ServerSession:
+    async def create() -> Any:
         context = server.bokeh.tornado.applications["/y"]
         return await context.create_session_if_needed(token.visit.session_id, None, token.encoded)
 
-    session = server.loop.call(create, what="a test", timeout=10)
+    session = server.loop.call(create, what="a test", timeout=60)
     assert "could not be made" in box(session)
 
 
@@ -288,10 +289,10 @@ def test_a_pulled_token_makes_no_session(app: Flask, bokeh: FlaskBokeh) -> None:
     with app.test_request_context():
         token = state.authorizer.issue("/x", worker_id=server.worker_id)
 
-    async def create() -> ServerSession:
+    async def create() -> Any:
         return await server.create_session(token, {})
 
-    told = box(server.loop.call(create, what="a test", timeout=10))
+    told = box(server.loop.call(create, what="a test", timeout=60))
     assert told == "This pulled session has ended. Reload the page."
 
 

@@ -100,9 +100,10 @@ def test_late_registrations_are_refused(app: Flask, bokeh: FlaskBokeh) -> None:
 
 def test_decorators_without_parentheses_are_refused(bokeh: FlaskBokeh) -> None:
     """They would register nothing, so a guard would protect nothing."""
-    for decorator in (bokeh.guard, bokeh.customize, bokeh.application, bokeh.with_session):
+    decorators: list[Any] = [bokeh.guard, bokeh.customize, bokeh.application, bokeh.with_session]
+    for decorator in decorators:
         with pytest.raises(RegistrationError, match="Write the decorator with parentheses"):
-            decorator(lambda: False)  # type: ignore[operator]
+            decorator(lambda: False)
 
 
 @pytest.mark.parametrize(

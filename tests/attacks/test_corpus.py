@@ -36,7 +36,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     (archive,) = folder.glob("*.tar.gz")
     with tarfile.open(archive) as opened:
         found = {
-            "/".join(Path(member.name).parts[-2:]): opened.extractfile(member).read()  # type: ignore[union-attr]
+            "/".join(Path(member.name).parts[-2:]): opened.extractfile(member).read()
             for member in opened.getmembers()
             if re.search(r"tests/requests/.*\.http$", member.name)
         }

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import pytest
 
 from ..support.attacks import ATTACKS
+from ..support.processes import Usage
 from ..support.servers import Live, LiveServer
 from ..support.sockets import Socket, connect
 from ..support.waiting import eventually
@@ -23,9 +23,7 @@ def session(site: LiveServer) -> Iterator[Socket]:
 
 def peak(site: LiveServer) -> float:
     """The most memory that the server's process has ever had, in MB."""
-    status = Path(f"/proc/{site.stats()['pid']}/status").read_text()
-    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) / 1024
+    return Usage.of(site.stats()["pid"]).peak
 
 
 @pytest.mark.parametrize("kind", ["gunicorn-gthread", "flask-bokeh-run"])

@@ -81,12 +81,13 @@ def test_messages_that_make_no_sense(live: Live) -> None:
     """Headers, types and names of a client's own are not in the log, nor in the close reason."""
     site = live("gunicorn-sync", APP, clean=False)
     secret = "hunter2\nFORGED"
-    for parts in [
+    messages: list[list[dict[str, Any]]] = [
         [{"no": secret}, {}, {}],
         [{"msgid": "1", "msgtype": secret}, {}, {}],
         [{"msgid": "1", "msgtype": "ACK", "reqid": secret}, {}, {"events": [secret]}],
         [{"msgid": "1", "msgtype": "PATCH-DOC", "num_buffers": 1}, {}, {}, {"id": 1, secret: 2}],
-    ]:
+    ]
+    for parts in messages:
         with opened(site) as client:
             client.send(*parts)
             code, reason = client.close_reason()
@@ -109,7 +110,7 @@ def test_the_page_says_that_a_callback_failed(live: Live, tab: Tab) -> None:
     site = live("gunicorn-sync", APP, clean=False)
     tab.open(f"{site.url}/?user=ann")
     notice = tab.page.locator(".flask-bokeh > .flask-bokeh-note[role=alert]")
-    references = set()
+    references: set[str] = set()
     for _ in range(2):
         tab.page.get_by_text("fail", exact=True).click()
         tab.page.wait_for_function(

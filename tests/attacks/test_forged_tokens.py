@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ..support.forgeries import BAD_TOKENS, ISSUER, of, with_issued
+from ..support.forgeries import BAD_TOKENS, ISSUER, token_like, with_issued
 from ..support.visitors import Visitor
 
 APP = "tests.live_apps.guarded:create_app()"
@@ -21,7 +21,7 @@ def test_bad_tokens(visitor: Visitor, name: str) -> None:
 
 def test_good_tokens(visitor: Visitor) -> None:
     """The helper that makes bad tokens makes a good one, if it changes nothing."""
-    assert visitor.status(of(visitor)) == 101
+    assert visitor.status(token_like(visitor)) == 101
     assert visitor.status(with_issued(visitor, time.time() - 86_000)) == 101
 
 
@@ -29,9 +29,11 @@ def test_a_token_that_is_too_long(visitor: Visitor) -> None:
     """gunicorn lets a header of nearly 8 KB pass; a token of ours is never as long."""
     known = ISSUER.read(visitor.token())
     for size, status in ((100, 101), (7000, 101), (7260, 403)):
-        ours = {"path": "/open", "user": None, "issued": known.issued_at, "bound": known.subject}
-        ours["data"] = {"x": secrets.token_hex(size // 2)}
-        text = of(visitor, extra_payload={"arguments": {}, "flask_bokeh": ours})
+        ours = {
+            **{"path": "/open", "user": None, "issued": known.issued_at, "bound": known.subject},
+            "data": {"x": secrets.token_hex(size // 2)},
+        }
+        text = token_like(visitor, extra_payload={"arguments": {}, "flask_bokeh": ours})
         assert len(text) < 8100
         assert visitor.status(text) == status, len(text)
 
@@ -76,5 +78,5 @@ def test_a_token_in_the_address(visitor: Visitor) -> None:
             asked = visitor.get(f"{address}?bokeh-autoload-element=e&{query}")
             assert asked.status == 403
         assert visitor.get(address, Bokeh_Session_Id=session_id).status == 403
-    query = {"Sec_WebSocket_Protocol": "bokeh"}
-    assert visitor.status(token, path=f"/open/ws?bokeh-token={token}&x=", **query) in (403, 404)
+    path = f"/open/ws?bokeh-token={token}&x="
+    assert visitor.status(token, path, Sec_WebSocket_Protocol="bokeh") in (403, 404)

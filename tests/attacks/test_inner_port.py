@@ -33,7 +33,7 @@ def test_the_port_inside(site: LiveServer, visitor: Visitor) -> None:
         *("/static/js/bokeh.min.js", "/favicon.ico", "/dottedXfiles/ws"),
     ):
         head = f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n"
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
             sock.sendall(head.encode())
             answer = sock.recv(100).split(b" ")[1]
         assert answer == (b"403" if path == "/open/ws" else b"404"), path
@@ -56,7 +56,7 @@ def inside(visitor: Visitor, port: int, token: str | None) -> socket.socket:
     protocol = None if token is None else f"bokeh, {token}"
     head = visitor.head("", Sec_WebSocket_Protocol=protocol).replace(b"/bokeh", b"")
     head = head.replace(visitor.site.address.encode(), f"localhost:{port}".encode())
-    sock = socket.create_connection(("127.0.0.1", port), timeout=5)
+    sock = socket.create_connection(("127.0.0.1", port), timeout=60)
     sock.sendall(head)
     return sock
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from ..support.servers import Live
-from ..support.visitors import Visitor
+from ..support.visitors import Upgraded, Visitor
 from ..support.waiting import eventually
 
 APP = "tests.live_apps.guarded:create_app()"
@@ -32,12 +32,12 @@ def test_a_race_for_the_last_place(live: Live, limits: dict[str, int], says: str
     tokens = [visitor.token() for _ in range(40)]
     together = threading.Barrier(40)
 
-    def open_one(token: str) -> object:
-        together.wait(20)
+    def open_one(token: str) -> Upgraded:
+        together.wait(60)
         return visitor.upgrade(token)
 
     with ExitStack() as stack, ThreadPoolExecutor(40) as pool:
-        opened = [stack.enter_context(one) for one in pool.map(open_one, tokens)]  # type: ignore[type-var]
+        opened = [stack.enter_context(one) for one in pool.map(open_one, tokens)]
         statuses = sorted(one.status for one in opened)
         assert statuses == [101] * 5 + [503] * 35
         eventually(lambda: json.loads(visitor.get("/stats").text)["sessions"] == 5, "five")
@@ -74,4 +74,4 @@ def test_places_come_back(live: Live) -> None:
             assert refused.status == 400
     for token in tokens[4:6]:
         assert visitor.status(token) == 101
-    eventually(lambda: visitor.status(tokens[6]) == 101, "a place", 10)
+    eventually(lambda: visitor.status(tokens[6]) == 101, "a place")

@@ -16,7 +16,7 @@ def test_a_slow_head(live: Live) -> None:
     visitor = Visitor(site)
     head = visitor.head(visitor.token())
     host, port = site.address.split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as slow:
+    with socket.create_connection((host, int(port)), timeout=60) as slow:
         slow.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for start in range(0, len(head), 50):
             slow.sendall(head[start : start + 50])

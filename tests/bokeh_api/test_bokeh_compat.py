@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 from contextvars import ContextVar
+from typing import Any
 
 import bokeh
 import pytest
@@ -115,11 +116,11 @@ def test_the_handlers_of_messages() -> None:
 def test_change_callbacks_of_a_document() -> None:
     """A receiver can be taken off a document and put back."""
     document = Document()
-    receiver = object()
+    receiver: Any = object()
     document.callbacks.on_change_dispatch_to(receiver)
-    document.callbacks.remove_on_change(receiver)  # type: ignore[arg-type]
+    document.callbacks.remove_on_change(receiver)
     with pytest.raises(KeyError):
-        document.callbacks.remove_on_change(receiver)  # type: ignore[arg-type]
+        document.callbacks.remove_on_change(receiver)
 
 
 def test_the_version_is_one_we_know() -> None:

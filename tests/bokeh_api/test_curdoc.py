@@ -61,7 +61,7 @@ def test_curdoc_is_ones_own(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> No
                     wrong.append(f"{len(session.document.roots)} roots of the script")
     finally:
         done.set()
-        editing.join(20)
+        editing.join(60)
     assert wrong == []
 
 

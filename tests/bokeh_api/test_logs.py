@@ -11,7 +11,7 @@ from flask import Flask
 
 from flask_bokeh import ArgumentsError, FlaskBokeh, HandoffError, RegistrationError
 from flask_bokeh.errors import PUBLIC
-from flask_bokeh.log_text import LineFormatter, describe, handling_a_message, printable
+from flask_bokeh.log_redaction import LineFormatter, describe, handling_a_message, printable
 
 
 def test_other_bokeh_servers_log_as_ever(app: Flask, bokeh: FlaskBokeh) -> None:
@@ -45,7 +45,7 @@ def test_other_bokeh_servers_log_as_ever(app: Flask, bokeh: FlaskBokeh) -> None:
             logging.getLogger(name).removeHandler(handler)
 
 
-def fail(text: str) -> BaseException:
+def fail(text: str) -> Exception:
     try:
         try:
             raise KeyError(f"first {text}")

@@ -123,7 +123,7 @@ class Source:
         make_columns_private(self.document.models)
 
     @property
-    def data(self) -> PropertyValueColumnData:
+    def data(self) -> Any:
         return self.source.data
 
 

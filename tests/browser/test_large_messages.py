@@ -36,7 +36,7 @@ def test_an_upload_over_the_limit(live: Live, tab: Tab, tmp_path: Path, server: 
     box.get_by_role("button").click()
     assert box.count() == 0
     chooser.set_input_files(tmp_path / "small")
-    tab.page.get_by_text("4 letters").wait_for(timeout=20_000)
+    tab.page.get_by_text("4 letters").wait_for(timeout=60_000)
     site.until_logged("larger than BOKEH_MAX_MESSAGE_SIZE allows")
     assert requests_of(site)["GET /show/upload"] == 1
     tab.forgive_the_network()
@@ -56,7 +56,7 @@ def test_a_page_that_sends_too_much_again_and_again(live: Live, tab: Tab) -> Non
         }"""
     )
     box = tab.page.get_by_text(f"{TOO_LARGE} Reload the page.")
-    box.wait_for(timeout=30_000)
+    box.wait_for(timeout=60_000)
     assert requests_of(site)["GET /show/source"] == 1
     assert site.log.count("GET /bokeh/source/ws") == 5
     tab.forgive_the_network()

@@ -175,7 +175,7 @@ def test_a_port_renews_no_token(live: Live, tab: Tab) -> None:
     tab.page.evaluate("window.before = true")
     tab.page.wait_for_timeout(4300)  # the token ends
     site.post("/cut")
-    tab.page.wait_for_function("window.before === undefined", timeout=10_000)
+    tab.page.wait_for_function("window.before === undefined", timeout=60_000)
     tab.until_title("for ann 2024 Lyon")
     tab.forgive_the_network()
 
@@ -200,7 +200,7 @@ def test_a_page_reloads_itself_only_once(live: Live, tab: Tab) -> None:
     site = live(config={"BOKEH_TOKEN_MAX_AGE": 0.001}, clean=False)
     tab.page.goto(f"{site.url}/hook?user=ann")
     box = tab.page.get_by_role("alert")
-    box.wait_for(timeout=10_000)
+    box.wait_for(timeout=60_000)
     assert box.inner_text() == "This plot has ended. Reload the page."
     assert site.log.count("GET /hook?user=ann") == 2
     tab.forgive_the_network()

@@ -23,7 +23,7 @@ def test_a_limit_in_the_plots_place(live: Live, tab: Tab) -> None:
         assert upgraded.status == 101
         tab.page.goto(f"{site.url}/show/open")
         box = tab.page.get_by_role("alert")
-        box.wait_for(timeout=10_000)
+        box.wait_for(timeout=60_000)
         assert box.inner_text() == (
             "This site shows as many plots as it can at a time. Reload the page."
         )
@@ -39,7 +39,7 @@ def test_a_logout_in_another_tab(live: Live, tab: Tab) -> None:
     tab.open(f"{site.url}/show/private")
     other = tab.page.context.new_page()
     other.goto(f"{site.url}/logout")
-    tab.page.wait_for_url("**/login?next=*", timeout=20_000)
+    tab.page.wait_for_url("**/login?next=*", timeout=60_000)
     assert "please log in" in tab.page.inner_text("body")
     tab.forgive_the_network()
     tab.forgive("status of 403")
@@ -60,7 +60,7 @@ def test_a_guard_that_sends_elsewhere(live: Live, tab: Tab) -> None:
     tab.open(f"{site.url}/show/owned?owner=ann")
     Visitor(site).get("/role/ann/suspended")
     sockets[0].close()  # as a bad network would
-    tab.page.wait_for_url("**/login", timeout=20_000)
+    tab.page.wait_for_url("**/login", timeout=60_000)
     tab.forgive_the_network()
 
 

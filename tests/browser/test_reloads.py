@@ -25,7 +25,7 @@ def end_sessions(site: LiveServer, tab: Tab) -> Locator:
     """End the sessions of the page, and wait until it says so."""
     assert int(site.post("/close")) >= 1
     box = tab.page.get_by_role("alert").first
-    box.wait_for(timeout=20_000)
+    box.wait_for(timeout=60_000)
     tab.forgive_the_network()
     return box
 
@@ -34,8 +34,8 @@ def until_reloaded(site: LiveServer, tab: Tab) -> None:
     """End the sessions of the page, and wait until it is another page."""
     tab.page.evaluate("window.before = true")
     assert int(site.post("/close")) >= 1
-    tab.page.wait_for_function("window.before === undefined", timeout=20_000)
-    tab.page.wait_for_function("window.Bokeh?.documents.length == 1", timeout=20_000)
+    tab.page.wait_for_function("window.before === undefined", timeout=60_000)
+    tab.page.wait_for_function("window.Bokeh?.documents.length == 1", timeout=60_000)
     tab.forgive_the_network()
 
 
@@ -62,7 +62,7 @@ def test_a_post_whose_plot_is_unreachable(live: Live, tab: Tab) -> None:
     tab.page.goto(site.url)
     tab.page.click("button")
     box = tab.page.get_by_role("alert")
-    box.wait_for(timeout=20_000)
+    box.wait_for(timeout=60_000)
     assert box.inner_text() == "This plot could not be reached. Open this page again."
     assert requests_of(site)["POST /order"] == 1
     tab.forgive_the_network()
@@ -132,6 +132,11 @@ def into(selector: str) -> Callable[[Page], None]:
     return lambda page: page.locator(selector).press_sequentially("a")
 
 
+def type_unheard(page: Page) -> None:
+    page.mouse.click(1, 1)
+    page.evaluate("document.querySelector('textarea').value = 'typed'")
+
+
 TYPED: dict[str, Callable[[Page], None]] = {
     "field": into("#field"),
     "text": into("textarea"),
@@ -139,10 +144,7 @@ TYPED: dict[str, Callable[[Page], None]] = {
     "choice": lambda page: page.locator("[type=checkbox]").check(),
     "widget": into(".bk-TextInput input"),
     # Before our script came, or with the events of the page stopped on their way.
-    "unheard": lambda page: (
-        page.mouse.click(1, 1),
-        page.evaluate("document.querySelector('textarea').value = 'typed'"),
-    )[0],
+    "unheard": type_unheard,
 }
 
 
@@ -164,7 +166,11 @@ def test_a_page_fills_its_own_fields(live: Live, tab: Tab) -> None:
 
     # Whatever else Playwright asks of the page counts as a touch.
     def until(what: Callable[[], bool], name: str) -> None:
-        eventually(lambda: tab.page.wait_for_timeout(100) or what(), name)
+        def check() -> bool:
+            tab.page.wait_for_timeout(100)
+            return what()
+
+        eventually(check, name)
 
     until(lambda: "/bokeh/plot/ws HTTP/1.1 101" in plain(site.log), "the plot")
     assert site.post("/close") == "1"
@@ -185,7 +191,7 @@ def test_a_frame_with_srcdoc(live: Live, tab: Tab, path: str) -> None:
     tab.page.goto(site.url + path)
     frame = tab.page.frame_locator("iframe")
     slide(frame)
-    frame.get_by_text("k=2").wait_for(timeout=20_000)
+    frame.get_by_text("k=2").wait_for(timeout=60_000)
     tab.forgive("can escape its sandboxing")
 
 
@@ -195,10 +201,10 @@ def test_a_frame_with_srcdoc_ends(live: Live, tab: Tab) -> None:
     tab.page.goto(f"{site.url}/frame-pulled")
     frame = tab.page.frame_locator("iframe")
     slide(frame)
-    frame.get_by_text("k=2").wait_for(timeout=20_000)
+    frame.get_by_text("k=2").wait_for(timeout=60_000)
     assert site.post("/close") == "1"
     box = frame.get_by_role("alert")
-    box.wait_for(timeout=20_000)
+    box.wait_for(timeout=60_000)
     assert box.inner_text() == f"{ENDED}Reload the page."
     assert box.get_by_role("link").count() == 0
     tab.forgive_the_network()
@@ -206,5 +212,5 @@ def test_a_frame_with_srcdoc_ends(live: Live, tab: Tab) -> None:
 
 def slide(frame: FrameLocator) -> None:
     handle = frame.locator(".noUi-handle")
-    handle.focus(timeout=20_000)
+    handle.focus(timeout=60_000)
     handle.press("ArrowRight")

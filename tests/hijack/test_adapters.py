@@ -17,7 +17,7 @@ class Input(io.BufferedReader):
     """The buffered input of a WSGI server, over a socket."""
 
     def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock.makefile("rb", buffering=0))  # type: ignore[arg-type]
+        super().__init__(sock.makefile("rb", buffering=0))  # type: ignore[arg-type,unused-ignore]
 
 
 def test_the_server_keeps_a_placeholder() -> None:

@@ -15,7 +15,7 @@ def test_nothing_leaks_from_sockets(live: Live, server: str) -> None:
     site = live(server)
 
     def descriptors(limit: int) -> bool:
-        return site.stats()["descriptors"] <= limit and site.stats()["sockets"] == 0
+        return bool(site.stats()["descriptors"] <= limit and site.stats()["sockets"] == 0)
 
     for _ in range(2):  # executors get their threads
         with open_sockets(site, "/hook", "/hooked", 8):

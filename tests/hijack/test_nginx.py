@@ -86,7 +86,7 @@ class Proxy:
 
     def stop(self, clean: bool) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(60)
         log = self.errors.read_text()
         trouble = [
             line
@@ -164,7 +164,7 @@ def test_other_upgrades(proxied: Proxied, upgrade: str) -> None:
     proxy = proxied(kind="gunicorn-sync", clean=False)
     hop = {"Upgrade": upgrade, "Connection": "Upgrade, HTTP2-Settings", "HTTP2-Settings": "AAMA"}
     request = urllib.request.Request(f"{proxy.url}/upgrade", headers=hop)
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         assert json.load(answer) == {"upgrade": None, "connection": "close"}
 
 
@@ -219,6 +219,6 @@ def test_thirty_megabytes(proxied: Proxied, tab: Tab) -> None:
     proxy = proxied()
     tab.open(f"{proxy.url}/big")
     tab.page.get_by_role("button", name="more").click()
-    tab.page.get_by_role("button", name="done").wait_for(timeout=20_000)
+    tab.page.get_by_role("button", name="done").wait_for(timeout=60_000)
     size = "Bokeh.documents[0].get_model_by_name('source').data.x.length"
     assert tab.page.evaluate(size) == 30_000_000 / 8

@@ -62,7 +62,7 @@ def test_a_server_that_keeps_its_sockets(live: Live, tab: Tab) -> None:
     site = live("hypercorn", args=["--bind", "127.0.0.1:0"], clean=False)
     tab.page.goto(f"{site.url}/hook?user=ann")
     tab.page.get_by_text("This plot could not be reached. Reload the page.").wait_for(
-        timeout=10_000
+        timeout=60_000
     )
     site.until_logged("does not hand out its clients' sockets, so plots can't use its port.")
     site.stop()
@@ -92,7 +92,7 @@ def test_gevent_does_not_hold_up_plots(live: Live) -> None:
 
 def answers(site: LiveServer) -> bool:
     host, port = site.address.split(":")
-    with socket.create_connection((host, int(port)), timeout=5) as sock:
+    with socket.create_connection((host, int(port)), timeout=60) as sock:
         sock.settimeout(0.3)
         sock.sendall(f"GET /favicon.ico HTTP/1.1\r\nHost: {site.address}\r\n\r\n".encode())
         try:

@@ -122,7 +122,7 @@ def test_a_client_that_sends_too_much_gets_the_code(
     async def close_while_it_sends() -> bytes:
         forgotten = asyncio.Event()
         with socket.create_server(("127.0.0.1", 0)) as listening:
-            client = socket.create_connection(listening.getsockname(), timeout=20)
+            client = socket.create_connection(listening.getsockname(), timeout=60)
             theirs, _ = listening.accept()
         stream = websocket_stream(
             theirs, b"", max_write_buffer_size=1000, on_close=lambda _: forgotten.set()

@@ -30,7 +30,7 @@ def failing(doc: Document) -> None:
         raise PermissionError(f"wrong password: {new!r}")  # this line is to be found
 
     def write(attr: str, old: str, new: str) -> None:
-        slider.value = new  # type: ignore[assignment]
+        slider.value = new
 
     def log_in_later(attr: str, old: str, new: str) -> None:
         doc.add_next_tick_callback(partial(look_up, new))

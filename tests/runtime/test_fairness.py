@@ -12,7 +12,7 @@ from contextvars import copy_context
 
 import pytest
 
-from flask_bokeh.bokeh_api.v3.turns import Turns
+from flask_bokeh.bokeh_api.v3.message_turns import Turns
 from flask_bokeh.bokeh_api.v3.websocket_reads import ReadLimits, SocketReads
 from flask_bokeh.errors import MessageLimitError
 from flask_bokeh.runtime.executor import WORK_OWNER, PrestartedExecutor, WorkOwner
@@ -23,7 +23,7 @@ def executor() -> Iterator[PrestartedExecutor]:
     executor = PrestartedExecutor(3)
     yield executor
     executor.shutdown()
-    executor.join(10)
+    executor.join(60)
 
 
 def submit(
@@ -70,7 +70,7 @@ def test_an_end_with_work_that_waits() -> None:
     many = [submit(executor, WorkOwner("a"), event) for _ in range(6)]
     executor.shutdown()
     event.set()
-    executor.join(20)
+    executor.join(60)
     assert all(one.result(20) for one in many)
 
 

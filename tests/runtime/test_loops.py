@@ -21,7 +21,7 @@ CHECK = """
 import asyncio, json, re, urllib.request, websocket
 
 def look():
-    html = urllib.request.urlopen(url, timeout=10).read().decode()
+    html = urllib.request.urlopen(url, timeout=60).read().decode()
     token = re.search(r'"token":"([^"]+)"', html)[1]
     address = url.removeprefix("http").replace("://", "ws://")
     socket = websocket.create_connection(

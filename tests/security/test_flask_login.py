@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from flask import Flask, session
 from flask.testing import FlaskClient
@@ -10,7 +12,7 @@ from flask_bokeh import FlaskBokeh
 
 from ..support.html import tokens_in
 
-flask_login = pytest.importorskip("flask_login")
+flask_login: Any = pytest.importorskip("flask_login")
 
 
 def test_flask_logins_user_is_the_default(app: Flask, site: FlaskClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -44,9 +45,17 @@ def test_a_guard_that_forgets_to_answer(app: Flask, bokeh: FlaskBokeh, site: Fla
 def test_all_guards_are_asked(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -> None:
     """Those of every application and the application's own, until one refuses."""
     asked: list[str] = []
-    bokeh.guard()(lambda: asked.append("all") or True)
-    bokeh.guard("/x")(lambda: asked.append("x") or abort(401))
-    bokeh.guard("/x")(lambda: asked.append("too late") or True)
+
+    def guard(name: str, answer: Callable[[], Any]) -> Callable[[], Any]:
+        def called() -> Any:
+            asked.append(name)
+            return answer()
+
+        return called
+
+    bokeh.guard()(guard("all", lambda: True))
+    bokeh.guard("/x")(guard("x", lambda: abort(401)))
+    bokeh.guard("/x")(guard("too late", lambda: True))
     with app.test_request_context(), pytest.raises(Unauthorized):
         bokeh.server_document("/x")
     assert asked == ["all", "x"]

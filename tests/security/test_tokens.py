@@ -196,6 +196,7 @@ def test_a_token_belongs_to_who_asked() -> None:
         token = issuer.read(issuer.mint("/x", principal=principal, user=None).encoded)
         assert issuer.belongs_to(token, replace(principal, address="elsewhere"))
         assert not any(issuer.belongs_to(token, other) for other in others)
+        assert principal.identity
         assert principal.identity not in str(get_token_payload(token.encoded))
     bearer = issuer.read(issuer.mint("/x", principal=Principal(), user=None).encoded)
     assert all(issuer.belongs_to(bearer, principal) for principal in (ANN, browser, Principal()))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from flask import Flask, Response, redirect, request
+from flask import Flask, redirect, request
 from flask.testing import FlaskClient
 from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as BaseResponse
 
 from flask_bokeh import FlaskBokeh, LimitError, TokenError, Visit
 
@@ -30,7 +31,7 @@ def test_a_redirecting_guard_outside_of_a_view(
     """A test that renders a template itself reads which guard answered, and with what."""
 
     @bokeh.guard("/x")
-    def members() -> Response:
+    def members() -> BaseResponse:
         return redirect("/login")
 
     with app.test_request_context(), pytest.raises(HTTPException) as caught:
@@ -81,7 +82,7 @@ def test_an_async_user_loader(bokeh: FlaskBokeh, app: Flask, site: FlaskClient) 
     """Loaders and guards may be async, as views may."""
     pytest.importorskip("asgiref", reason="async views need Flask's async extra")
 
-    @bokeh.user_loader  # type: ignore[arg-type]
+    @bokeh.user_loader
     async def user() -> str:
         return "ann"
 

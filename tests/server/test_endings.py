@@ -142,8 +142,8 @@ def test_memory_comes_back(app: Flask, bokeh: FlaskBokeh, ends: Ends) -> None:
     gc.disable()  # so nobody else collects
     try:
         eventually(lambda: len(ends.ended) == SESSIONS, "the end of all sessions", 30)
-        for kept in (ends.documents, ends.large):
-            eventually(lambda kept=kept: not any(one() for one in kept), "the memory", 60)
+        eventually(lambda: not any(one() for one in ends.documents), "the documents to go", 60)
+        eventually(lambda: not any(one() for one in ends.large), "the large data to go", 60)
     finally:
         gc.enable()
 

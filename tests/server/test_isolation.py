@@ -202,7 +202,7 @@ def test_cleanups_at_the_same_time(
         thread.start()
         time.sleep(0.05)
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     eventually(lambda: len(server.bokeh.get_sessions()) == 3, "two users' sessions to end")
     with app.app_context():
         bokeh.stop()

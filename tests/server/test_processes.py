@@ -85,7 +85,12 @@ def test_each_worker_has_a_server_of_its_own(live: Live, notes: Path) -> None:
     """With --preload and several workers each process starts its own server on first use."""
     site = live("gunicorn-sync", APP, args=["--workers", "2", "--preload"])
     workers: set[str] = set()
-    eventually(lambda: workers.add(site.get("/pulled")) or len(workers) == 2, "both workers")
+
+    def both() -> bool:
+        workers.add(site.get("/pulled"))
+        return len(workers) == 2
+
+    eventually(both, "both workers")
     assert pids(notes) == workers
 
 

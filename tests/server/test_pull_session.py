@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from bokeh.document import Document
 from bokeh.models import Slider
+from bokeh.server.callbacks import PeriodicCallback
 from flask import Flask
 
 from flask_bokeh import FlaskBokeh, Visit, visit
 from flask_bokeh.bokeh_api.v3.client import SignedClientSession
+from flask_bokeh.security.arguments import Arguments
 
 from ..support.pulled import TRANSPORTS, server_document, server_of
 from ..support.waiting import eventually
@@ -48,9 +50,10 @@ def test_callbacks_of_the_application_live(
         def edit() -> None:
             document.select_one({"name": "k"}).value = 9
 
-        await found.with_document_locked(edit)
+        locked: Any = found.with_document_locked(edit)  # its type says None
+        await locked
 
-    server_of(site).loop.call(change, what="a test", timeout=5)
+    server_of(site).loop.call(change, what="a test", timeout=60)
     assert calls[-1:] == [9]
 
 
@@ -95,6 +98,7 @@ def test_a_timer_of_the_application_can_be_removed(app: Flask, bokeh: FlaskBokeh
     with other.test_request_context():
         with extension.pull_session("/ticking") as session:
             for callback in session.document.session_callbacks:
+                assert isinstance(callback, PeriodicCallback)
                 session.document.remove_periodic_callback(callback)
         count = len(heard)
         with extension.pull_session("/ticking"):
@@ -136,7 +140,7 @@ def test_hooks_know_the_visit(app: Flask, bokeh: FlaskBokeh, transport: str) -> 
             pass
         expected = Visit(
             user="ann",
-            arguments={"year": "2024"},
+            arguments=Arguments({"year": "2024"}),
             data={"shop": [1]},
             path="/x",
             session_id=session.id,
@@ -181,16 +185,17 @@ def test_small_frames_do_not_wait(site: Flask, bokeh: FlaskBokeh) -> None:
         server = server_of(site)
 
         async def of_server() -> int:
-            session = server.find_session(pulled.path, pulled.id)
+            session: Any = server.find_session(pulled.path, pulled.id)
             assert session is not None
             (connection,) = session._subscribed_connections
-            stream = connection._socket.ws_connection.stream  # type: ignore[union-attr]
+            stream = connection._socket.ws_connection.stream
             return int(stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
-        assert server.loop.call(of_server, what="a test", timeout=5) == 1
+        assert server.loop.call(of_server, what="a test", timeout=60) == 1
         clients = [one for one in gc.get_objects() if type(one) is SignedClientSession]
         (client,) = [one for one in clients if one.id == pulled.id]
-        stream = client._connection._socket._socket.protocol.stream
+        connected: Any = client._connection
+        stream = connected._socket._socket.protocol.stream
         assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 

@@ -103,7 +103,7 @@ def test_starting_from_many_threads(app: Flask, bokeh: FlaskBokeh) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert len(servers) == 8
     assert len(set(servers)) == 1
 
@@ -147,7 +147,7 @@ def test_a_port_with_tls(app: Flask, bokeh: FlaskBokeh) -> None:
             f"wss://127.0.0.1:{port}/x/ws",
             subprotocols=["bokeh", token],
             origin="https://example.org",
-            timeout=10,
+            timeout=60,
             sslopt={"context": trusting()},
         )
         assert "ACK" in client.recv()

@@ -105,7 +105,7 @@ def test_a_stop_on_the_loop(app: Flask, bokeh: FlaskBokeh) -> None:
             state.stop()
 
         with pytest.raises(LoopThreadError):
-            state.servers.get().loop.call(stop, what="a test", timeout=10)
+            state.servers.get().loop.call(stop, what="a test", timeout=60)
         with bokeh.pull_session("/x"):
             pass
 
@@ -130,7 +130,7 @@ def test_a_callback_that_exits(
             done.clear()
             with bokeh.pull_session("/x"):
                 pass
-            assert done.wait(20)
+            assert done.wait(60)
     eventually(lambda: "A callback called sys.exit(3); plots go on." in caplog.text, "the log")
 
 
@@ -167,10 +167,10 @@ def test_a_blocked_loop(app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCapture
         assert time.monotonic() - before < 5
         assert "blocked by an application" in caplog.text
         gate.set()
-        thread.join(5)
+        thread.join(60)
         for other in threading.enumerate():
             if "flask_bokeh" in other.name:
-                other.join(5)
+                other.join(60)
 
 
 @pytest.mark.skipif(
@@ -191,7 +191,7 @@ def test_who_comes_while_the_server_stops(
             f"ws://127.0.0.1:{server.port}/x/ws",
             subprotocols=["bokeh", token],
             origin=f"http://127.0.0.1:{server.port}",
-            timeout=10,
+            timeout=60,
         )
         assert client.recv_data(control_frame=True) == (8, b"\x03\xe9")
         client.shutdown()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, ClassVar
+
 import pytest
 from flask import Flask, render_template_string
 from flask.views import MethodView, View
@@ -29,9 +32,9 @@ def test_with_session_on_all_kinds_of_views(site: Flask, bokeh: FlaskBokeh) -> N
             return bokeh_session.path
 
     class Whole(View):
-        decorators = (bokeh.with_session("/ok"),)
+        decorators: ClassVar[list[Callable[..., Any]]] = [bokeh.with_session("/ok")]
 
-        def dispatch_request(self, bokeh_session: PulledSession) -> str:
+        def dispatch_request(self, bokeh_session: PulledSession) -> str:  # type: ignore[override]
             return bokeh_session.path
 
     site.add_url_rule("/methods", view_func=Methods.as_view("methods"))

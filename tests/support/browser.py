@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .waiting import eventually
+from .waiting import TIMEOUT, eventually
 
 if TYPE_CHECKING:
     from playwright.sync_api import ConsoleMessage, Page
@@ -38,7 +38,7 @@ class Tab:
             "n => window.Bokeh && Bokeh.documents.length >= n && "
             "Bokeh.documents.every(d => d.is_idle)",
             arg=plots,
-            timeout=30_000,
+            timeout=TIMEOUT * 1000,
         )
         return self
 
@@ -67,7 +67,7 @@ class Tab:
         self.page.wait_for_function(
             "([d, n, t]) => window.Bokeh?.documents[d]?.get_model_by_name(n).title.text == t",
             arg=[document, name, text],
-            timeout=20_000,
+            timeout=TIMEOUT * 1000,
         )
 
     def until_message(self, text: str) -> None:

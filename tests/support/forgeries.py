@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import json
 import re
 import time
 import zlib
+from collections.abc import Callable
+from typing import Any
 
 from bokeh.util.token import generate_jwt_token, generate_session_id
 
 from flask_bokeh.security.keys import derive_key
 from flask_bokeh.security.tokens import TokenIssuer
 
-from ..support.visitors import Visitor
+from .visitors import Visitor
 
 SECRET = "a secret key for the tests only"
-
-
 KEY = derive_key(SECRET)
-
-
 ISSUER = TokenIssuer(keys=(KEY,), expiration=300, max_age=86_400, max_arguments_size=2048)
 
 
-def of(visitor: Visitor, **changes: object) -> str:
+def token_like(visitor: Visitor, **changes: object) -> str:
     """A token that only who has the key can make, like the visitor's but for some changes."""
     known = ISSUER.read(visitor.token())
-    values = {
+    values: dict[str, Any] = {
         "session_id": known.visit.session_id,
         "secret_key": KEY,
         "signed": True,
@@ -42,30 +42,29 @@ def of(visitor: Visitor, **changes: object) -> str:
         },
         **changes,
     }
-    return generate_jwt_token(**values)  # type: ignore[arg-type]
+    return generate_jwt_token(**values)
 
 
 def resigned(body: bytes) -> str:
     """Anything, with a good signature."""
-    import hashlib
-    import hmac
-
     base = base64.urlsafe_b64encode(body).decode().rstrip("=")
     signature = hmac.new(KEY, base.encode(), hashlib.sha256).digest()
     return f"{base}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
 
 
 def zipped(data: bytes) -> bytes:
+    """The body of a token whose payload Bokeh unzips."""
     squeezed = base64.urlsafe_b64encode(data).decode().rstrip("=")
     return json.dumps(
         {"session_id": generate_session_id(KEY, True), "__bk__zlib_": squeezed}
     ).encode()
 
 
-def with_issued(visitor: Visitor, issued: float) -> str:
+def with_issued(visitor: Visitor, issued: object) -> str:
+    """A token like the visitor's, but of another time."""
     known = ISSUER.read(visitor.token())
     ours = {"path": "/open", "user": None, "issued": issued, "bound": known.subject}
-    return of(visitor, extra_payload={"arguments": {}, "flask_bokeh": ours})
+    return token_like(visitor, extra_payload={"arguments": {}, "flask_bokeh": ours})
 
 
 def changed(visitor: Visitor, name: str, values: dict[str, object]) -> str:
@@ -73,9 +72,9 @@ def changed(visitor: Visitor, name: str, values: dict[str, object]) -> str:
     text = visitor.token("/show/open?owner=x")
     known = ISSUER.read(text)
     ours = {"path": "/open", "user": None, "issued": known.issued_at, "bound": known.subject}
-    payload = {"arguments": {"owner": ["x"]}, "flask_bokeh": ours}
-    payload[name] = {**payload[name], **values}  # type: ignore[dict-item]
-    other = of(visitor, session_id=known.visit.session_id, extra_payload=payload)
+    payload: dict[str, dict[str, Any]] = {"arguments": {"owner": ["x"]}, "flask_bokeh": ours}
+    payload[name] = {**payload[name], **values}
+    other = token_like(visitor, session_id=known.visit.session_id, extra_payload=payload)
     return f"{other.split('.')[0]}.{text.split('.')[1]}"
 
 
@@ -89,22 +88,22 @@ def swapped(visitor: Visitor) -> str:
     return f"{changed}.{signature}"
 
 
-BAD_TOKENS = {
+BAD_TOKENS: dict[str, Callable[[Visitor], str]] = {
     "unsigned": lambda v: generate_jwt_token(generate_session_id(None, False), None, False),
-    "unsigned, ours inside": lambda v: of(v, signed=False),
+    "unsigned, ours inside": lambda v: token_like(v, signed=False),
     "only a body": lambda v: v.token().split(".")[0],
-    "another key": lambda v: of(v, secret_key=b"another key entirely"),
-    "the site's own key": lambda v: of(v, secret_key=SECRET.encode()),
-    "an empty key": lambda v: of(v, secret_key=b""),
+    "another key": lambda v: token_like(v, secret_key=b"another key entirely"),
+    "the site's own key": lambda v: token_like(v, secret_key=SECRET.encode()),
+    "an empty key": lambda v: token_like(v, secret_key=b""),
     "another session id": swapped,
-    "an id signed with another key": lambda v: of(
+    "an id signed with another key": lambda v: token_like(
         v, session_id=generate_session_id(b"another key", True)
     ),
-    "an id that somebody chose": lambda v: of(v, session_id="chosen"),
+    "an id that somebody chose": lambda v: token_like(v, session_id="chosen"),
     "not minted by us": lambda v: generate_jwt_token(generate_session_id(KEY, True), KEY, True),
     "too old": lambda v: with_issued(v, time.time() - 86_500),
     "of no time": lambda v: with_issued(v, float("nan")),
-    "a text for its time": lambda v: with_issued(v, "soon"),  # type: ignore[arg-type]
+    "a text for its time": lambda v: with_issued(v, "soon"),
     "a changed argument": lambda v: changed(v, "arguments", {"owner": ["bob"]}),
     "a changed user": lambda v: changed(v, "flask_bokeh", {"path": "/open", "user": "bob"}),
     "a changed letter": lambda v: re.sub(r"^(.{40}).", r"\1A", v.token("/show/open?owner=x")),
@@ -118,7 +117,7 @@ BAD_TOKENS = {
     "a dot": lambda v: ".",
     "two": lambda v: f"{v.token()}, {v.token()}",
     "a session id for a token": lambda v: ISSUER.read(v.token()).visit.session_id,
-    "of a session that lives elsewhere": lambda v: of(
+    "of a session that lives elsewhere": lambda v: token_like(
         v,
         extra_payload={
             "arguments": {},

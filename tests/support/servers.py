@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import ssl
-import subprocess
-import sys
 import tempfile
-import threading
 import urllib.request
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
-from . import ROOT
 from .certificates import certificate, trusting
 from .html import tokens_in
-from .waiting import eventually
+from .processes import ServerProcess
+from .waiting import TIMEOUT, eventually
 
 SITE = "tests.live_apps.site:create_app()"
 
@@ -74,10 +69,6 @@ REFUSED = ("gunicorn-gevent-tls", "cheroot-tls")
 SERVERS = [
     kind for kind in COMMANDS if kind not in (*REFUSED, "uwsgi-without-threads", "hypercorn")
 ]
-_ADDRESS = re.compile(
-    r"(?:Running on|Listening at:|Serving on) (?:https?://(?=127)|unix://)(\S+[\w])"
-    r"|bound to TCP address (127\.0\.0\.1:\d+)"
-)
 _TROUBLE = re.compile(
     r"Traceback|Error|ERROR|(?<!\*\*\* )WARNING:(?! This is a development)|Warning|warn\b"
 )
@@ -90,57 +81,30 @@ _OTHERS = re.compile(
 )
 
 
-class LiveServer:
-    """A WSGI server in a process of its own."""
+class LiveServer(ServerProcess):
+    """A WSGI server in a process of its own.
+
+    :param kind: a key of ``COMMANDS``.
+    :param app: the site, as ``module:factory()``.
+    :param config: for the site, which reads ``SITE_CONFIG``.
+    :param args: more arguments of the server.
+    """
 
     def __init__(self, kind: str, app: str, config: dict[str, Any], args: list[str]) -> None:
+        self.kind = kind
+        self.cookies: dict[str, str] = {}
+        """The cookies of the visitor who got a token."""
         names = {"app": app, "path": app.removesuffix("()")}
         if "tls" in kind:
             names["cert"], names["key"] = certificate()
         command = [part.format_map(names) for part in COMMANDS[kind]]
         # Tests with the same key must not meet in one folder.
         self._folder = tempfile.TemporaryDirectory()
+        environ = {"SITE_CONFIG": json.dumps(config), "XDG_RUNTIME_DIR": self._folder.name}
         # The application comes last for gunicorn; options may follow it in both.
-        self.process = subprocess.Popen(
-            [sys.executable, "-u", *command, *args],
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "SITE_CONFIG": json.dumps(config),
-                "PYTHONPATH": str(ROOT),
-                "XDG_RUNTIME_DIR": self._folder.name,
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        self.kind = kind
-        self.cookies: dict[str, str] = {}
-        """The cookies of the visitor who got a token."""
-        self._lines: list[str] = []
-        self._found = threading.Event()
-        self.address = ""
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-        if not self._found.wait(30) or not self.address:
-            self.stop()
-            raise RuntimeError(f"{kind} did not start:\n{self.log}")
-        self.url = f"{'https' if 'tls' in kind else 'http'}://{self.address}"
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for coloured in self.process.stdout:
-            line = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
-            self._lines.append(line)
-            if not self.address and (match := _ADDRESS.search(line)):
-                self.address = match[1] or match[2]
-                self._found.set()
-        self._found.set()
-
-    @property
-    def log(self) -> str:
-        return "".join(self._lines)
+        super().__init__([*command, *args], environ)
+        if "tls" in kind:
+            self.url = f"https://{self.address}"
 
     def until_logged(self, text: str) -> None:
         """Wait for a line: it comes through a pipe, maybe after the answer."""
@@ -150,13 +114,13 @@ class LiveServer:
     def trouble(self) -> str:
         """The lines of the log that nobody wants to see in normal use."""
         return "".join(
-            line for line in self._lines if _TROUBLE.search(line) and not _OTHERS.search(line)
+            line for line in self.lines if _TROUBLE.search(line) and not _OTHERS.search(line)
         )
 
     def get(self, path: str, **headers: str) -> str:
         """A page, as a new visitor sees it, unless the headers hold a Cookie."""
         request = urllib.request.Request(self.url + path, headers=headers)
-        with urllib.request.urlopen(request, timeout=20, context=self.context) as response:
+        with urllib.request.urlopen(request, timeout=TIMEOUT, context=self.context) as response:
             html = str(response.read().decode())
             new = [line.partition(";")[0] for line in response.headers.get_all("Set-Cookie", [])]
         cookies = "; ".join([*filter(None, [headers.get("Cookie")]), *new])
@@ -165,7 +129,7 @@ class LiveServer:
 
     def post(self, path: str) -> str:
         address = self.url + path
-        with urllib.request.urlopen(address, b"", 20, context=self.context) as response:
+        with urllib.request.urlopen(address, b"", TIMEOUT, context=self.context) as response:
             return str(response.read().decode())
 
     @property
@@ -180,23 +144,11 @@ class LiveServer:
         """The session token in a page."""
         return tokens_in(self.get(path))[0]
 
-    def stop(self, how: signal.Signals | None = None, timeout: float = 20) -> int:
+    def stop(self, how: signal.Signals | None = None, timeout: float = TIMEOUT) -> int:
         """Stop it as its users do: Ctrl-C for two that know no TERM."""
         # On SIGINT a gunicorn gthread worker can hang in its own signal handler for ever.
         by_hand = self.kind.startswith(("werkzeug", "waitress"))
-        usual = signal.SIGINT if by_hand else signal.SIGTERM
-        if self.process.poll() is None:
-            self.process.send_signal(how or usual)
-        try:
-            code = self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            code = -signal.SIGKILL
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        self._reader.join(5)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        code = super().stop(how or (signal.SIGINT if by_hand else signal.SIGTERM), timeout)
         self._folder.cleanup()
         return code
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .waiting import TIMEOUT
+
 if TYPE_CHECKING:
     from .servers import LiveServer
 
@@ -39,7 +41,7 @@ class Socket:
                 subprotocols=["bokeh", token],
                 origin=origin or site.url,
                 cookie=site.cookies.get(token),
-                timeout=20,
+                timeout=TIMEOUT,
                 sslopt={"context": site.context} if site.context else None,
             )
         except websocket.WebSocketBadStatusException as error:
@@ -150,14 +152,14 @@ class Socket:
 
     def is_sent_something(self) -> bool:
         """Whether there is something to receive."""
+        assert self._socket.sock is not None
         return bool(select.select([self._socket.sock], [], [], 0)[0])
 
     def announce_many(self, count: int, size: int) -> int:
         """Send a message of many buffers, of so many bytes each; the code that ends it."""
         header = {"msgid": "2", "msgtype": "PATCH-DOC", "num_buffers": 10 * count}
         with suppress(OSError):
-            for part in (header, {}, {"events": []}):
-                self._socket.send(json.dumps(part))
+            self.send(header, {}, {"events": []})
             for number in range(count):
                 self._socket.send(json.dumps({"id": str(number)}))
                 self._socket.send_binary(b"x" * size)
@@ -205,7 +207,8 @@ class Socket:
 
     def close(self) -> None:
         self._socket.close(timeout=2)
-        self._socket.shutdown()  # close() leaves the descriptor once a close frame has come
+        # close() leaves the descriptor once a close frame has come
+        self._socket.shutdown()  # type: ignore[no-untyped-call,unused-ignore]
 
     def __enter__(self) -> Socket:
         return self

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 import urllib.error
 import urllib.request
 from contextlib import suppress
@@ -12,6 +11,7 @@ from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING
 
 from .html import tokens_in
+from .waiting import TIMEOUT
 
 if TYPE_CHECKING:
     from .servers import LiveServer
@@ -37,25 +37,20 @@ class Upgraded:
     head: str
     sock: socket.socket = field(repr=False)
 
-    def close_code(self, seconds: float = 10) -> int:
-        """Read until the other side closes; the code of its close frame."""
+    def close_code(self, seconds: float = TIMEOUT) -> int:
+        """Read until the other side closes; the code of its close frame, or 0."""
+        from wsproto.frame_protocol import FrameProtocol, Opcode
+
+        frames = FrameProtocol(client=True, extensions=[])
         self.sock.settimeout(seconds)
         code = 0
         with suppress(ConnectionResetError):
-            while len(first := self._exactly(2)) == 2:
-                size = first[1] & 127
-                if size > 125:
-                    size = int.from_bytes(self._exactly(2 if size == 126 else 8), "big")
-                data = self._exactly(size)
-                if first[0] & 15 == 8:
-                    code = int(struct.unpack("!H", data[:2])[0])
+            while data := self.sock.recv(65536):
+                frames.receive_bytes(data)
+                for frame in frames.received_frames():
+                    if frame.opcode is Opcode.CLOSE:
+                        code = int(frame.payload[0])
         return code
-
-    def _exactly(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size and (chunk := self.sock.recv(size - len(data))):
-            data += chunk
-        return data
 
     @property
     def alive(self) -> bool:
@@ -94,7 +89,7 @@ class Visitor:
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         request = urllib.request.Request(self.site.url + path, headers=names)
         try:
-            with self._opener.open(request, timeout=20) as response:
+            with self._opener.open(request, timeout=TIMEOUT) as response:
                 text = response.read().decode()
                 return Answer(response.status, dict(response.headers), text)
         except urllib.error.HTTPError as error:
@@ -137,7 +132,7 @@ class Visitor:
 
     def send(self, head: bytes) -> Upgraded:
         host, port = self.site.address.split(":")
-        sock = socket.create_connection((host, int(port)), timeout=20)
+        sock = socket.create_connection((host, int(port)), timeout=TIMEOUT)
         answer = b""
         with suppress(ConnectionError):
             sock.sendall(head)

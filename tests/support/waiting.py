@@ -9,9 +9,11 @@ from typing import TypeVar
 import pytest
 
 T = TypeVar("T")
+TIMEOUT = 60
+"""Seconds for what takes one or two: a busy machine can be slower by an order."""
 
 
-def eventually(check: Callable[[], T], what: str, seconds: float = 20) -> T:
+def eventually(check: Callable[[], T], what: str, seconds: float = TIMEOUT) -> T:
     """Wait until a check returns something true, and return that.
 
     :param what: what is waited for, for the failure's message.

@@ -24,7 +24,7 @@ def site(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> FlaskClient:
     @bokeh.application("/open", page=True)
     def public(doc: Document) -> None:
         hidden(doc)
-        doc.title = f"year {doc.session_context.request.arguments['year'][0].decode()}"  # type: ignore[union-attr,attr-defined]
+        doc.title = f"year {doc.session_context.request.arguments['year'][0].decode()}"
 
     folder = tmp_path / "folder"
     (folder / "static").mkdir(parents=True)

@@ -20,6 +20,7 @@ from ..support.html import tokens_in
 
 QUERY = "?region=Z%C3%BCrich&region=Oslo&mark=%F0%9F%93%88"
 BOTH = {"region": ["Zürich", "Oslo"], "mark": ["📈"]}
+MULTI_DICT: MultiDict[str, str] = MultiDict(BOTH)
 FIRST = {"region": "Zürich", "mark": "📈"}
 seen: list[tuple[Any, Any]] = []
 
@@ -31,7 +32,7 @@ def site(app: Flask, bokeh: FlaskBokeh) -> FlaskClient:
     @bokeh.application("/x", page=True)
     def fill(doc: Document) -> None:
         assert doc.session_context is not None
-        theirs = doc.session_context.request.arguments
+        theirs = doc.session_context.request.arguments  # type: ignore[attr-defined]
         seen.append((visit(doc).arguments, theirs))
 
     bokeh.init_app(app)
@@ -55,11 +56,13 @@ def site(app: Flask, bokeh: FlaskBokeh) -> FlaskClient:
 def arguments_of(app: Flask, text: str) -> Arguments:
     """What the token in a page holds."""
     (token,) = tokens_in(text)
-    return app.extensions["bokeh"].authorizer.tokens.read(token).visit.arguments
+    state = app.extensions["bokeh"]
+    found: Arguments = state.authorizer.tokens.read(token).visit.arguments
+    return found
 
 
 @pytest.mark.parametrize("way", ["direct", "client"])
-@pytest.mark.parametrize("given", [MultiDict(BOTH), BOTH], ids=["MultiDict", "lists"])
+@pytest.mark.parametrize("given", [MULTI_DICT, BOTH], ids=["MultiDict", "lists"])
 def test_all_values_reach_the_application(
     app: Flask, bokeh: FlaskBokeh, site: FlaskClient, given: Any, way: str
 ) -> None:

@@ -52,7 +52,7 @@ def test_hosts_are_told_apart(live: Live, kind: str) -> None:
 
     def get(path: str, host: str) -> tuple[str, str]:
         request = urllib.request.Request(site.url + path, headers={"Host": host})
-        with urllib.request.urlopen(request, timeout=20) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             cookie = (response.headers["Set-Cookie"] or "").partition(";")
             return response.read().decode(), cookie[0]
 

@@ -57,7 +57,7 @@ EXTENDS = "{% extends base %}\n"
 
 def fill(doc: Document) -> None:
     def argument() -> str:
-        return str(doc.session_context.request.arguments["q"][0].decode())  # type: ignore[union-attr,attr-defined]
+        return str(doc.session_context.request.arguments["q"][0].decode())
 
     doc.add_root(Div(text="l", name="left"))
     doc.add_root(Slider(start=0, end=1, value=0, name="right"))
@@ -168,7 +168,7 @@ def test_in_a_browser(live: Live, tab: Tab, tmp_path: Path) -> None:
     assert tab.page.title() == EVIL  # BokehJS sets it to the document's
     tab.move_slider()
     tab.page.wait_for_function(
-        "Bokeh.documents[0].get_model_by_name('right').value > 0", timeout=20_000
+        "Bokeh.documents[0].get_model_by_name('right').value > 0", timeout=60_000
     )
 
 

@@ -117,12 +117,12 @@ def test_a_session_that_takes_long_to_fill(
 
     visitor = threading.Thread(target=visit)
     visitor.start()
-    assert begun.wait(20)
+    assert begun.wait(60)
     with suppress(TimeoutError):  # Bokeh 3.9 fills documents on the loop
         close(app, bokeh)
     time.sleep(0.5)  # longer than a reservation is kept for a session that does not come
     go_on.set()
-    visitor.join(20)
+    visitor.join(60)
     assert isinstance(failures[0].__cause__, SessionEndedError)
     with suppress(AttributeError):  # a document that has been destroyed has no roots
         assert shown[0].roots == []

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -97,7 +96,7 @@ def test_a_page_of_an_application(
 
 
 @pytest.fixture
-def two(live: Live, config: dict[str, str]) -> Iterator[LiveServer]:
+def two(live: Live, config: dict[str, str]) -> LiveServer:
     return live("gunicorn-sync", config=config, args=["-w", "2", *LOG_PIDS], clean=False)
 
 

@@ -14,7 +14,7 @@ from bokeh.protocol.messages.patch_doc import patch_doc
 
 from ...errors import MessageLimitError
 from .message_limits import Content, MessageLimits, inspect_content
-from .turns import Turns
+from .message_turns import Turns
 from .websocket_reads import ReadLimits
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from bokeh.server.views.ws import WSHandler
 from tornado.web import ErrorHandler
 
 from ...errors import MessageLimitError, RefusedError
-from ...log_text import describe
+from ...log_redaction import describe
 from ...runtime.close_codes import (
     BOKEH_INTERNAL_ERROR,
     GOING_AWAY,
@@ -29,7 +29,7 @@ from ..interface import Authorize
 from .message_inspector import BoundedPatch, MessageInspector
 from .message_limits import Content, check_text
 from .patches import BrowserPatch
-from .quiet_handler import QuietHandler
+from .redacting_handler import RedactingHandler
 from .websocket_reads import BoundedWebSocket, SocketReads
 
 __all__ = ("serve_websockets_only",)
@@ -62,7 +62,7 @@ def serve_websockets_only(
     tornado.add_handlers(".*", rules)
 
 
-class _SessionSocket(QuietHandler):
+class _SessionSocket(RedactingHandler):
     """The WebSocket of one page: authorized, limited, and taking turns with other visitors."""
 
     def initialize(  # type: ignore[override]

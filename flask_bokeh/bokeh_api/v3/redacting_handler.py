@@ -22,12 +22,18 @@ from tornado.web import HTTPError
 from tornado.websocket import WebSocketClosedError
 
 from ...errors import MessageLimitError
-from ...log_text import describe, handling_a_message, location, printable, raised_in_application
+from ...log_redaction import (
+    describe,
+    handling_a_message,
+    location,
+    printable,
+    raised_in_application,
+)
 from ...runtime.close_codes import BOKEH_INTERNAL_ERROR, BOKEH_PROTOCOL_ERROR
 from ..interface import ServedApplication
 from .serialization import reply_to_pull
 
-__all__ = ("QuietHandler",)
+__all__ = ("RedactingHandler",)
 
 logger = logging.getLogger("flask_bokeh")
 
@@ -35,7 +41,7 @@ _FAILED = "flask_bokeh.failed"
 """Type of the message that tells the page that a callback has failed."""
 
 
-class QuietHandler(WSHandler):
+class RedactingHandler(WSHandler):
     """A handler that logs failures by application, user and reference number."""
 
     _path: str
