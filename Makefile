@@ -11,13 +11,17 @@ endif
 VERSION := $(shell "$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 VENV := .venv-$(VERSION)
 LOWEST := .venv-lowest-$(VERSION)
+UNIT := .venv-unit-$(VERSION)
 PORT := 5000
+
+# Python's own monitoring, from 3.12 on, costs least.
+SYSMON := $(if $(filter 3.11,$(VERSION)),,COVERAGE_CORE=sysmon)
 
 # Without Node.js, the checks of the browser's code are left out.
 NODE := $(shell node -e 'process.exit(+(process.versions.node.split(".")[0] < 20))' 2>/dev/null \
 	&& command -v npm)
 
-.PHONY: demo docs test test-lowest lint lint-js clean
+.PHONY: demo docs test test-unit test-lowest coverage lint lint-js clean
 
 demo: $(VENV)/demo-installed  ## Serve the example site.
 	@$(VENV)/bin/gunicorn --worker-class gthread --threads 8 --bind 127.0.0.1:$(PORT) "example_app:create_app()"
@@ -30,6 +34,16 @@ docs: $(VENV)/docs-installed  ## Build the documentation. Warnings are errors.
 test: $(VENV)/test-installed lint  ## Run all tests, browser included.
 	$(VENV)/bin/python -m tests.support.programs
 	$(VENV)/bin/python -m pytest --numprocesses 4 --dist loadfile
+
+coverage: $(VENV)/test-installed  ## Run all tests, and measure how much of the package they run.
+	$(VENV)/bin/python -m tests.support.programs
+	$(VENV)/bin/coverage erase
+	$(SYSMON) $(VENV)/bin/coverage run -m pytest --numprocesses 4 --dist loadfile
+	$(VENV)/bin/coverage combine --quiet
+	$(VENV)/bin/coverage report
+
+test-unit: $(UNIT)/installed  ## Run the tests that need no browser, server or TLS package.
+	$(UNIT)/bin/python -m pytest -m "not live"
 
 lint: $(VENV)/test-installed lint-js
 	$(VENV)/bin/ruff check .
@@ -66,6 +80,11 @@ $(VENV)/docs-installed: pyproject.toml
 $(VENV)/test-installed: pyproject.toml
 	"$(PYTHON)" -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	@touch $@
+
+$(UNIT)/installed: pyproject.toml
+	"$(PYTHON)" -m venv $(UNIT)
+	$(UNIT)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[unit]'
 	@touch $@
 
 $(LOWEST)/test-installed: pyproject.toml tests/lowest.txt

@@ -80,8 +80,8 @@ def test_a_connection_carries_one_upgrade(site: LiveServer) -> None:
     with raw(site) as sock:  # and one that waits is sent away by itself
         sock.sendall(head(site, token, Sec_WebSocket_Version="99"))
         before = time.monotonic()
-        read(sock, 5)
-        assert time.monotonic() - before < 4
+        read(sock, 60)
+        assert time.monotonic() - before < 30
     eventually(lambda: site.stats()["sockets"] == 0, "no socket")
 
 

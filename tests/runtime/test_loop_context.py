@@ -158,10 +158,10 @@ def test_timeout_of_the_entry(loop: ServerLoop, manager: Manager) -> None:
     before = time.monotonic()
     with (
         pytest.raises(WaitTimeoutError, match=r"Waited 0.1 s for the entry"),
-        enter(loop, manager(enter=0.5), timeout=0.1),
+        enter(loop, manager(enter=60), timeout=0.1),
     ):
         pytest.fail("the block must not run")
-    assert time.monotonic() - before < 0.4
+    assert time.monotonic() - before < 30
     assert manager.exited.wait(60)
     assert manager.events == ["entering", "CancelledError", "left"]
 
@@ -229,9 +229,9 @@ def test_loop_that_stops_before_the_task_begins(loop: ServerLoop, manager: Manag
 
     loop.asyncio_loop.call_soon_threadsafe(block_then_stop)
     before = time.monotonic()
-    with pytest.raises(ServerStoppedError), enter(loop, manager(enter=60), timeout=30):
+    with pytest.raises(ServerStoppedError), enter(loop, manager(enter=120), timeout=120):
         pytest.fail("the block must not run")
-    assert time.monotonic() - before < 10
+    assert time.monotonic() - before < 60
 
 
 def test_loop_that_does_not_run(manager: Manager) -> None:

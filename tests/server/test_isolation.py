@@ -213,6 +213,7 @@ def test_cleanups_at_the_same_time(
 
 def test_a_callers_loop_that_has_ended(app: Flask, bokeh: FlaskBokeh) -> None:
     """There is nothing to wait for when it can't run any more."""
+    app.config["BOKEH_STOP_TIMEOUT"] = 60
     bokeh.init_app(app)
     loop = IOLoop(make_current=False)
 
@@ -224,7 +225,7 @@ def test_a_callers_loop_that_has_ended(app: Flask, bokeh: FlaskBokeh) -> None:
     before = time.monotonic()
     with app.app_context():
         bokeh.stop()
-    assert time.monotonic() - before < 1
+    assert time.monotonic() - before < 30
     loop.close(all_fds=True)
 
 

@@ -46,7 +46,7 @@ def test_a_stop_is_bounded(app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCapt
             pass
         before = time.monotonic()
         bokeh.stop()
-    assert time.monotonic() - before < 2
+    assert time.monotonic() - before < 20
     assert "Sessions and hooks did not end within" in caplog.text
 
 
@@ -158,13 +158,13 @@ def test_a_blocked_loop(app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCapture
         bokeh.start()
         server = app.extensions["bokeh"].servers.get()
         gate = threading.Event()
-        server.loop.io_loop.add_callback(gate.wait, 20)
+        server.loop.io_loop.add_callback(gate.wait, 60)
         with pytest.raises(TimeoutError, match="IOLoop may be blocked"), bokeh.pull_session("/x"):
             pass
         thread = next(one for one in threading.enumerate() if one.name == "flask_bokeh")
         before = time.monotonic()
         bokeh.stop()
-        assert time.monotonic() - before < 5
+        assert time.monotonic() - before < 30
         assert "blocked by an application" in caplog.text
         gate.set()
         thread.join(60)

@@ -157,7 +157,7 @@ def test_a_frozen_worker(two: LiveServer) -> None:
         before = time.monotonic()
         with pytest.raises(RefusedError, match="503"):
             connect(two, "/sliders", token, query="user=ann")
-        assert time.monotonic() - before < 10
+        assert time.monotonic() - before < 40
     finally:
         os.kill(owner, signal.SIGCONT)
 
