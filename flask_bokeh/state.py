@@ -73,10 +73,11 @@ class AppState:
     def runtime_dir(self) -> RuntimeDir | None:
         """The folder that the site's workers share; None if they have no key in common."""
         if isinstance(self._runtime_dir, EllipsisType):
-            self._runtime_dir = None
-            if self.authorizer.has_shared_key:
-                key = self.authorizer.tokens.key
-                self._runtime_dir = RuntimeDir(key, self.settings.runtime_dir)
+            self._runtime_dir = (
+                RuntimeDir(self.authorizer.tokens.key, self.settings.runtime_dir)
+                if self.authorizer.has_shared_key
+                else None
+            )
         return self._runtime_dir
 
     _runtime_dir: RuntimeDir | EllipsisType | None = ...

@@ -131,7 +131,7 @@ MUTATIONS = [
     ("the limit of sessions", LIMITS, '"max_sessions", len(reservations)', '"max_sessions", 0', "race_for and limits0"),
     ("the limit per user", LIMITS, "sum(reservation.subject == subject for reservation in reservations)", "0", "race_for and limits1"),
     ("the limit per address", LIMITS, "sum(reservation.network == network for reservation in reservations)", "0", "race_for and limits2"),
-    ("networks of IPv6", "flask_bokeh/security/network.py", "return str(IPv6Network((int(parsed) >> 64 << 64, 64)))", "return address", "counts_as_one"),
+    ("networks of IPv6", "flask_bokeh/security/client_network.py", "return str(IPv6Network((int(parsed) >> 64 << 64, 64)))", "return address", "counts_as_one"),
     ("clients without an address", ACCESS, "    return address\n", "    return address or None\n", "unix_socket"),
     ("the rate", "flask_bokeh/security/rate_limit.py", "self._refilled(key, self._per_minute) >= 1", "True", "race_for and limits3"),
     ("places taken before the session is there", WEBSOCKET, "if server.reserve(token, principal):", "if server.check(token, principal):", "race_for"),

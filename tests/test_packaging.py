@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import flask_bokeh
-from flask_bokeh.web.templates import template_folder
+from flask_bokeh.web.rendering import template_folder
 
 from .support import ROOT
 from .test_layers import imports, modules

@@ -24,6 +24,8 @@ from __future__ import annotations
 
 from . import version  # noqa: F401  # checks the installed version before anything else
 from .interface import Authorize, BokehServer, BokehSession, ServedApplication, SocketAccess
+
+# The one place that chooses between adapters: check_version() accepts no other major version yet.
 from .v3 import (
     ClientConnection,
     check_compiled,

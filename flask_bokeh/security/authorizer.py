@@ -40,20 +40,17 @@ class Authorizer:
         self._integration = integration
         self._check_path = check_path
         self._has_session = has_session
+        self._issuers: list[TokenIssuer] = []
         self.revocations = RevocationList(find_runtime_dir, settings.token_max_age)
         """Records whose tokens have been revoked, and when."""
 
     @property
     def tokens(self) -> TokenIssuer:
         """The token issuer, created on first use: keys may be configured after ``init_app``."""
-        try:
-            return self._issuer
-        except AttributeError:
-            # setdefault() is atomic: all threads get the same issuer, and the same random key.
-            issuer: TokenIssuer = self.__dict__.setdefault("_issuer", self._make_issuer())
-            return issuer
-
-    _issuer: TokenIssuer
+        if not self._issuers:
+            # append() is atomic: all threads use the first issuer, and its random key.
+            self._issuers.append(self._make_issuer())
+        return self._issuers[0]
 
     @property
     def has_shared_key(self) -> bool:

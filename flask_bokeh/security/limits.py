@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ..errors import LimitError, SessionEndedError
 from ..runtime.gevent import unpatched
 from ..settings import Settings
-from .network import network_of
+from .client_network import network_of
 from .principal import Principal
 from .rate_limit import RateLimit
 from .revocation import RevocationList

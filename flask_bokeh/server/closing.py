@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import CancelledError
 
 from ..errors import SessionsNotEndedError, WaitTimeoutError
 from ..security.authorizer import Authorizer
@@ -56,7 +55,7 @@ class SessionCloser:
             count += closing.count
             try:
                 closing.wait(self._settings.stop_timeout)
-            except (WaitTimeoutError, CancelledError):
+            except WaitTimeoutError:
                 raise
             except Exception as error:
                 raise SessionsNotEndedError([*failed, f"in this process: {error!r}"]) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 
 from ..bokeh_api import BokehServer, close_websockets
@@ -127,9 +127,10 @@ class LocalClosing:
         :raises Exception: any error of a session that may live on.
         """
         if self._future is not None:
-            self._loop.wait(
-                self._future, what="a user's sessions to end", timeout=timeout, cancel=False
-            )
+            with suppress(CancelledError):  # the server has stopped, and its sessions with it
+                self._loop.wait(
+                    self._future, what="a user's sessions to end", timeout=timeout, cancel=False
+                )
 
 
 def _log_failure(closing: asyncio.Task[None]) -> None:

@@ -11,10 +11,10 @@ from ..state import AppState
 from .autoload import AutoloadView
 from .hosts import check_trusted_hosts, follow_hosts, rule_options
 from .pages import PageViews
+from .rendering import template_folder
 from .response_headers import mark_as_ours
 from .session_status import SessionStatusView
 from .static import StaticViews
-from .templates import template_folder
 from .websocket import WebSocketView
 
 __all__ = ("make_blueprint",)

@@ -11,7 +11,7 @@ from flask import Flask, got_request_exception
 from ..errors import ApplicationFailedError, ScriptError
 from ..log_redaction import Lines, printable
 from .browser_script import box_style
-from .templates import render
+from .rendering import render
 
 __all__ = ("report_failure",)
 
@@ -34,7 +34,7 @@ def report_failure(app: Flask, failure: ApplicationFailedError) -> str:
     got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=cause)
     with app.app_context():
         return render(
-            "error.html",
+            "error_box.html",
             box_style=box_style(),
             message=str(failure),
             reference=reference,

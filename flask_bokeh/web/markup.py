@@ -16,8 +16,8 @@ from ..security.tokens import Token
 from ..server.pulled_session import PulledSession
 from ..settings import Settings
 from .browser_script import browser_script
+from .rendering import render
 from .request_state import request_state
-from .templates import render
 from .urls import application_url, root_url
 
 if TYPE_CHECKING:

@@ -46,7 +46,7 @@ def set_up(app: Flask, options: Mapping[str, Any], registered: ExtensionRegistra
 
 
 def _finish_response(cookie: BrowserCookie | None, response: Response) -> Response:
-    """Forbid to store a page that holds a token, and set the browser cookie.
+    """Forbid caches to store a page that holds a token, and set the browser cookie.
 
     The content of a streamed page is not known yet, so it counts as one with a token.
     """
@@ -63,7 +63,7 @@ def _finish_response(cookie: BrowserCookie | None, response: Response) -> Respon
 
 
 def _refuse(integration: FlaskIntegration, error: LimitError) -> Any:
-    """Answer a page with 503 that can't have a session because of a limit."""
+    """Return a 503 for a page that could not get a session, and log the limit."""
     principal = integration.identify()
     logger.warning("Refused a session to %s: %s is %s.", principal, error.setting, error.limit)
     return current_app.handle_http_exception(ServiceUnavailable(str(error)))

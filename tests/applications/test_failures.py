@@ -211,7 +211,7 @@ def test_a_broken_error_template(
 ) -> None:
     """If the site's own template fails, a plain box is shown, and the error is logged."""
     (tmp_path / "templates" / "flask_bokeh").mkdir(parents=True)
-    (tmp_path / "templates" / "flask_bokeh" / "error.html").write_text("{{ nope.nope }}")
+    (tmp_path / "templates" / "flask_bokeh" / "error_box.html").write_text("{{ nope.nope }}")
     app = Flask("site", root_path=str(tmp_path))
     app.secret_key = "x" * 20
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from typing import Any
 
 import pytest
 from flask import Flask
 
 from flask_bokeh import FlaskBokeh, LoopThreadError, WaitTimeoutError
+from flask_bokeh.runtime.loop import ServerLoop
+from flask_bokeh.server.local_closing import LocalClosing
 
 from ..support.waiting import eventually
 
@@ -48,3 +52,21 @@ def test_close_sessions_on_the_loop(app: Flask, bokeh: FlaskBokeh) -> None:
 
     with pytest.raises(LoopThreadError, match="Closing a user's sessions blocks"):
         server.loop.call(on_the_loop, what="a test", timeout=60)
+
+
+def test_closing_while_the_server_stops() -> None:
+    """The sessions end with the server, so nothing is wrong."""
+
+    class Closer:
+        async def close(self, reservations: object) -> None:
+            begun.set()
+            await asyncio.sleep(60)
+
+    begun = threading.Event()
+    loop = ServerLoop()
+    loop.start(30)
+    closer: Any = Closer()
+    closing = LocalClosing(loop, closer, [], 0)
+    assert begun.wait(30)
+    assert loop.stop(30)
+    closing.wait(30)
