@@ -144,7 +144,7 @@ def leave(tab: Tab) -> None:
 
 
 def is_compressed(tab: Tab, url: str) -> bool:
-    """Whether BokehJS comes compressed, as docs/performance.md advises."""
+    """True if BokehJS comes compressed, as docs/performance.md advises."""
     source = tab.page.locator("script[src*='bokeh.min.js']").get_attribute("src")
     request = urllib.request.Request(f"{url}{source}", headers={"Accept-Encoding": "gzip"})
     with urllib.request.urlopen(request, timeout=20) as answer:

@@ -40,7 +40,7 @@ request; None for other requests."""
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """Where one WSGI server keeps the client's socket."""
+    """The way to the client's socket of one WSGI server."""
 
     name: str
     """Name of the server, for messages."""
@@ -52,18 +52,18 @@ class Adapter:
     """Return the socket, or a file over it; None if the environ is another server's."""
 
     has_buffered_input: Callable[[Environ], bool]
-    """Whether the server has read bytes that the client sent after its request head.
+    """True if the server has read bytes that the client sent after its request head.
 
     This is called when the server has its placeholder socket already, so that reading cannot
     block. It is False where middleware has replaced ``wsgi.input``, which leads to the server's
     buffer. The buffered bytes are lost then; only a client that violates RFC 6455 sends any."""
 
     terminates_tls: Callable[[Environ], bool] = lambda _: False
-    """Whether the server terminates TLS in a way that cannot be hijacked."""
+    """True if the server terminates TLS in a way that cannot be hijacked."""
 
 
 def can_hijack(environ: Environ) -> bool:
-    """Whether the client's connection of this request can be hijacked."""
+    """True if the client's connection of this request can be hijacked."""
     return TORNADO_REQUEST_KEY in environ or find_adapter(environ) is not None
 
 

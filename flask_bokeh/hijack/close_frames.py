@@ -31,7 +31,7 @@ def close_frame(code: int, reason: str = "") -> bytes:
 
 
 def is_close_frame(data: bytes | memoryview) -> bool:
-    """Whether these bytes are a close frame."""
+    """True if these bytes are a close frame."""
     return len(data) > 1 and data[0] == _CLOSE
 
 

@@ -90,7 +90,7 @@ class HijackedConnection:
 
     @property
     def committed(self) -> bool:
-        """Whether a server of this process answers the client, instead of the WSGI server."""
+        """True if a server of this process answers the client, instead of the WSGI server."""
         return self._committed
 
     def fileno(self) -> int:
@@ -171,7 +171,7 @@ class SocketHijack:
         return int(self._client.fileno())
 
     def has_pending_data(self) -> bool:
-        """Whether decrypted data waits to be read: only with TLS."""
+        """True if decrypted data waits to be read: only with TLS."""
         return False
 
     def restore(self) -> None:

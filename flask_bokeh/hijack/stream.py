@@ -60,7 +60,7 @@ class PrefixedIOStream(IOStream):
 
     def __init__(self, client: socket.socket, head: bytes) -> None:
         self.requests = 0
-        """How many requests have been read."""
+        """Number of requests that have been read."""
         self.bytes_sent = 0
         """Bytes that the kernel has accepted for the client."""
         self._head = memoryview(head)

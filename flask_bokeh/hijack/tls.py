@@ -18,7 +18,7 @@ _CLOSE_TIMEOUT = 10.0
 
 
 def is_transferable_tls(server_socket: HasDescriptor) -> bool:
-    """Whether this is CPython's own TLS socket, and not gevent's replacement for it."""
+    """True if this is CPython's own TLS socket, and not gevent's replacement for it."""
     return type(server_socket).__module__ == "ssl"
 
 
@@ -53,7 +53,7 @@ class TLSSocketHijack:
         return self._client_fd
 
     def has_pending_data(self) -> bool:
-        """Whether decrypted data waits to be read."""
+        """True if decrypted data waits to be read."""
         return bool(self._tls.pending())
 
     def restore(self) -> None:

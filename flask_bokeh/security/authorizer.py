@@ -54,7 +54,7 @@ class Authorizer:
 
     @property
     def has_shared_key(self) -> bool:
-        """Whether a key is configured, so that several workers can sign and read tokens."""
+        """True if a key is configured, so that several workers can sign and read tokens."""
         return bool(self._settings.secret_key or self._integration.secret_keys())
 
     def issue(

@@ -28,7 +28,7 @@ class Integration(Protocol):
 
     @property
     def debug(self) -> bool:
-        """Whether visitors may see tracebacks."""
+        """True if visitors may see tracebacks."""
 
     def application_context(self) -> AbstractContextManager[Any]:
         """Return an application context, for code that runs outside a request."""

@@ -42,7 +42,7 @@ class Reservation:
     context: object = None
     """Bokeh's session context, once it exists: an ID can be used again by another session."""
     closed: bool = False
-    """Whether the session has been closed by a logout or ``close_sessions``."""
+    """True if the session has been closed by a logout or ``close_sessions``."""
 
 
 class Limits:

@@ -68,7 +68,7 @@ class Token:
     """The process that holds the session, if it was created with the page; else None."""
 
     pulled: bool = False
-    """Whether a view has edited the session, so that no other process can create it again."""
+    """True if a view has edited the session, so that no other process can create it again."""
 
     subject: str | None
     """A keyed digest of the principal that the token was issued to. None for a bearer token, which

@@ -38,7 +38,7 @@ class FlaskIntegration:
 
     @property
     def debug(self) -> bool:
-        """Whether visitors may see tracebacks."""
+        """True if visitors may see tracebacks."""
         return self._app.debug
 
     def application_context(self) -> AbstractContextManager[Any]:

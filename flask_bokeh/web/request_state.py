@@ -17,31 +17,31 @@ _KEY = "flask_bokeh.request_state"
 
 @dataclass(slots=True, eq=False)
 class RequestState:
-    """What has happened so far in one request."""
+    """The state of one request so far."""
 
     pulled_sessions: list[PulledSession] = field(default_factory=list)
     """The sessions that the view has pulled, for ``{% bokeh %}``."""
 
     resources_rendered: bool = False
-    """Whether the page loads BokehJS already."""
+    """True if the page loads BokehJS already."""
 
     holds_token: bool = False
-    """Whether the response holds a session token, so that it must not be stored."""
+    """True if the response holds a session token, so that it must not be stored."""
 
     new_browser_id: str | None = None
     """The ID for the browser cookie that the response will set."""
 
     is_ours: bool = False
-    """Whether a view of our own blueprint answers."""
+    """True if a view of our own blueprint answers."""
 
     frame_ancestors: str | None = None
     """The ``frame-ancestors`` directive for the response, unless the site has one."""
 
     headers_sent: bool = False
-    """Whether the headers of the response are final: what follows is the body of a stream."""
+    """True if the headers of the response are final: what follows is the body of a stream."""
 
     sent_no_store: bool = False
-    """Whether those headers forbid to store the response."""
+    """True if those headers forbid to store the response."""
 
 
 def request_state() -> RequestState:

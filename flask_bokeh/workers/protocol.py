@@ -133,7 +133,7 @@ def decode_client(message: bytes, session_id: str) -> UpgradeRequest:
 
 
 def is_worker(name: str) -> bool:
-    """Whether a file of this name in the runtime directory is a worker's socket."""
+    """True if a file of this name in the runtime directory is a worker's socket."""
     return NAME.fullmatch(name) is not None
 
 

@@ -36,7 +36,7 @@ class TransferTarget(Protocol):
     """A server that does what other workers ask for. Called on its loop."""
 
     def has_session(self, path: str, session_id: str) -> bool:
-        """Whether a session lives here and has not been closed."""
+        """True if a session lives here and has not been closed."""
         ...
 
     def adopt_socket(self, client: socket.socket, upgrade: UpgradeRequest) -> None:

@@ -98,7 +98,7 @@ class BroadcastResult(NamedTuple):
     """The answers of a site's other workers."""
 
     closed: int
-    """How many sessions they have closed."""
+    """Number of sessions that they have closed."""
 
     failures: list[str]
     """Messages about workers that may not have closed all their sessions."""

@@ -111,7 +111,7 @@ def test_a_post_that_is_inserted(live: Live, tab: Tab) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_fragment_in_a_page_without_plots(live: Live, tab: Tab, method: str) -> None:
-    """Whether the page reloads depends on how it was asked for itself."""
+    """A page reloads itself or not, depending on how it was requested."""
     site = live(app=APP, clean=False)
     tab.page.goto(f"{site.url}/around")
     if method == "POST":

@@ -151,7 +151,7 @@ class Socket:
         self._socket.sock.sendall(head + b"x" * (size - 1))
 
     def is_sent_something(self) -> bool:
-        """Whether there is something to receive."""
+        """True if there is something to receive."""
         assert self._socket.sock is not None
         return bool(select.select([self._socket.sock], [], [], 0)[0])
 

@@ -54,7 +54,7 @@ class Upgraded:
 
     @property
     def alive(self) -> bool:
-        """Whether the other side has not closed."""
+        """True if the other side has not closed."""
         self.sock.settimeout(0.2)
         try:
             while True:
