@@ -14,7 +14,7 @@ APP = "tests.live_apps.guarded:create_app()"
 
 @pytest.fixture(scope="module")
 def site(module_live: Live) -> Iterator[LiveServer]:
-    """Refusals are logged, so the log is not clean; but it holds no traceback."""
+    """A site whose log holds refusals, so it is not clean, but no traceback."""
     server = module_live("gunicorn-gthread", APP, config={"PROXIES": True}, clean=False)
     yield server
     server.stop()

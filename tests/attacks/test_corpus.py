@@ -1,4 +1,4 @@
-"""Outside evidence: gunicorn's own corpus of requests, good and bad, sent raw to a live site."""
+"""gunicorn's own corpus of valid and invalid requests, sent raw to a live site."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ECHO = "tests.live_apps.echo:{}()"
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The requests in gunicorn's source distribution, which PyPI has."""
+    """Requests from gunicorn's source distribution on PyPI."""
     folder = tmp_path_factory.mktemp("gunicorn")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=:all:"]
     done = subprocess.run(
@@ -44,7 +44,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def unescape(text: bytes) -> bytes:
-    """The files are written with escapes, and line ends of their own do not count."""
+    """Decode the escapes in a corpus file and drop its literal line ends."""
     text = text.replace(b"\n", b"").replace(b"\r", b"")
     for escape, byte in ((b"\\r", b"\r"), (b"\\n", b"\n"), (b"\\0", b"\0")):
         text = text.replace(escape, byte)
@@ -52,10 +52,10 @@ def unescape(text: bytes) -> bytes:
 
 
 def ask(site: LiveServer, data: bytes) -> list[bytes]:
-    """Send bytes, and return what comes back but for dates; 'hang' if nothing ends it.
+    """Send bytes and return the response without its Date header; 'hang' on a timeout.
 
-    A server that answers before it has read everything resets the connection, which may destroy
-    its answer on the way: then ask again.
+    A server that responds before it has read everything resets the connection, which may destroy
+    the response in transit; the request is then retried.
     """
     for _ in range(20):
         with suppress(ConnectionError):
@@ -69,7 +69,7 @@ def _ask(site: LiveServer, data: bytes) -> bytes:
     with socket.create_connection((host, int(port)), timeout=8) as sock:
         try:
             sock.sendall(data)
-            with suppress(OSError):  # it has closed already
+            with suppress(OSError):  # the server has already closed
                 sock.shutdown(socket.SHUT_WR)
             while chunk := sock.recv(65536):
                 answer += chunk
@@ -82,8 +82,8 @@ def _ask(site: LiveServer, data: bytes) -> bytes:
 def test_the_same_answers(
     live: Live, corpus: dict[str, bytes], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each request gets the same answer with the extension, its server running, as without."""
-    monkeypatch.setenv("PYTHONHASHSEED", "0")  # the order of methods in an answer's Allow
+    """Each request gets the same response with a running extension as without the extension."""
+    monkeypatch.setenv("PYTHONHASHSEED", "0")  # fixes the order of methods in the Allow header
     assert len(corpus) > 50
     without = live(kind, ECHO.format("create_app"), clean=False)
     with_it = live(kind, ECHO.format("create_live_app"), clean=False)
@@ -97,5 +97,5 @@ def test_the_same_answers(
         different = [found for found in pool.map(differs, corpus.items()) if found]
     assert different == []
     for site in (without, with_it):
-        site.stop()  # so that its log is whole
+        site.stop()  # completes the log
     assert with_it.log.count("Traceback") == without.log.count("Traceback")

@@ -1,4 +1,4 @@
-"""Small messages that would cost much, sent to live servers, and large ones that are honest."""
+"""Small but costly messages, and large legitimate ones, sent to live servers."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def session(site: LiveServer) -> Iterator[Socket]:
 
 
 def peak(site: LiveServer) -> float:
-    """The most memory that the server's process has ever had, in MB."""
+    """Return the peak memory of the server's process, in MB."""
     return Usage.of(site.stats()["pid"]).peak
 
 
 @pytest.mark.parametrize("kind", ["gunicorn-gthread", "flask-bokeh-run"])
 def test_costly_messages(live: Live, kind: str) -> None:
-    """Each kind is refused with 1009, takes no memory, and the next visitor is served."""
+    """Each costly message is refused with 1009, uses little memory and blocks no other visitor."""
     site = live(kind, clean=False)
     with session(site) as client:
         assert client.send_big(1_000_000) == "OK"
@@ -48,7 +48,7 @@ def test_costly_messages(live: Live, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["numbers with one hash", "300,000 lists"])
 def test_messages_are_not_kept(live: Live, kind: str) -> None:
-    """A message takes no memory once it has been refused, also while its client stays."""
+    """A refused message is freed from memory even while its client stays connected."""
     site = live(clean=False)
     message = ATTACKS[kind]()
     with ExitStack() as stack:
@@ -64,7 +64,7 @@ def test_messages_are_not_kept(live: Live, kind: str) -> None:
 
 
 def test_frames_of_many_sockets(live: Live) -> None:
-    """The sockets of one visitor begin frames of so many bytes and no more."""
+    """The pending frames of all sockets of one visitor share a size limit."""
     site = live(clean=False, config={"BOKEH_MAX_MESSAGE_SIZE": 60_000})
     token = site.token("/tiny/direct")
     with ExitStack() as stack:
@@ -84,7 +84,7 @@ def test_frames_of_many_sockets(live: Live) -> None:
 
 
 def test_many_small_messages(live: Live) -> None:
-    """What one message may not bring, many may not either; what is removed makes room."""
+    """The limit on new models counts across messages, and removed models free room."""
     site = live(clean=False, config={"BOKEH_MAX_NEW_MODELS": 5})
 
     def root(number: int) -> str:
@@ -109,7 +109,7 @@ def test_many_small_messages(live: Live) -> None:
 
 
 def test_a_refused_client_is_not_heard(live: Live) -> None:
-    """What a client sends behind a message that was refused is not read."""
+    """A client's messages after a refused one are not processed."""
     site = live(clean=False)
     token = site.token("/tiny/direct")
     with connect(site, "/tiny", token) as client:
@@ -123,7 +123,7 @@ def test_a_refused_client_is_not_heard(live: Live) -> None:
 
 
 def test_models_that_come_again(live: Live) -> None:
-    """After a reconnect BokehJS sends the document's own models again: they are not new ones."""
+    """The document's own models, which BokehJS resends after a reconnect, do not count as new."""
     site = live(config={"BOKEH_MAX_NEW_MODELS": 1})
     with connect(site, "/sliders", site.token()) as client:
         (root,) = json.loads(client._document())["doc"]["roots"]
@@ -136,7 +136,7 @@ def test_models_that_come_again(live: Live) -> None:
 
 
 def test_honest_messages(live: Live) -> None:
-    """A hundred thousand points as lists or as arrays, and a file of 15 MB, are let in."""
+    """100,000 points as lists or arrays and a file of 15 MB in base64 are accepted."""
     site = live()
     with session(site) as client:
         slider = client.model("Slider")

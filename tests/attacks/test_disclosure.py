@@ -1,4 +1,4 @@
-"""Error texts and log lines: visitors learn nothing of the server, the log nothing of visitors."""
+"""Error messages reveal nothing about the server, and logs nothing that visitors typed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def opened(site: LiveServer) -> Socket:
 
 
 def test_a_callback_that_raises(live: Live) -> None:
-    """The browser gets a reference; the log has it, the error, the application and the user."""
+    """The browser gets only a reference; the log has it with the error, application and user."""
     site = live("gunicorn-sync", APP, clean=False)
     with opened(site) as client:
         answer = client.change(clicked(client.ids()["button"]))
@@ -42,7 +42,7 @@ def test_a_callback_that_raises(live: Live) -> None:
         assert reference in answer["text"]
         for secret in ("OURS-ALONE", "failing.py", "ValueError", "Traceback"):
             assert secret not in json.dumps(answer)
-        assert client.change()["type"] == "OK"  # the session lives
+        assert client.change()["type"] == "OK"  # the session is still usable
     site.until_logged("ValueError: INSERT INTO salaries VALUES ('OURS-ALONE')")
     line = next(line for line in site.log.splitlines() if reference in line)
     assert "A callback of /failing (user 'ann', from 127.0.0.1) failed" in line
@@ -50,7 +50,7 @@ def test_a_callback_that_raises(live: Live) -> None:
 
 
 def test_what_was_typed_is_not_logged(live: Live) -> None:
-    """A password is in no log line, whether a callback or Bokeh raises; the failing line is."""
+    """No log line contains a typed password, but the failing source line is logged."""
     site = live("gunicorn-sync", APP, clean=False)
     with opened(site) as client:
         ids = client.ids()
@@ -78,7 +78,7 @@ def test_what_was_typed_is_not_logged(live: Live) -> None:
 
 
 def test_messages_that_make_no_sense(live: Live) -> None:
-    """Headers, types and names of a client's own are not in the log, nor in the close reason."""
+    """Client-chosen headers, types and names appear in neither the log nor the close reason."""
     site = live("gunicorn-sync", APP, clean=False)
     secret = "hunter2\nFORGED"
     messages: list[list[dict[str, Any]]] = [
@@ -106,7 +106,7 @@ def test_messages_that_make_no_sense(live: Live) -> None:
 
 
 def test_the_page_says_that_a_callback_failed(live: Live, tab: Tab) -> None:
-    """A notice beside the plot gives the reference; the plot goes on."""
+    """A notice beside the plot shows the reference, and the plot stays usable."""
     site = live("gunicorn-sync", APP, clean=False)
     tab.open(f"{site.url}/?user=ann")
     notice = tab.page.locator(".flask-bokeh > .flask-bokeh-note[role=alert]")
@@ -128,7 +128,7 @@ def test_the_page_says_that_a_callback_failed(live: Live, tab: Tab) -> None:
 
 
 def test_debug_mode_shows_the_error(live: Live, tab: Tab) -> None:
-    """A developer sees the traceback on the page and in the console."""
+    """Debug mode shows the traceback on the page and in the console."""
     site = live("werkzeug", APP, args=["--debug", "--no-reload"], clean=False)
     tab.open(f"{site.url}/?user=ann")
     tab.page.get_by_text("fail", exact=True).click()
@@ -141,7 +141,7 @@ def test_debug_mode_shows_the_error(live: Live, tab: Tab) -> None:
 
 
 def test_lines_of_flask_bokeh_run(live: Live) -> None:
-    """A line end from outside makes no line of its own, in any logger's record."""
+    """Line ends in client data are escaped in the records of every logger."""
     site = live("flask-bokeh-run", APP, clean=False)
     with pytest.raises(urllib.error.HTTPError, match="500"):
         site.get("/raises?what=a%0D%0A%5B2026%5D%20ERROR%20FORGED%1B%5B31m")

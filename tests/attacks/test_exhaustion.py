@@ -1,4 +1,4 @@
-"""What one visitor can use up: descriptors, memory and log have bounds, whatever they send."""
+"""Bounds on the descriptors, memory and log space that one visitor can use."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def stats(visitor: Visitor) -> dict[str, Any]:
 
 @pytest.mark.parametrize("page", ["/show/other", "/mine"])
 def test_sockets_of_a_session(live: Live, page: str) -> None:
-    """A session has its newest four, in whichever worker its sockets arrive; older ones end."""
+    """A session keeps its newest four sockets, in any worker, and closes older ones."""
     site = live("gunicorn-gthread", APP, args=["--workers", "2"] if page == "/mine" else [])
     visitor = Visitor(site)
     token = visitor.token(page)
     with ExitStack() as stack:
         opened = [stack.enter_context(visitor.upgrade(token, "/other")) for _ in range(12)]
         assert [one.status for one in opened] == [101] * 12
-        if page == "/mine":  # they may arrive in another order
+        if page == "/mine":  # sockets may arrive in another order
             eventually(lambda: [one.alive for one in opened].count(True) == 4, "the older to end")
             return
         assert [one.close_code() for one in opened[:8]] == [1008] * 8
@@ -42,7 +42,7 @@ def test_sockets_of_a_session(live: Live, page: str) -> None:
 
 
 def test_some_descriptors_are_left(live: Live) -> None:
-    """Plots do not take the last of them: the rest of the site goes on."""
+    """Plots leave some file descriptors free, so the rest of the site keeps working."""
     site = live("gunicorn-gthread", APP, clean=False)
     visitor = Visitor(site)
     assert visitor.status(visitor.token()) == 101  # the Bokeh server has started
@@ -62,7 +62,7 @@ def test_some_descriptors_are_left(live: Live) -> None:
 
 
 def test_run_without_descriptors(live: Live) -> None:
-    """flask bokeh run does not spin when it can accept nobody, and goes on afterwards."""
+    """flask bokeh run does not spin without free descriptors, and recovers afterwards."""
     site = live("flask-bokeh-run", APP, clean=False)
     visitor = Visitor(site)
     before = stats(visitor)
@@ -72,7 +72,7 @@ def test_run_without_descriptors(live: Live) -> None:
         for _ in range(40):
             stack.enter_context(socket.create_connection((host, int(port)), timeout=60))
         lines, used = len(site.log), Usage.of(before["pid"]).cpu
-        time.sleep(1)  # in which nothing should happen
+        time.sleep(1)  # the server should be idle
         assert Usage.of(before["pid"]).cpu - used < 0.5
         assert len(site.log) - lines < 1000
     eventually(lambda: visitor.get("/plain").text == "plain", "an answer")
@@ -81,7 +81,7 @@ def test_run_without_descriptors(live: Live) -> None:
 
 @pytest.mark.parametrize("announced", [b"Content-Length: 15000000", b"Transfer-Encoding: chunked"])
 def test_run_with_unfinished_bodies(live: Live, announced: bytes) -> None:
-    """Bodies on flask bokeh run take bounded memory together; forms and pages go on meanwhile."""
+    """Unfinished bodies use bounded memory in total; forms and pages still work meanwhile."""
     site = live("flask-bokeh-run", clean=False)
     host, port = site.address.split(":")
     pid = site.stats()["pid"]
@@ -102,7 +102,7 @@ def test_run_with_unfinished_bodies(live: Live, announced: bytes) -> None:
                 statuses.append(sock.recv(12))
         assert Usage.of(pid).memory - before < 150
         assert statuses
-        assert set(statuses) <= {b"HTTP/1.1 503", b""}  # a reset may overtake the answer
+        assert set(statuses) <= {b"HTTP/1.1 503", b""}  # a reset may destroy the response
         form = Request(f"{site.url}/length", b"x" * 60_000)
         with urlopen(form, timeout=60) as answer:
             assert answer.read() == b"60000"
@@ -115,16 +115,16 @@ def test_run_with_unfinished_bodies(live: Live, announced: bytes) -> None:
         return False
 
     upload = Request(f"{site.url}/length", b"x" * 15_000_000)
-    for _ in range(8):  # what has been answered takes no room
+    for _ in range(8):  # finished requests use no memory
         eventually(room, "room for an upload")
     assert "Traceback" not in site.log
 
 
 def test_a_message_of_many_frames(live: Live) -> None:
-    """BOKEH_MAX_MESSAGE_SIZE is for the whole of a message, not for each of its frames."""
+    """BOKEH_MAX_MESSAGE_SIZE applies to the whole message, not to each frame."""
     site = live("gunicorn-sync", config={"BOKEH_MAX_MESSAGE_SIZE": 1_000_000}, clean=False)
     with connect(site, "/tiny", site.token("/tiny/direct")) as client:
-        for _ in range(3):  # many messages are as good as ever
+        for _ in range(3):  # several messages within the limit are accepted
             assert client.send_big(600_000) == "OK"
         assert client.announce_many(4, 400_000) == 1009
     with connect(site, "/tiny", site.token("/tiny/direct")) as client:
@@ -134,7 +134,7 @@ def test_a_message_of_many_frames(live: Live) -> None:
 
 
 def test_nonsense_is_not_logged_whole(live: Live) -> None:
-    """Bokeh logs a message that it does not understand; a megabyte of it is a few lines."""
+    """Bokeh's log record of an invalid message is truncated to a few lines."""
     site = live("gunicorn-sync", clean=False)
     with connect(site, "/tiny", site.token("/tiny/direct")) as client:
         assert client.send_nonsense(1_000_000) == 1011

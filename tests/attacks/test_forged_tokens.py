@@ -1,4 +1,4 @@
-"""Tokens that were forged, changed, too long or offered in the wrong way."""
+"""Tokens that are forged, altered, too long or sent in the wrong place."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ APP = "tests.live_apps.guarded:create_app()"
 
 @pytest.mark.parametrize("name", BAD_TOKENS)
 def test_bad_tokens(visitor: Visitor, name: str) -> None:
-    """What is not a token of ours, of this application and of this visitor, opens nothing."""
+    """A token not issued by us for this application and this visitor is refused with 403."""
     assert visitor.status(BAD_TOKENS[name](visitor)) == 403
 
 
 def test_good_tokens(visitor: Visitor) -> None:
-    """The helper that makes bad tokens makes a good one, if it changes nothing."""
+    """A valid token made by the helpers is accepted, even one that is nearly a day old."""
     assert visitor.status(token_like(visitor)) == 101
     assert visitor.status(with_issued(visitor, time.time() - 86_000)) == 101
 
 
 def test_a_token_that_is_too_long(visitor: Visitor) -> None:
-    """gunicorn lets a header of nearly 8 KB pass; a token of ours is never as long."""
+    """A token that is too long is refused even if gunicorn accepts the header."""
     known = ISSUER.read(visitor.token())
     for size, status in ((100, 101), (7000, 101), (7260, 403)):
         ours = {
@@ -39,7 +39,7 @@ def test_a_token_that_is_too_long(visitor: Visitor) -> None:
 
 
 def test_a_megabyte(visitor: Visitor) -> None:
-    """gunicorn refuses a header of 1 MB, or hangs up, and the site lives on."""
+    """gunicorn refuses a header of 1 MB or hangs up, and the site keeps working."""
     assert visitor.status("a" * 2**20 + "." + "b" * 43) in (0, 400, 431)
     assert visitor.status(visitor.token()) == 101
 
@@ -58,13 +58,13 @@ def test_a_megabyte(visitor: Visitor) -> None:
     ],
 )
 def test_subprotocols(visitor: Visitor, protocol: str | None) -> None:
-    """A token is the second of exactly two subprotocols."""
+    """A token is accepted only as the second of exactly two subprotocols."""
     offered = None if protocol is None else protocol.format(token=visitor.token())
     assert visitor.status("", Sec_WebSocket_Protocol=offered) == 403
 
 
 def test_a_token_in_the_address(visitor: Visitor) -> None:
-    """Bokeh's own ways to name a session are none of ours: page, script and metadata say no."""
+    """Session IDs and tokens in the query or in Bokeh's own headers are refused."""
     token = visitor.token("/show/open")
     session_id = ISSUER.read(token).visit.session_id
     for suffix in ("", "/autoload.js", "/metadata"):

@@ -1,4 +1,4 @@
-"""Guards decide about pages, scripts, files and WebSockets."""
+"""Guards protect pages, scripts, files and WebSockets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ APP = "tests.live_apps.guarded:create_app()"
 
 
 def test_a_guard_that_wants_a_login(site: LiveServer) -> None:
-    """login_required under a guard: pages and upgrades go to the login page, before any 101."""
+    """login_required in a guard redirects pages to login and refuses upgrades before any 101."""
     nobody, ann = Visitor(site), Visitor(site).log_in("ann")
     refused = nobody.get("/show/private")
     assert (refused.status, refused.headers["Location"].split("?")[0]) == (302, "/login")
@@ -25,7 +25,7 @@ def test_a_guard_that_wants_a_login(site: LiveServer) -> None:
 
 
 def test_a_role_that_changes(site: LiveServer) -> None:
-    """A guard is asked at the page and at each WebSocket; an open one ends when it is told."""
+    """A guard checks the page and each new WebSocket; open ones end with close_sessions()."""
     nobody, ann = Visitor(site), Visitor(site).log_in("ann")
     assert nobody.get("/show/admin").status == 401
     assert ann.get("/show/admin").status == 403
@@ -45,7 +45,7 @@ def test_a_role_that_changes(site: LiveServer) -> None:
 
 
 def test_a_guard_that_reads_the_visit(site: LiveServer) -> None:
-    """A guard may look at what is asked for, and answer with a response of its own."""
+    """A guard can read the visit and return its own response."""
     ann = Visitor(site).log_in("ann")
     assert ann.get("/show/owned?owner=ann").status == 200
     refused = ann.get("/show/owned?owner=bob")
@@ -53,7 +53,7 @@ def test_a_guard_that_reads_the_visit(site: LiveServer) -> None:
 
 
 def test_a_guarded_page(site: LiveServer) -> None:
-    """Page, script, metadata and WebSocket of an application ask its guard."""
+    """The page, script, metadata and WebSocket of an application require its guard."""
     nobody, ann = Visitor(site), Visitor(site).log_in("ann")
     script = "autoload.js?bokeh-autoload-element=e"
     for path in ("", "/metadata", f"/{script}"):
@@ -64,7 +64,7 @@ def test_a_guarded_page(site: LiveServer) -> None:
 
 
 def test_an_applications_files_have_its_guard(site: LiveServer) -> None:
-    """Whom the guard lets in gets the files, and no shared cache keeps them."""
+    """Admitted visitors get a guarded application's files, which shared caches may not store."""
     ann = Visitor(site).log_in("ann")
     version = hashlib.sha512(b"of files\n").hexdigest()
     answer = ann.get(f"/bokeh/files/static/own.txt?v={version}")

@@ -20,7 +20,7 @@ APP = "tests.live_apps.guarded:create_app()"
 
 
 def test_the_port_inside(site: LiveServer, visitor: Visitor) -> None:
-    """Bokeh's own port is on loopback, and answers to signed tokens only."""
+    """Bokeh's own port listens on loopback and accepts signed tokens only."""
     assert visitor.status(visitor.token()) == 101
     pid, port = (json.loads(visitor.get("/stats").text)[name] for name in ("pid", "port"))
     flasks = int(site.address.rpartition(":")[2])
@@ -52,7 +52,7 @@ def test_the_port_inside(site: LiveServer, visitor: Visitor) -> None:
 
 
 def inside(visitor: Visitor, port: int, token: str | None) -> socket.socket:
-    """Ask for a WebSocket on Bokeh's own port."""
+    """Request a WebSocket on Bokeh's own port."""
     protocol = None if token is None else f"bokeh, {token}"
     head = visitor.head("", Sec_WebSocket_Protocol=protocol).replace(b"/bokeh", b"")
     head = head.replace(visitor.site.address.encode(), f"localhost:{port}".encode())
@@ -62,7 +62,7 @@ def inside(visitor: Visitor, port: int, token: str | None) -> socket.socket:
 
 
 def test_limits_on_the_own_port(live: Live) -> None:
-    """Who comes by that port gets no more sessions than by Flask's: refused before its 101."""
+    """Session limits also apply on Bokeh's own port: a client over them gets a 503."""
     site = live("gunicorn-gthread", APP, config={"BOKEH_MAX_SESSIONS": 3}, clean=False)
     visitor = Visitor(site)
     tokens = [visitor.token() for _ in range(6)]
@@ -77,7 +77,7 @@ def test_limits_on_the_own_port(live: Live) -> None:
 
 
 def listening(pid: int) -> list[str]:
-    """Where a process listens on TCP, as /proc writes it."""
+    """Return the TCP addresses on which a process listens, in the notation of /proc."""
     links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.exists()]
     rows = [
         row.split()

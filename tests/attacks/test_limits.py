@@ -26,7 +26,7 @@ APP = "tests.live_apps.guarded:create_app()"
     ],
 )
 def test_a_race_for_the_last_place(live: Live, limits: dict[str, int], says: str) -> None:
-    """Of 40 who open at once as many get in as may; the others get a 503, and the site lives on."""
+    """Of 40 concurrent clients, five are admitted, the rest get a 503 and the site still works."""
     site = live("gunicorn-gthread", APP, config=limits, clean=False)
     visitor = Visitor(site).log_in("ann")
     tokens = [visitor.token() for _ in range(40)]
@@ -51,15 +51,15 @@ def test_a_race_for_the_last_place(live: Live, limits: dict[str, int], says: str
         assert visitor.get("/bokeh/page").status == 503
         assert visitor.get("/plain").text == "plain"
         assert json.loads(visitor.get("/stats").text)["sessions"] == 5
-        # Who has a place may come back to it.
+        # A session that was admitted may be reopened.
         assert visitor.status(by_status[101]) == 101
     site.until_logged(f"{next(iter(limits))} is 5")
 
 
 def test_places_come_back(live: Live) -> None:
-    """A session that ends gives its place to the next; a refused upgrade keeps none.
+    """A session that ends releases its reservation, and so does a refused upgrade.
 
-    These clients leave before their session is there, which Bokeh sees at its next ping.
+    These clients leave before their session exists; Bokeh notices at its next ping.
     """
     config = {
         "BOKEH_MAX_SESSIONS": 2,

@@ -17,7 +17,7 @@ APP = "tests.live_apps.guarded:create_app()"
 
 
 def test_before_and_after_login(site: LiveServer) -> None:
-    """A login, a logout and a login as somebody else each end the use of a page's token."""
+    """A login, a logout and a login as another user each invalidate a page's token."""
     visitor = Visitor(site)
     before = visitor.token()
     assert visitor.status(before) == 101
@@ -31,12 +31,12 @@ def test_before_and_after_login(site: LiveServer) -> None:
     assert visitor.status(token) == 403
     visitor.get("/logout")
     visitor.log_in("ann")
-    assert visitor.status(token) == 410  # what she had before her logout
+    assert visitor.status(token) == 410  # issued before her logout
     assert visitor.status(visitor.token()) == 101
 
 
 def test_a_logout_before_any_plot(live: Live) -> None:
-    """It counts in workers whose Bokeh server does not run yet, and in those that start later."""
+    """A logout revokes tokens in workers without a Bokeh server yet and in later workers."""
     site = live("gunicorn-sync", APP, args=["-w", "3"])
     visitor = Visitor(site).log_in("ann")
     token = visitor.token()
@@ -51,7 +51,7 @@ def test_a_logout_before_any_plot(live: Live) -> None:
 
 
 def test_a_logout_ends_everything_everywhere(live: Live) -> None:
-    """All sessions of who logs out end, in every worker, and nobody else's."""
+    """A logout ends all sessions of the user in every worker and no other user's sessions."""
     config = {"BOKEH_SECRET_KEY": secrets.token_hex(16)}
     site = live("gunicorn-gthread", APP, config=config, clean=False, args=["--workers", "3"])
     ann, bob = (Visitor(site).log_in(name) for name in ("ann", "bob"))
@@ -84,7 +84,7 @@ def test_a_logout_ends_everything_everywhere(live: Live) -> None:
     "kind", ["flask-bokeh-run", "werkzeug", "gunicorn-gevent", "gunicorn-sync"]
 )
 def test_a_logout_on_other_servers(live: Live, kind: str) -> None:
-    """Whatever the server does when a response ends, the user's sessions end with it."""
+    """A logout ends the user's sessions on other servers, too."""
     visitor = Visitor(live(kind, APP, clean=False)).log_in("ann")
     with visitor.upgrade(visitor.token()) as upgraded:
         assert upgraded.status == 101

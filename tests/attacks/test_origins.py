@@ -1,4 +1,4 @@
-"""Origins, hosts and proxies: which page may open a WebSocket."""
+"""Checks of origins, hosts and proxy headers when a WebSocket is opened."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ APP = "tests.live_apps.guarded:create_app()"
     ],
 )
 def test_origins(visitor: Visitor, origin: str | None, status: int) -> None:
-    """Scheme, host and port of the page are those of the request, or the WebSocket is refused."""
+    """A WebSocket is refused unless its origin's scheme, host and port match the request."""
     token = visitor.token()
     assert visitor.status(token, Host="example.org:8080", Origin=origin) == status
 
@@ -70,7 +70,7 @@ def test_origins(visitor: Visitor, origin: str | None, status: int) -> None:
     ],
 )
 def test_hosts(visitor: Visitor, host: str, origin: str, status: int) -> None:
-    """IPv6, default ports and punycode are compared as what they are."""
+    """IPv6 addresses, default ports and punycode names are compared correctly."""
     token = visitor.token()
     assert visitor.status(token, Host=host, Origin=origin) in ({status, 400} - {status == 101})
 
@@ -80,7 +80,7 @@ def test_hosts(visitor: Visitor, host: str, origin: str, status: int) -> None:
     [
         ("shop.example", "https", "https://shop.example", 101),
         ("evil.com, shop.example", "https", "https://shop.example", 101),
-        ("evil.com, shop.example", "https", "https://evil.com", 403),  # the client's own, first
+        ("evil.com, shop.example", "https", "https://evil.com", 403),  # set by the client
         ("shop.example", "https", "http://shop.example", 403),
         ("shop.example", "http, https", "https://shop.example", 101),
         ("shop.example", "https, http", "https://shop.example", 403),
@@ -89,14 +89,14 @@ def test_hosts(visitor: Visitor, host: str, origin: str, status: int) -> None:
 def test_behind_a_proxy(
     visitor: Visitor, forwarded: str, proto: str, origin: str, status: int
 ) -> None:
-    """Behind ProxyFix the outer scheme and host count, as the last proxy has written them."""
+    """Behind ProxyFix the origin must match the scheme and host set by the last proxy."""
     token = visitor.token()
     headers = {"X_Forwarded_Host": forwarded, "X_Forwarded_Proto": proto}
     assert visitor.status(token, Origin=origin, **headers) == status
 
 
 def test_a_forwarded_host_without_a_proxy(live: Live) -> None:
-    """Without ProxyFix a client's X-Forwarded-Host says nothing."""
+    """Without ProxyFix, X-Forwarded-Host and similar headers are ignored."""
     visitor = Visitor(live("gunicorn-sync", APP, clean=False))
     token = visitor.token()
     for header in ("X_Forwarded_Host", "X_Forwarded_Server", "Forwarded", "X_Original_Host"):
@@ -106,7 +106,7 @@ def test_a_forwarded_host_without_a_proxy(live: Live) -> None:
 
 
 def test_a_list_of_origins(live: Live) -> None:
-    """Other sites may connect if they are listed, whole; and who sends none, if that is set."""
+    """Exactly the listed origins are accepted, and a missing Origin only if configured."""
     config = {
         "BOKEH_ALLOW_WS_ORIGIN": ["https://partner.example"],
         "BOKEH_ALLOW_MISSING_ORIGIN": True,
@@ -126,7 +126,7 @@ def test_a_list_of_origins(live: Live) -> None:
 
 
 def test_trusted_hosts(live: Live) -> None:
-    """A Host that is not among TRUSTED_HOSTS gets a 400, so a rebound name (DNS) opens nothing."""
+    """A Host that is not in TRUSTED_HOSTS gets a 400, which prevents DNS rebinding."""
     config = {"TRUSTED_HOSTS": ["127.0.0.1", ".example.org"]}
     visitor = Visitor(live("gunicorn-sync", APP, config=config, clean=False))
     token = visitor.token()

@@ -36,11 +36,11 @@ APP = "tests.live_apps.guarded:create_app()"
         "/bokeh/static/..%2f..%2f..%2fpyproject.toml",
         "/bokeh/static/extensions/..%2f..%2fx/y.js",
         "/bokeh/static//etc/passwd",
-        "/bokeh/files/static/own.txt",  # its guard says no
+        "/bokeh/files/static/own.txt",  # refused by its guard
     ],
 )
 def test_paths(visitor: Visitor, path: str) -> None:
-    """No path, however it is written, leads out of an application's static folder."""
+    """No path, however it is encoded, leaves an application's static folder."""
     head = f"GET {path} HTTP/1.1\r\nHost: {visitor.site.address}\r\nConnection: close\r\n\r\n"
     with visitor.send(head.encode()) as answer:
         assert answer.status in (308, 400, 403, 404)
@@ -71,7 +71,7 @@ def test_paths(visitor: Visitor, path: str) -> None:
     ],
 )
 def test_what_a_page_is_fetched_for(visitor: Visitor, headers: dict[str, str], status: int) -> None:
-    """A page that nobody will see makes no session: fetched, framed elsewhere, or ahead of time."""
+    """A page that is fetched by a script, framed elsewhere or prefetched creates no session."""
     before = json.loads(visitor.get("/stats").text)["reservations"]
     answer = visitor.get("/bokeh/page", **headers)
     assert answer.status == status
@@ -81,7 +81,7 @@ def test_what_a_page_is_fetched_for(visitor: Visitor, headers: dict[str, str], s
 
 
 def test_scripts_for_other_sites(visitor: Visitor) -> None:
-    """A page of another site can't fetch the script of a plot, unless it is on the list."""
+    """A page of a site that is not listed cannot fetch the script of a plot."""
     fetched = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "script"}
     script = "/bokeh/page/autoload.js?bokeh-autoload-element=e"
     assert visitor.get(script, **fetched).status == 403
@@ -90,7 +90,7 @@ def test_scripts_for_other_sites(visitor: Visitor) -> None:
 
 
 def test_a_frame_on_another_site(live: Live, tab: Tab) -> None:
-    """What Chromium would not show in a frame of another site makes no session."""
+    """A page in a frame on another site gets a 403 and creates no session."""
     site = live("gunicorn-gthread", APP, clean=False)
     tab.page.goto(f"{site.url.replace('127.0.0.1', 'localhost')}/plain")
     with tab.page.expect_response("**/bokeh/page") as answered:
@@ -107,7 +107,7 @@ def test_a_frame_on_another_site(live: Live, tab: Tab) -> None:
 
 
 def test_a_frame_on_a_listed_site(live: Live) -> None:
-    """The sites of BOKEH_ALLOW_WS_ORIGIN frame the page of an application."""
+    """Sites in BOKEH_ALLOW_WS_ORIGIN may frame the page of an application."""
     there = "https://other.example"
     site = live("gunicorn-sync", APP, config={"BOKEH_ALLOW_WS_ORIGIN": [there]})
     framed = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "iframe"}
@@ -117,7 +117,7 @@ def test_a_frame_on_a_listed_site(live: Live) -> None:
 
 
 def test_a_page_that_is_fetched_ahead(live: Live, tab: Tab) -> None:
-    """Chromium's prefetch makes no session, and the page shows when the visitor goes there."""
+    """Chromium's prefetch creates no session, and the page works when it is visited."""
     site = live("gunicorn-gthread", APP, clean=False)
     tab.page.goto(f"{site.url}/plain")
     with tab.page.expect_response("**/bokeh/page") as answered:
@@ -139,7 +139,7 @@ def stats_of(site: LiveServer) -> dict[str, int]:
 
 
 def test_a_script_for_another_site(live: Live) -> None:
-    """A page of a listed site gets a token that needs no cookie of ours; it opens a plot there."""
+    """The script for a listed site contains a token that opens a plot without our cookie."""
     there = "https://other.example"
     site = live("gunicorn-sync", APP, config={"BOKEH_ALLOW_WS_ORIGIN": [there]}, clean=False)
     script = "/bokeh/page/autoload.js?bokeh-autoload-element=e"
@@ -153,5 +153,5 @@ def test_a_script_for_another_site(live: Live) -> None:
 
 
 def test_a_query_that_is_too_long(visitor: Visitor) -> None:
-    """It is the visitor's mistake, not the site's."""
+    """A query that is too long gets a 414."""
     assert visitor.get(f"/bokeh/page?x={'a' * 3000}").status == 414

@@ -13,7 +13,7 @@ APP = "tests.live_apps.guarded:create_app()"
 
 
 def test_headers_of_our_own_responses(site: LiveServer, visitor: Visitor) -> None:
-    """Nothing of ours is sniffed, no token is stored, pages are framed by nobody else."""
+    """Our responses forbid MIME sniffing, caching of tokens and framing by other sites."""
     page = visitor.get("/bokeh/page")
     script = visitor.get("/bokeh/page/autoload.js?bokeh-autoload-element=e")
     state = visitor.get("/bokeh/open/ws", Bokeh_Session_Token=visitor.token())
@@ -27,7 +27,7 @@ def test_headers_of_our_own_responses(site: LiveServer, visitor: Visitor) -> Non
 
 
 def test_nothing_secret_is_told(live: Live) -> None:
-    """No token, key, cookie or session id is in the log, nor in what a refused client is told."""
+    """No token, key, cookie or session ID is in the log or in responses to refused clients."""
     site = live("gunicorn-gthread", APP, clean=False)
     visitor = Visitor(site).log_in("ann")
     anonymous = Visitor(site)

@@ -11,7 +11,7 @@ APP = "tests.live_apps.guarded:create_app()"
 
 
 def test_a_slow_head(live: Live) -> None:
-    """A head that comes a byte at a time stops nobody else, and opens what it may."""
+    """A request head that arrives slowly blocks no other client and opens its WebSocket."""
     site = live("gunicorn-gthread", APP, clean=False)
     visitor = Visitor(site)
     head = visitor.head(visitor.token())

@@ -14,7 +14,7 @@ APP = "tests.live_apps.guarded:create_app()"
 
 
 def test_of_another_application(visitor: Visitor) -> None:
-    """A token opens its own application."""
+    """A token opens no application other than its own."""
     token = visitor.token("/show/open")
     assert visitor.status(token, "/other") == 403
     assert visitor.status(token, "/page") == 403
@@ -23,7 +23,7 @@ def test_of_another_application(visitor: Visitor) -> None:
 
 
 def test_of_another_user(site: LiveServer) -> None:
-    """The user who asks for the WebSocket is the one who asked for the page."""
+    """A token is accepted only from the user who requested the page."""
     ann, bob, nobody = (Visitor(site) for _ in range(3))
     token = ann.log_in("ann").token()
     assert bob.log_in("bob").status(token) == 403
@@ -35,7 +35,7 @@ def test_of_another_user(site: LiveServer) -> None:
 
 
 def test_of_another_browser(site: LiveServer) -> None:
-    """A visitor without a user is known by a cookie, which no script and no other site gets."""
+    """An anonymous visitor's token requires the HttpOnly, SameSite=Lax cookie of that browser."""
     one, other = Visitor(site), Visitor(site)
     answer = one.get("/show/open")
     (token,) = tokens_in(answer.text)
@@ -47,7 +47,7 @@ def test_of_another_browser(site: LiveServer) -> None:
     assert "Domain" not in cookie
     assert other.status(token) == 403  # without a cookie
     other.token()
-    assert other.status(token) == 403  # with one of its own
+    assert other.status(token) == 403  # with its own cookie
     assert one.status(token, Cookie=None) == 403
     assert one.status(token) == 101
     assert "Set-Cookie" not in one.get("/show/open").headers
@@ -57,7 +57,7 @@ def test_of_another_browser(site: LiveServer) -> None:
 
 
 def test_a_forged_cookie(site: LiveServer) -> None:
-    """Nobody makes the cookie of a browser but us."""
+    """A browser cookie without our valid signature is refused."""
     one = Visitor(site)
     token = one.token()
     name, _, value = one.cookies.partition("=")
@@ -68,7 +68,7 @@ def test_a_forged_cookie(site: LiveServer) -> None:
 
 
 def test_more_than_one_cookie(site: LiveServer) -> None:
-    """Cookies of its name that another site of the host adds lock nobody out, let nobody in."""
+    """Extra cookies of the same name neither lock a visitor out nor admit another."""
     one, other = Visitor(site), Visitor(site)
     token, others = one.token(), other.token()
     good, bad = one.cookies, other.cookies.partition("=")[0] + "=bad.signature"
@@ -79,7 +79,7 @@ def test_more_than_one_cookie(site: LiveServer) -> None:
         f"{good}; {other.cookies}",
     ):
         assert one.status(token, Cookie=cookies) == 101
-        # A page of then is good when the others have gone, or where they are not sent.
+        # The token of a page from then stays valid when the other cookies are not sent.
         page = Visitor(site).get("/show/open", Cookie=cookies)
         assert "Set-Cookie" not in page.headers
         (later,) = tokens_in(page.text)
@@ -90,7 +90,7 @@ def test_more_than_one_cookie(site: LiveServer) -> None:
 
 
 def test_bearer_tokens_are_short_lived(live: Live) -> None:
-    """Where browsers are not told apart, a token opens a session for a short time only."""
+    """Tokens that are not bound to a browser open new sessions for a short time only."""
     config = {"BOKEH_BIND_BROWSER": False, "BOKEH_TOKEN_EXPIRATION": 1}
     site = live("gunicorn-sync", APP, config=config, clean=False)
     visitor, other = Visitor(site), Visitor(site)
@@ -101,4 +101,4 @@ def test_bearer_tokens_are_short_lived(live: Live) -> None:
         issued = ISSUER.read(unused).issued_at
         eventually(lambda: time.time() - issued > 1, "the token to expire")
         assert visitor.status(unused) == 403
-        assert visitor.status(token) == 101  # to a session that lives
+        assert visitor.status(token) == 101  # its session still exists

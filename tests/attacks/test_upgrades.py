@@ -1,4 +1,4 @@
-"""Attacks on live servers: what gets past Flask, what a hostile client can leave behind."""
+"""Attacks on live servers: request smuggling and resource leaks by hostile clients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLAIN = [kind for kind in SERVERS if "tls" not in kind]
 
 
 def head(site: LiveServer, token: str, path: str = "/hooked", **replace: str) -> bytes:
-    """The head of a good upgrade request, with some of its lines replaced."""
+    """Return the head of a valid upgrade request with some of its lines replaced."""
     return Visitor(site).head(token, path, **{"Cookie": site.cookies.get(token), **replace})
 
 
@@ -32,7 +32,7 @@ def raw(site: LiveServer) -> Iterator[socket.socket]:
 
 
 def read(sock: socket.socket, seconds: float = 3.0) -> bytes:
-    """Everything that comes until the other side closes, or is silent for so long."""
+    """Read until the peer closes or is silent for some seconds."""
     sock.settimeout(seconds)
     data = b""
     with contextlib.suppress(TimeoutError, ConnectionError):
@@ -42,7 +42,7 @@ def read(sock: socket.socket, seconds: float = 3.0) -> bytes:
 
 
 def read_head(sock: socket.socket) -> bytes:
-    """One response's head."""
+    """Read the head of one response."""
     data = b""
     while b"\r\n\r\n" not in data:
         chunk = sock.recv(1)
@@ -54,7 +54,7 @@ def read_head(sock: socket.socket) -> bytes:
 
 @pytest.fixture(scope="module", params=PLAIN)
 def site(request: pytest.FixtureRequest, module_live: Live) -> Iterator[LiveServer]:
-    """Refusals are logged, so the log is not clean; but it holds no traceback."""
+    """A site whose log holds refusals, so it is not clean, but no traceback."""
     server = module_live(str(request.param), clean=False)
     yield server
     server.stop()
@@ -62,11 +62,11 @@ def site(request: pytest.FixtureRequest, module_live: Live) -> Iterator[LiveServ
 
 
 def test_a_connection_carries_one_upgrade(site: LiveServer) -> None:
-    """After an upgrade that Tornado refuses, nothing more gets through on the connection."""
+    """A second request on a connection is not served after Tornado refuses the upgrade."""
     token = site.token("/hook")
     second = f"GET /hooked/metadata HTTP/1.1\r\nHost: {site.address}\r\n\r\n".encode()
     with raw(site) as sock:
-        # Flask lets it in; Tornado answers 426 for the version and would keep the connection.
+        # Flask accepts it; Tornado responds 426 for the version and would keep the connection.
         sock.sendall(head(site, token, Sec_WebSocket_Version="99"))
         first = read_head(sock)
         assert first.startswith(b"HTTP/1.1 426"), first
@@ -75,9 +75,9 @@ def test_a_connection_carries_one_upgrade(site: LiveServer) -> None:
         rest = read(sock)
         assert b"HTTP/1.1 200" not in rest
         assert b"/hooked" not in rest
-    if site.kind == "flask-bokeh-run":  # the connection is Flask's again
+    if site.kind == "flask-bokeh-run":  # Flask serves the connection again
         return
-    with raw(site) as sock:  # and one that waits is sent away by itself
+    with raw(site) as sock:  # an idle connection is closed
         sock.sendall(head(site, token, Sec_WebSocket_Version="99"))
         before = time.monotonic()
         read(sock, 60)
@@ -86,14 +86,14 @@ def test_a_connection_carries_one_upgrade(site: LiveServer) -> None:
 
 
 def test_a_second_request_behind_the_first(site: LiveServer) -> None:
-    """A second request in the same packet never reaches Bokeh, and the client is told off."""
+    """A second request in the same packet never reaches Bokeh."""
     token = site.token("/hook")
     smuggled = head(site, token)
     with raw(site) as sock:
         sock.sendall(head(site, token) + smuggled)
         answer = read(sock)
-        # uWSGI drops what it has read with the head; our host has not looked at it, and it
-        # becomes the client's first, broken frame.
+        # uWSGI drops what it has read with the head; flask bokeh run has not read it, so it
+        # becomes the client's first, malformed frame.
         if site.kind in ("uwsgi", "flask-bokeh-run"):
             assert answer.startswith(b"HTTP/1.1 101"), answer[:200]
             assert answer.count(b"HTTP/1.1") == 1
@@ -117,13 +117,13 @@ def test_a_second_request_behind_the_first(site: LiveServer) -> None:
     ],
 )
 def test_a_head_can_not_smuggle(site: LiveServer, line: str) -> None:
-    """Raw control characters, folds and bodies make no second request and no other host."""
+    """Control characters, folded lines and bodies smuggle in no second request or other host."""
     token = site.token("/hook")
     bad = head(site, token).replace(b"Upgrade: websocket", f"Upgrade: websocket\r\n{line}".encode())
     with raw(site) as sock:
         sock.sendall(bad)
         answer = read(sock, 1.0)
-    # Either a WebSocket to our session (the server dropped the line), or a refusal; never two.
+    # Either a WebSocket to our session (the server dropped the line) or a refusal, never both.
     assert answer.count(b"HTTP/1.1 ") <= 1
     if b" 101 " in answer:
         assert b"evil" not in answer
@@ -148,7 +148,7 @@ def test_a_head_can_not_smuggle(site: LiveServer, line: str) -> None:
 def test_only_a_plain_get_opens_a_websocket(
     site: LiveServer, line: bytes, other: bytes, behind: bytes
 ) -> None:
-    """HTTP/1.0, HEAD and requests with a body open none, on any server (RFC 6455, 4.1)."""
+    """HTTP/1.0, HEAD and requests with a body open no WebSocket (RFC 6455, 4.1)."""
     good = head(site, site.token("/hook"))
     assert line in good
     with raw(site) as sock:
@@ -173,7 +173,7 @@ def test_only_a_plain_get_opens_a_websocket(
     ],
 )
 def test_refused_before_the_hand_over(site: LiveServer, replace: dict[str, str]) -> None:
-    """A foreign origin or a bad token is refused by Flask: 403, and no socket is handed over."""
+    """Flask refuses a foreign origin or a bad token with 403 and hands over no socket."""
     token = site.token("/hook")
     with raw(site) as sock:
         values = {name: value.replace("TOKEN", token) for name, value in replace.items()}
@@ -184,7 +184,7 @@ def test_refused_before_the_hand_over(site: LiveServer, replace: dict[str, str])
 
 
 def test_half_a_head_and_silence(site: LiveServer) -> None:
-    """Clients that vanish in the middle, before or after the hand-over, leave nothing."""
+    """Clients that disconnect before or after the hand-over leak no sockets or descriptors."""
     token = site.token("/hook")
     with connect(site, "/hooked", token):
         pass
@@ -211,10 +211,10 @@ def fuzzed(module_live: Live) -> LiveServer:
 
 @pytest.mark.parametrize("size", [None, 8192])
 def test_early_bytes_under_tls(live: Live, size: int | None) -> None:
-    """Bytes behind the head are seen in the server's buffer, and in OpenSSL's behind that."""
+    """Bytes after the head are detected in the buffers of the server and of OpenSSL."""
     site = live("gunicorn-sync-tls", clean=False)
     good = head(site, site.token("/hook"))
-    if size is not None:  # what gunicorn reads at once ends with the head
+    if size is not None:  # gunicorn's first read ends with the head
         room = size - len(good) - 2 * len("Pad-1: \r\n")
         pads = "".join(f"Pad-{n}: {'x' * part}\r\n" for n, part in enumerate((room - 4000, 4000)))
         good = good[:-2] + pads.encode() + b"\r\n"
@@ -243,7 +243,7 @@ lines = st.lists(
 def test_any_lines_make_one_request_at_most(
     fuzzed: LiveServer, extra: list[tuple[str, str]]
 ) -> None:
-    """Whatever lines a client adds, there is one answer at most, and the server lives."""
+    """A request with any added header lines gets at most one response and raises no error."""
     token = fuzzed.token("/hook")
     added = "".join(f"\r\n{name}: {value}" for name, value in extra).encode("latin-1")
     with raw(fuzzed) as sock:

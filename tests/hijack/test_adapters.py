@@ -1,4 +1,4 @@
-"""Take a client's socket out of a WSGI server's environ."""
+"""Hijacking a client's socket from a WSGI server's environ."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Input(io.BufferedReader):
 
 
 def test_the_server_keeps_a_placeholder() -> None:
-    """The client's socket is hijacked; the server's object is silent and may be closed."""
+    """The server's object becomes a silent placeholder that may be closed."""
     client, server = socket.socketpair()
     before = set(os.listdir("/proc/self/fd"))
     body = Input(server)
@@ -43,7 +43,7 @@ def test_the_server_keeps_a_placeholder() -> None:
 
 
 def test_early_bytes_give_the_client_back() -> None:
-    """Data before the WebSocket is open is refused, and the server can tell the client."""
+    """Data sent before the WebSocket is open is refused, and the server gets its client back."""
     client, server = socket.socketpair()
     client.sendall(b"early")
     body = Input(server)
@@ -67,7 +67,7 @@ def test_early_bytes_give_the_client_back() -> None:
     ],
 )
 def test_what_can_not_be_hijacked(environ: dict[str, Any], status: int) -> None:
-    """A server without a socket, and a request with a body, are refused; nothing is hijacked."""
+    """A server without a socket and a request with a body are refused."""
     with pytest.raises(HandoffError) as caught:
         hijack(environ)
     assert caught.value.status == status

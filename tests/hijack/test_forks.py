@@ -12,7 +12,7 @@ from ..support.sockets import connect
 
 
 def test_a_forked_child_keeps_no_socket(live: Live) -> None:
-    """A client is hung up on, and a worker's end is seen, while a child of the worker lives."""
+    """A client's connection is closed even while a forked child of the worker lives."""
     site = live("gunicorn-sync", clean=False)
     token = site.token("/hook?user=ann")
     with connect(site, "/hooked", token, query="user=ann") as client:
@@ -27,7 +27,7 @@ def test_a_forked_child_keeps_no_socket(live: Live) -> None:
 
 
 def test_clients_under_gevent(live: Live) -> None:
-    """Greenlets that pull through bokeh.client at the same time wait for each other."""
+    """Greenlets that pull through bokeh.client concurrently each get their own session."""
     site = live("gunicorn-gevent")
     with ThreadPoolExecutor(6) as pool:
         pages = list(pool.map(lambda n: site.get(f"/client?user=u{n}"), range(6)))

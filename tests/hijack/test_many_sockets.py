@@ -1,4 +1,4 @@
-"""Many sockets on one worker, and what they leave behind."""
+"""Many sockets on one worker, and the resources they leak."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..support.waiting import eventually
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_nothing_leaks_from_sockets(live: Live, server: str) -> None:
-    """After pages and sockets come and go, descriptors and threads are what they were."""
+    """Pages and sockets that come and go leak no descriptors or threads."""
     site = live(server)
 
     def descriptors(limit: int) -> bool:
         return bool(site.stats()["descriptors"] <= limit and site.stats()["sockets"] == 0)
 
-    for _ in range(2):  # executors get their threads
+    for _ in range(2):  # executors start their threads
         with open_sockets(site, "/hook", "/hooked", 8):
             eventually(lambda: site.stats()["sockets"] == 8, "eight sockets")
         eventually(lambda: descriptors(1000), "no socket")

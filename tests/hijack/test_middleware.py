@@ -32,7 +32,7 @@ RESPONSE = ["never-closes", "writes-much", "after-request-raises"]
     ],
 )
 def test_middleware(live: Live, server: str) -> None:
-    """Middleware that replaces input, environ or response; an after_request that raises."""
+    """WebSockets open behind unusual middleware and a failing after_request, without leaks."""
     site = live(server, APP, clean=False)
     open_once(site, "")
     before = site.stats()["descriptors"]
@@ -44,7 +44,7 @@ def test_middleware(live: Live, server: str) -> None:
 
 
 def test_cheroot_behind_middleware(live: Live) -> None:
-    """Only wsgi.input leads to cheroot's socket: without it the log says what is in the way."""
+    """Middleware that hides wsgi.input on cheroot causes a 501, and the log names the cause."""
     site = live("cheroot", APP, clean=False)
     for kind in ["", *RESPONSE]:
         open_once(site, kind)

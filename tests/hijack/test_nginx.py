@@ -1,4 +1,4 @@
-"""Behind nginx, with the configuration that ``flask bokeh nginx`` prints."""
+"""A site behind nginx with the configuration that ``flask bokeh nginx`` prints."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Proxied = Callable[..., "Proxy"]
 
 
 class Proxy:
-    """nginx, in front of a live server."""
+    """nginx in front of a live server."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Proxy:
         config: dict[str, object],
     ) -> None:
         self.site = site
-        with socket.socket() as probe:  # nginx can't choose a port; nobody else wants this one
+        with socket.socket() as probe:  # nginx cannot choose a free port itself
             probe.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
         command = ["-m", "flask", "--app", SITE, "bokeh", "nginx"]
@@ -136,20 +136,20 @@ def test_plain(proxied: Proxied, tab: Tab, kind: str) -> None:
 
 
 def test_tls(proxied: Proxied, tab: Tab) -> None:
-    """nginx ends TLS: the page's scheme is known, and its Origin is accepted."""
+    """The page's scheme is known and its origin accepted when nginx terminates TLS."""
     cert, key = certificate()
     live_and_personal(tab, proxied("--cert", cert, "--key", key).url)
 
 
 def test_a_sub_path(proxied: Proxied, tab: Tab) -> None:
-    """The whole site lives under /shop: pages, static files and WebSockets."""
+    """Pages, static files and WebSockets work under the sub-path /shop."""
     proxy = proxied("--path", "/shop")
     live_and_personal(tab, f"{proxy.url}/shop")
     assert "GET /bokeh/sliders/ws" in proxy.site.log
 
 
 def test_a_proxy_that_passes_no_upgrade(proxied: Proxied) -> None:
-    """The log says what the proxy leaves out; without it, nothing would tell."""
+    """The log names the Upgrade header that a proxy leaves out."""
     proxy = proxied(edit=("proxy_set_header Upgrade $flask_bokeh_upgrade;", ""), clean=False)
     front = copy(proxy.site)
     front.url, front.address = proxy.url, proxy.address
@@ -160,7 +160,7 @@ def test_a_proxy_that_passes_no_upgrade(proxied: Proxied) -> None:
 
 @pytest.mark.parametrize("upgrade", ["h2c", "h2c, websocket", "websocket, h2c", "TLS/1.2"])
 def test_other_upgrades(proxied: Proxied, upgrade: str) -> None:
-    """Nothing but a WebSocket is passed on: h2c would be a way past the proxy's own rules."""
+    """nginx forwards only pure WebSocket upgrades, as h2c would bypass the proxy's rules."""
     proxy = proxied(kind="gunicorn-sync", clean=False)
     hop = {"Upgrade": upgrade, "Connection": "Upgrade, HTTP2-Settings", "HTTP2-Settings": "AAMA"}
     request = urllib.request.Request(f"{proxy.url}/upgrade", headers=hop)
@@ -169,20 +169,20 @@ def test_other_upgrades(proxied: Proxied, upgrade: str) -> None:
 
 
 def test_a_short_time_out(proxied: Proxied, tab: Tab) -> None:
-    """With 3 s in the proxy and keep-alive every second, a click after 7 s is answered."""
+    """A socket with keep-alive every second outlives a proxy timeout of 3 s."""
     proxy = proxied(
         edit=("proxy_read_timeout 90s", "proxy_read_timeout 3s"),
         config={"BOKEH_SERVER_OPTIONS": {"keep_alive_milliseconds": 1000}},
     )
     tab.open(f"{proxy.url}/hook?user=ann")
-    time.sleep(7)  # this silence is what is tested
+    time.sleep(7)  # the idle time under test
     tab.move_slider()
     tab.until_title("for ann 2024 Lyon k=2")
-    assert proxy.site.log.count("/hooked/ws") == 1  # it is still the first socket
+    assert proxy.site.log.count("/hooked/ws") == 1  # still the first socket
 
 
 def test_thirty_megabytes_from_a_client(proxied: Proxied) -> None:
-    """What is sent through the proxy has the limit of BOKEH_MAX_MESSAGE_SIZE, and no other."""
+    """Messages through the proxy are limited by BOKEH_MAX_MESSAGE_SIZE only."""
     size = {"BOKEH_MAX_MESSAGE_SIZE": 40 * 1024 * 1024}
     for config, outcome in ((size, "OK"), ({}, None)):
         proxy = proxied(config=config, clean=outcome is not None)
@@ -197,7 +197,7 @@ def test_thirty_megabytes_from_a_client(proxied: Proxied) -> None:
 
 
 def test_uploads(proxied: Proxied) -> None:
-    """The site gets bodies as large as it allows."""
+    """Uploads through the proxy are limited by the site's MAX_CONTENT_LENGTH only."""
     proxy = proxied(config={"MAX_CONTENT_LENGTH": 5_000_000}, kind="gunicorn-sync", clean=False)
     for size, status in ((4_000_000, 200), (6_000_000, 413)):
         request = urllib.request.Request(f"{proxy.url}/length", b"x" * size)
@@ -208,14 +208,14 @@ def test_uploads(proxied: Proxied) -> None:
 
 
 class Whatever(urllib.request.HTTPErrorProcessor):
-    """Answers that are errors are answers, too."""
+    """Return error responses instead of raising HTTPError."""
 
     def http_response(self, request: object, response: object) -> Any:
         return response
 
 
 def test_thirty_megabytes(proxied: Proxied, tab: Tab) -> None:
-    """A click brings a data source of 30 MB to the browser."""
+    """A click sends a data source of 30 MB to the browser."""
     proxy = proxied()
     tab.open(f"{proxy.url}/big")
     tab.page.get_by_role("button", name="more").click()

@@ -1,4 +1,4 @@
-"""Give a client back to its WSGI server."""
+"""Restoring a client's socket to its WSGI server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flask_bokeh.hijack.adapters import hijack
 def test_the_client_is_restored_after_an_error(
     monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    """Whatever is raised while a socket is hijacked, the WSGI server gets it back."""
+    """The WSGI server gets its socket back after any exception in hijack()."""
 
     def fails(environ: Any) -> bool:
         raise error
@@ -39,7 +39,7 @@ def test_the_client_is_restored_after_an_error(
 
 @pytest.mark.parametrize("committed", [False, True])
 def test_a_hijacked_client_is_restored(committed: bool) -> None:
-    """The WSGI server gets it back, once, as long as it has not been handed over."""
+    """restore() gives the socket back to the WSGI server once, even after commit()."""
     client, server = socket.socketpair()
     before = set(os.listdir("/proc/self/fd"))
     connection = hijack({"werkzeug.socket": server, "wsgi.input": io.BytesIO()})
@@ -58,19 +58,19 @@ def test_a_hijacked_client_is_restored(committed: bool) -> None:
 
 
 def test_a_server_that_middleware_hides() -> None:
-    """An environ without the server's keys: the error names the key."""
+    """The error for an environ without the server's socket names the missing key."""
     with pytest.raises(HandoffError, match=r"gunicorn hands out .*'gunicorn\.socket'"):
         hijack({"SERVER_SOFTWARE": "gunicorn/27.0.1"})
 
 
 def test_a_server_that_stops_meanwhile(app: Flask, bokeh: FlaskBokeh) -> None:
-    """The client is restored and gets a 503, and its reservation is released."""
+    """A client of a stopped server is restored, gets a 503 and releases its reservation."""
     bokeh.user_loader(lambda: "ann")
     bokeh.add_application("/x", lambda doc: None)
     bokeh.init_app(app)
     state = app.extensions["bokeh"]
     running = state.servers.get()
-    running.stop()  # past the state, which still has it
+    running.stop()  # bypasses the state, which still refers to it
     with app.test_request_context():
         token = state.authorizer.issue("/x").encoded
     headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Origin": "http://localhost"}

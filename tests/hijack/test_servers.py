@@ -23,7 +23,7 @@ from ..support.waiting import eventually
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_a_site_on_every_server(live: Live, tab: Tab, server: str) -> None:
-    """On every server: pages, personal edits, live callbacks, a clean stop, a clean log."""
+    """Every server supports personal pages and live callbacks, and stops with a clean log."""
     site = live(server)
     for user in ("ann", "bob"):  # with_session
         tab.open(f"{site.url}/mine?user={user}")
@@ -38,7 +38,7 @@ def test_a_site_on_every_server(live: Live, tab: Tab, server: str) -> None:
     assert tab.title() == "made for bob"
     tab.move_slider()
     tab.until_title("made for bob k=2")
-    if server not in ("waitress", "cheroot"):  # which have no access log
+    if server not in ("waitress", "cheroot"):  # these have no access log
         lines = [line for line in site.log.splitlines() if "/bokeh/sliders/ws?user=" in line]
         assert len([line for line in lines if re.search(r"\b101\b", line)]) == 3
     # Chromium keeps spare TLS connections, and gunicorn gthread waits for a request on them.
@@ -49,7 +49,7 @@ def test_a_site_on_every_server(live: Live, tab: Tab, server: str) -> None:
 
 @pytest.mark.parametrize("server", REFUSED)
 def test_tls_that_can_not_be_hijacked(live: Live, server: str) -> None:
-    """The client gets a 501, and the log says what to do."""
+    """A TLS socket that cannot be hijacked gets a 501, and the log says what to do."""
     site = live(server, clean=False)
     with pytest.raises(RefusedError, match="501"):
         connect(site, "/hooked", site.token("/hook"))
@@ -58,7 +58,7 @@ def test_tls_that_can_not_be_hijacked(live: Live, server: str) -> None:
 
 
 def test_a_server_that_keeps_its_sockets(live: Live, tab: Tab) -> None:
-    """Log and page say so there; with a port of their own, plots are live and personal."""
+    """Plots on hypercorn fail with a notice, and work with BOKEH_TRANSPORT = 'port'."""
     site = live("hypercorn", args=["--bind", "127.0.0.1:0"], clean=False)
     tab.page.goto(f"{site.url}/hook?user=ann")
     tab.page.get_by_text("This plot could not be reached. Reload the page.").wait_for(
@@ -77,7 +77,7 @@ def test_a_server_that_keeps_its_sockets(live: Live, tab: Tab) -> None:
 
 
 def test_gevent_does_not_hold_up_plots(live: Live) -> None:
-    """Under gevent plots are on a thread of the system: a view that blocks does not block them."""
+    """A view that blocks under gevent does not block plots, which run on a native thread."""
     site = live("gunicorn-gevent")
     with (
         connect(site, "/tiny", site.token("/tiny/direct")) as client,
@@ -102,7 +102,7 @@ def answers(site: LiveServer) -> bool:
 
 
 def test_uwsgi_without_threads(live: Live) -> None:
-    """Plots would stand still between requests: the log says which option is missing."""
+    """uWSGI without threads is refused, and the log names the missing option."""
     site = live("uwsgi-without-threads", clean=False)
     with pytest.raises(urllib.error.HTTPError, match="500"):
         site.get("/mine")
@@ -110,7 +110,7 @@ def test_uwsgi_without_threads(live: Live) -> None:
 
 
 def test_a_unix_socket(live: Live) -> None:
-    """Werkzeug's server on a unix socket hands its clients over, too."""
+    """A client of Werkzeug's server on a Unix socket gets its WebSocket."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/site"
         site = live("werkzeug", args=["--host", f"unix://{path}"])
@@ -142,7 +142,7 @@ def test_a_unix_socket(live: Live) -> None:
 def test_a_closed_server_is_told_of_once(
     app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The first page on such a server says in the log what to do; once."""
+    """A server that does not hand out its sockets is logged once, with the remedy."""
     bokeh.add_application("/x", lambda doc: None)
     bokeh.init_app(app)
     app.add_url_rule("/", view_func=lambda: bokeh.server_document("/x"))
@@ -154,12 +154,12 @@ def test_a_closed_server_is_told_of_once(
 
 
 def test_ctrl_c_on_gunicorn(live: Live) -> None:
-    """Sockets are told on Ctrl-C, too."""
+    """Ctrl-C on gunicorn closes open sockets with 1001."""
     going_away(live("gunicorn-sync"), signal.SIGINT)
 
 
 def going_away(site: LiveServer, how: signal.Signals | None = None) -> None:
-    """When the server ends, open sockets are closed with 1001, within seconds."""
+    """Check that open sockets are closed with 1001 when the server ends."""
     socket = connect(site, "/hooked", site.token("/hook"))
     site.stop(how)
     assert socket.close_code() == 1001

@@ -19,14 +19,14 @@ from ..support.sockets import connect
 
 
 def test_a_message_within_the_limit(live: Live) -> None:
-    """A client's message of 30 MB is accepted where BOKEH_MAX_MESSAGE_SIZE allows it."""
+    """A client's message of 30 MB is accepted if BOKEH_MAX_MESSAGE_SIZE allows it."""
     site = live("gunicorn-gthread", config={"BOKEH_MAX_MESSAGE_SIZE": 40 * 1024 * 1024})
     with connect(site, "/tiny", site.token("/tiny/direct")) as client:
         assert client.send_big(30_000_000) == "OK"
 
 
 def test_a_message_over_the_limit(live: Live) -> None:
-    """A larger one is refused; the client is told why, and the log which setting it was."""
+    """A message over the limit is refused with a reason, and the log names the setting."""
     site = live("gunicorn-gthread", clean=False)
     with connect(site, "/tiny", site.token("/tiny/direct")) as client:
         assert client.announce_big(30_000_000) == (1009, "the message is too large")
@@ -35,7 +35,7 @@ def test_a_message_over_the_limit(live: Live) -> None:
 
 
 def answer(frame: bytes) -> bytes:
-    """What arrives when a frame is written to a stream."""
+    """Return the bytes that a client receives for a frame written to a stream."""
 
     async def write() -> bytes:
         ours, theirs = socket.socketpair()
@@ -52,18 +52,18 @@ def answer(frame: bytes) -> bytes:
     ("code", "legal"), [(10000, 1011), (10001, 1002), (1000, 1000), (1001, 1001)]
 )
 def test_close_codes_are_legal(code: int, legal: int) -> None:
-    """Bokeh closes with codes that RFC 6455 does not know; clients get ones that it does."""
+    """Bokeh's close codes that RFC 6455 does not allow are replaced by legal ones."""
     assert answer(close_frame(code, "why")) == close_frame(legal, "why")
 
 
 def test_other_frames_stay_as_they_are() -> None:
-    """Data, pings and an empty close frame are not touched."""
+    """Data, pings and an empty close frame are written unchanged."""
     for frame in (b"\x81\x03abc", b"\x82\x00", b"\x89\x01a", b"\x88\x00", b"\x88"):
         assert answer(frame) == frame
 
 
 def test_a_client_that_never_reads_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
-    """What waits for a client is limited in bytes."""
+    """A client that does not read is closed when its write buffer exceeds the limit."""
 
     async def fill() -> None:
         ours, theirs = socket.socketpair()
@@ -87,7 +87,7 @@ def test_a_client_that_never_reads_is_bounded(caplog: pytest.LogCaptureFixture) 
 def test_a_client_that_stops_reading_is_given_up(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client that takes nothing for a while is closed; one that takes slowly is not."""
+    """A client that reads nothing for a while is closed; one that reads slowly is not."""
     monkeypatch.setattr(streams, "STALL_TIMEOUT", 0.2)
 
     async def slow(reads: bool) -> bool:
@@ -99,7 +99,7 @@ def test_a_client_that_stops_reading_is_given_up(
         loop = asyncio.get_running_loop()
         with ours:
             for _ in range(10):
-                await asyncio.sleep(0.1)  # the time is what is tested
+                await asyncio.sleep(0.1)  # the time under test
                 if reads and not stream.closed():
                     await loop.sock_recv(ours, 200_000)
             closed = stream.closed()
@@ -115,7 +115,7 @@ def test_a_client_that_stops_reading_is_given_up(
 def test_a_client_that_sends_too_much_gets_the_code(
     monkeypatch: pytest.MonkeyPatch, reads: bool
 ) -> None:
-    """What it still sends is read, for a while, so that it gets the close frame and no reset."""
+    """Data still being sent is drained for a while, so the client gets the close frame."""
     if not reads:
         monkeypatch.setattr(lingering, "TIMEOUT", 0.1)
 
@@ -136,7 +136,7 @@ def test_a_client_that_sends_too_much_gets_the_code(
                 received = await asyncio.to_thread(client.recv, 200)
                 assert await asyncio.to_thread(client.recv, 200) == b""
                 client.close()
-            else:  # it keeps the socket, and so does a child process maybe
+            else:  # the client keeps the socket open, as a child process might
                 received = b""
             await asyncio.wait_for(forgotten.wait(), 20)
             return received

@@ -1,4 +1,4 @@
-"""The request head that is replayed. See also test_attack."""
+"""The request head that is replayed to Tornado. See also attacks/test_upgrades.py."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ENVIRON = {
 
 
 def test_a_head_is_rebuilt_from_a_list() -> None:
-    """Target, Connection, Upgrade and token are ours; only listed headers come from outside."""
+    """A head has our own target, Connection, Upgrade and token, and only listed client headers."""
     lines = request_head("/x/ws", ENVIRON, "to.ken").decode().split("\r\n")
     assert lines == [
         "GET /x/ws HTTP/1.1",
@@ -51,7 +51,7 @@ def test_a_header_can_not_end_its_line(name: str, char: str) -> None:
 
 @pytest.mark.parametrize("target", ["/x y", "/x\r\nHost: b", "x", "/x?y", "/ä", ""])
 def test_a_target_is_a_plain_path(target: str) -> None:
-    """Whatever a route matched, only the path of an application becomes a request line."""
+    """A target that is not a plain path is refused."""
     with pytest.raises(HandoffError):
         request_head(target, ENVIRON, "to.ken")
 
@@ -71,7 +71,7 @@ def test_a_head_has_a_limit() -> None:
     )
 )
 def test_no_header_makes_another_line(environ: dict[str, str]) -> None:
-    """For any headers, the head is refused, or is one request with the lines we wrote."""
+    """Any headers are either refused or produce one request that ends with our own lines."""
     try:
         head = request_head("/x/ws", environ, "to.ken")
     except HandoffError:

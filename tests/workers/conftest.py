@@ -1,4 +1,4 @@
-"""Folders in which workers meet, and two workers in one process."""
+"""Runtime folders of workers, and two workers in one process."""
 
 from __future__ import annotations
 

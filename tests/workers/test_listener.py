@@ -1,4 +1,4 @@
-"""The socket on which a worker listens for others, and who may use it."""
+"""The socket on which a worker listens for others, and access to it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def meeting_place(config: dict[str, str]) -> Path:
 
 
 def test_the_meeting_place_is_private(live: Live, config: dict[str, str]) -> None:
-    """Only we may enter the folder, and what a dead worker left is cleared away."""
+    """The runtime folder has mode 0700, and the sockets of dead workers are removed."""
     site = live("gunicorn-sync", config=config, clean=False)
     site.get("/mine")
     folder = meeting_place(config)
@@ -48,7 +48,7 @@ def test_the_meeting_place_is_private(live: Live, config: dict[str, str]) -> Non
 
 
 def test_no_folder_for_a_random_key(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
-    """Without a key of the site's there is nobody to meet, and nothing is left in the system."""
+    """A worker with a random key leaves no runtime folder."""
     app.secret_key = None
     app.config["BOKEH_RUNTIME_DIR"] = str(tmp_path)
     bokeh.init_app(app)
@@ -60,7 +60,7 @@ def test_no_folder_for_a_random_key(app: Flask, bokeh: FlaskBokeh, tmp_path: Pat
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_another_user_is_not_served(config: dict[str, str]) -> None:
-    """Who runs as another user is refused, even with the folder open to all."""
+    """A process of another user is refused, even if the folder is open to all users."""
     program = (
         "import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX); "
         "s.bind(sys.argv[1]); s.listen(); print('ready', flush=True); s.accept(); input()"
@@ -84,7 +84,7 @@ def test_another_user_is_not_served(config: dict[str, str]) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_another_user_is_not_heard(live: Live, config: dict[str, str]) -> None:
-    """Nor does the worker answer to another user, with folder and socket open to all."""
+    """A worker does not answer another user, even if folder and socket are open to all users."""
     site = live("gunicorn-sync", config=config, clean=False)
     token = site.token("/mine")
     (path,) = meeting_place(config).iterdir()
@@ -107,7 +107,7 @@ def test_another_user_is_not_heard(live: Live, config: dict[str, str]) -> None:
 
 
 def test_a_name_is_no_path(config: dict[str, str]) -> None:
-    """Whatever a token says its worker is, nothing outside the folder is asked."""
+    """No worker name in a token reaches a socket outside the folder."""
     folder = Path(config["BOKEH_RUNTIME_DIR"]) / "inside"
     folder.mkdir()
     with socket.socket(socket.AF_UNIX) as outside:
@@ -120,7 +120,7 @@ def test_a_name_is_no_path(config: dict[str, str]) -> None:
 
 
 def test_tls_is_not_passed_on(live: Live, config: dict[str, str]) -> None:
-    """Under TLS the wrong worker refuses a pulled session, and says what to do."""
+    """A worker refuses another worker's pulled session under TLS and logs what to do."""
     site = live("gunicorn-sync-tls", config=config, args=["-w", "2"], clean=False)
 
     def refused() -> bool:
@@ -136,7 +136,7 @@ def test_tls_is_not_passed_on(live: Live, config: dict[str, str]) -> None:
 
 
 def test_an_owner_that_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that has the client and hangs up at once has not lost it."""
+    """A transfer succeeds if the owner receives the client and closes the channel at once."""
     ours, theirs = socket.socketpair()
     client, browser = socket.socketpair()
     send = socket.send_fds
@@ -158,7 +158,7 @@ def test_an_owner_that_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_hostile_knocks(live: Live, config: dict[str, str]) -> None:
-    """Half a message, too long a message, no descriptor: closed in bounded time, no leak."""
+    """Malformed requests are closed in bounded time and leak no descriptors."""
     site = live("gunicorn-sync", config=config, clean=False)
     site.get("/mine")
     token = site.token("/mine")

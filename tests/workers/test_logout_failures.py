@@ -21,7 +21,7 @@ from ..support.workers import close, living, pull
 
 
 class BrokenError(Exception):
-    """What the tests raise."""
+    """Error raised by these tests."""
 
 
 def breaks(*_: Any, **__: Any) -> Any:
@@ -29,7 +29,7 @@ def breaks(*_: Any, **__: Any) -> Any:
 
 
 def test_an_error_here(app: Flask, bokeh: FlaskBokeh, monkeypatch: pytest.MonkeyPatch) -> None:
-    """close_sessions raises what kept sessions from their end, and ends the others."""
+    """close_sessions() raises SessionsNotEndedError for one session and closes the others."""
     bokeh.add_application("/x", lambda doc: None)
     bokeh.user_loader(lambda: "ann")
     bokeh.init_app(app)
@@ -54,12 +54,12 @@ def test_an_error_later(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What goes wrong when nobody waits any more is logged."""
+    """An error after close_sessions() has returned is logged."""
     bokeh.add_application("/x", lambda doc: None)
     bokeh.user_loader(lambda: "ann")
     bokeh.init_app(app)
     with app.test_request_context(), bokeh.pull_session("/x"):
-        assert close(app, bokeh) == 1  # waits a second: the document is in use
+        assert close(app, bokeh) == 1  # returns after a second: the document is in use
         monkeypatch.setattr("flask_bokeh.server.local_closing.close_websockets", breaks)
         eventually(lambda: "BrokenError" in caplog.text, "the log")
     assert "Sessions that should have been closed may live on" in caplog.text
@@ -68,7 +68,7 @@ def test_an_error_later(
 def test_an_error_there(
     two: list[Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Another worker that fails says so, and close_sessions raises."""
+    """close_sessions() raises if another worker fails, and that worker logs the error."""
     (here, ours), (there, theirs) = two
     pull(there, theirs)
     monkeypatch.setattr("flask_bokeh.server.local_closing.close_websockets", breaks)
@@ -78,7 +78,7 @@ def test_an_error_there(
 
 
 def test_a_worker_that_does_not_answer(two: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is told of, as it may still show what it should not."""
+    """close_sessions() raises an error that names a worker that does not answer."""
     monkeypatch.setattr("flask_bokeh.workers.sender.TIMEOUT", 0.3)
     here, ours = two[0]
     folder = here.extensions["bokeh"].find_runtime_dir()
@@ -92,7 +92,7 @@ def test_a_worker_that_does_not_answer(two: list[Any], monkeypatch: pytest.Monke
 def test_a_session_that_takes_long_to_fill(
     app: Flask, bokeh: FlaskBokeh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One whose user is ended meanwhile ends when it is there, however long that takes."""
+    """A session whose user logs out while it is being filled ends once it exists."""
     go_on, begun = threading.Event(), threading.Event()
     shown: list[Document] = []
 
@@ -120,7 +120,7 @@ def test_a_session_that_takes_long_to_fill(
     assert begun.wait(60)
     with suppress(TimeoutError):  # Bokeh 3.9 fills documents on the loop
         close(app, bokeh)
-    time.sleep(0.5)  # longer than a reservation is kept for a session that does not come
+    time.sleep(0.5)  # longer than a reservation waits for its session
     go_on.set()
     visitor.join(60)
     assert isinstance(failures[0].__cause__, SessionEndedError)
@@ -140,7 +140,7 @@ def test_logouts_share_threads(
 
     def note(*_: Any) -> None:
         ran_on.append(threading.current_thread())
-        raise BrokenError  # one that fails keeps no other from its end
+        raise BrokenError  # a failed logout does not prevent the others
 
     monkeypatch.setattr(SessionCloser, "close", note)
     bokeh.init_app(app)

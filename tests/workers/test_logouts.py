@@ -1,4 +1,4 @@
-"""A logout reaches all workers, or says that it could not."""
+"""Logouts that reach all workers, or report that they could not."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 @pytest.mark.parametrize("user", ["ann", "x" * 200_000], ids=["short", "long"])
 def test_a_user_of_any_length(two: list[Any], user: str) -> None:
-    """Workers tell each other subject_digests, whatever the user is called."""
+    """A logout reaches other workers for a user name of any length."""
     (here, ours), (there, theirs) = two
     there.config["USER"] = user
-    # The user is in the token, too, which is limited: nobody gets a longer one into a page.
+    # The token also contains the user and has a size limit, so a page cannot have a longer name.
     state = there.extensions["bokeh"]
     subject_digests = state.authorizer.subject_digests(user)
     pull(there, theirs, user="bob")
@@ -48,7 +48,7 @@ def test_a_user_of_any_length(two: list[Any], user: str) -> None:
 def test_a_folder_that_is_lost_while_workers_run(
     two: list[Any], short: Path, take: Callable[[Path], None]
 ) -> None:
-    """A logout right after it reaches the other worker all the same, and so does the next one."""
+    """Logouts reach the other worker even right after the folder is lost."""
     (here, ours), (there, theirs) = two
     (folder,) = short.iterdir()
     for _ in range(2):
@@ -71,7 +71,7 @@ def sockets(folder: Path) -> list[Path]:
 def test_workers_without_a_folder(
     app: Flask, bokeh: FlaskBokeh, short: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A logout ends what is here and says that this may be all; later workers listen again."""
+    """A worker without a folder closes its own sessions, warns, and listens once one exists."""
     app.config["BOKEH_RUNTIME_DIR"] = str(short / "nowhere")
     bokeh.add_application("/x", lambda doc: None)
     bokeh.user_loader(lambda: "ann")
@@ -88,7 +88,7 @@ def test_workers_without_a_folder(
 
 
 def test_a_folder_that_goes_just_now(tmp_path: Path) -> None:
-    """A logout does not fail over it, and tells."""
+    """broadcast_close() reports a missing folder instead of raising an error."""
     closed, failed = broadcast_close(tmp_path / "gone", None, [], 0.0)
     assert closed == 0
     assert "No such file" in failed[0]
@@ -96,7 +96,7 @@ def test_a_folder_that_goes_just_now(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("take", [shutil.rmtree, open_to_all, *([give_away] if ROOT else [])])
 def test_a_logout_of_real_workers(live: Live, short: Path, take: Callable[[Path], None]) -> None:
-    """Two workers of gunicorn lose their folder: the plots of who logs out end in both."""
+    """A logout closes the user's plots in both gunicorn workers after their folder is lost."""
     config = {"BOKEH_RUNTIME_DIR": str(short), "BOKEH_SECRET_KEY": SECRET}
     site = live("gunicorn-gthread", APP, config=config, args=["--workers", "2"], clean=False)
     ann = Visitor(site).log_in("ann")

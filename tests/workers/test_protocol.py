@@ -1,4 +1,4 @@
-"""Requests between workers, on the wire."""
+"""Encoding of requests between workers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flask_bokeh.workers.protocol import (
     "request_", [TransferRequest("/sliders", "an-id"), CloseRequest(["one", "other"], 1.5)]
 )
 def test_a_request_is_one_line(request_: TransferRequest | CloseRequest) -> None:
-    """A request is read from the line that it was encoded to."""
+    """A request is encoded to one line and parsed back from it."""
     line = request_.encode().decode()
     assert line.endswith("\n")
     assert line.count("\n") == 1
@@ -30,13 +30,13 @@ def test_a_request_is_one_line(request_: TransferRequest | CloseRequest) -> None
     ["", "transfer", "transfer /x", "transfer /x a b", "close", "close {}", "close 1", "other x"],
 )
 def test_a_malformed_request_is_refused(line: str) -> None:
-    """A line that is no request, or one of a later version, raises ValueError."""
+    """A malformed or unknown request raises ValueError."""
     with pytest.raises(ValueError, match=r"the request is (malformed|unknown)"):
         parse_request(line)
 
 
 def test_a_client_keeps_its_head_and_address() -> None:
-    """What is sent with a descriptor is the whole upgrade request; the session ID is known."""
+    """An upgrade request is unchanged after encoding and decoding with its session ID."""
     upgrade = UpgradeRequest(
         head=b"GET /x/ws HTTP/1.1\r\nCookie: \xe4\r\n\r\n", address=("::1", 5), session_id="id"
     )

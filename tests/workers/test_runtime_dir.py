@@ -1,4 +1,4 @@
-"""The folder in which workers meet."""
+"""The runtime folder that workers share."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ TAKEN = [
 def test_a_folder_that_was_taken(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, take: Callable[[Path], None], why: str
 ) -> None:
-    """All workers use the next name, which nobody can know, and the log tells once."""
+    """All workers use the next secret name if a folder was taken, and each logs this once."""
     one = RuntimeDir(KEY, str(tmp_path))
     first = one.find()
     assert first is not None
@@ -68,13 +68,13 @@ def test_a_folder_that_was_taken(
         first.unlink()
     else:
         first.rmdir()
-    assert RuntimeDir(KEY, str(tmp_path)).find() == second  # where the others are
+    assert RuntimeDir(KEY, str(tmp_path)).find() == second  # the folder of the other workers
     assert one.find() == second
     assert one.problem is None
 
 
 def test_names_of_folders() -> None:
-    """Who has no key knows no name, those of later included."""
+    """Folder names, including those of fallbacks, depend on the key."""
     names = {
         folder.name
         for key in (KEY, b"another key")
@@ -84,7 +84,7 @@ def test_names_of_folders() -> None:
 
 
 def test_a_folder_that_can_not_be(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The log says, once, what does not work then, and what to do."""
+    """A folder that cannot be created is logged once, with the consequences and the remedy."""
     folder = RuntimeDir(KEY, str(tmp_path / "nowhere"))
     assert folder.find() is None
     assert folder.find() is None
@@ -104,7 +104,7 @@ def test_a_folder_that_can_not_be(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 def test_check_a_folder_that_was_taken(
     app: Flask, bokeh: FlaskBokeh, tmp_path: Path, take: Callable[[Path], None], why: str
 ) -> None:
-    """The command fails, and says why."""
+    """``flask bokeh check`` fails and says why if the folder was taken."""
     app.config["BOKEH_RUNTIME_DIR"] = str(tmp_path)
     bokeh.init_app(app)
     take(app.extensions["bokeh"].find_runtime_dir())
@@ -115,7 +115,7 @@ def test_check_a_folder_that_was_taken(
 
 
 def test_check_a_folder_that_can_not_be(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
-    """The same where there is no folder at all."""
+    """``flask bokeh check`` fails if the folder cannot be created."""
     app.config["BOKEH_RUNTIME_DIR"] = str(tmp_path / "nowhere")
     bokeh.init_app(app)
     result = app.test_cli_runner().invoke(args=["bokeh", "check"])
@@ -126,7 +126,7 @@ def test_check_a_folder_that_can_not_be(app: Flask, bokeh: FlaskBokeh, tmp_path:
 def test_workers_that_start_at_the_same_time(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever is not the first to make the folder finds it, and logs nothing."""
+    """Workers that start concurrently find the same folder and log nothing."""
     together = threading.Barrier(8, timeout=20)
 
     def find(parent: Path) -> Path | None:

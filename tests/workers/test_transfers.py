@@ -27,7 +27,7 @@ LOG_PIDS = ["--access-logformat", "%(p)s %(r)s %(s)s"]
 def test_every_load_reaches_its_session(
     live: Live, config: dict[str, str], kind: str, loads: int
 ) -> None:
-    """With four workers and no sticky balancer, 200 of 200 pulled sessions are the right ones."""
+    """Every socket reaches its pulled session with four workers and no sticky sessions."""
     site = live(kind, config=config, args=["-w", "4", *LOG_PIDS])
 
     def load(number: int) -> bool:
@@ -51,9 +51,7 @@ def test_every_load_reaches_its_session(
 def test_a_page_of_an_application(
     live: Live, config: dict[str, str], tmp_path: Path, kind: str
 ) -> None:
-    """Its application runs once a page, whichever worker the WebSocket comes to, and once more
-    only if that of the page has ended, or TLS can't be passed on to it.
-    """
+    """A page's application runs again only if its session ended or TLS prevents a transfer."""
     (tmp_path / "made.py").write_text(
         "import os\n"
         "from bokeh.models import Div\n"
@@ -101,7 +99,7 @@ def two(live: Live, config: dict[str, str]) -> LiveServer:
 
 
 def owner_of(site: LiveServer, page: str) -> int:
-    """The worker that has answered a page last."""
+    """Return the PID of the worker that served a page last."""
     found = rf"<(\d+)> GET {re.escape(page)} "
     return int(eventually(lambda: re.findall(found, site.log), f"{page} in the log")[-1])
 
@@ -114,7 +112,7 @@ def foreign_worker(site: LiveServer, owner: int) -> int:
 
 
 def freeze(pid: int) -> None:
-    """Stop a process. Until its last thread has stopped it could still accept a connection."""
+    """Stop a process and wait for its last thread, which could still accept a connection."""
     os.kill(pid, signal.SIGSTOP)
     threads = Path(f"/proc/{pid}/task")
 
@@ -126,7 +124,7 @@ def freeze(pid: int) -> None:
 
 
 def test_a_worker_is_killed(two: LiveServer, tab: Tab) -> None:
-    """A hook's session is rebuilt in a sibling; a pulled one makes its page reload, once."""
+    """A killed worker's hooked sessions are rebuilt in a sibling; pulled ones reload once."""
     other = tab.page.context.new_page()
     pulled = Tab(other)
     tab.open(f"{two.url}/hook?user=ann")
@@ -145,7 +143,7 @@ def test_a_worker_is_killed(two: LiveServer, tab: Tab) -> None:
 
 
 def test_a_frozen_worker(two: LiveServer) -> None:
-    """A worker that does not answer costs its visitors a refusal in bounded time, nobody else."""
+    """Visitors of a frozen worker get a 503 in bounded time, and a socket once it resumes."""
     from websocket import WebSocketException
 
     token = two.token("/mine?user=ann")
@@ -175,7 +173,7 @@ def test_a_frozen_worker(two: LiveServer) -> None:
 
 @pytest.mark.parametrize("kind", ["gunicorn-sync", "gunicorn-gthread", "gunicorn-gevent"])
 def test_a_reload(live: Live, tab: Tab, config: dict[str, str], kind: str) -> None:
-    """On HUP sockets end with 1001 and pages come back by themselves, personal as before."""
+    """SIGHUP closes sockets with 1001, and pages reconnect to a new personal document."""
     from playwright.sync_api import TimeoutError as BrowserTimeout
 
     site = live(kind, config=config, args=["-w", "2"])
@@ -190,7 +188,7 @@ def test_a_reload(live: Live, tab: Tab, config: dict[str, str], kind: str) -> No
     tab.until_title("for ann 2024 Lyon")  # a new document
 
     def answers() -> bool:
-        # A worker that is about to go may take the page back first; a move meanwhile is lost.
+        # A worker about to exit may accept the page's reconnect first; a move meanwhile is lost.
         tab.move_slider()
         with suppress(BrowserTimeout):
             tab.page.wait_for_function(
@@ -206,7 +204,7 @@ def test_a_reload(live: Live, tab: Tab, config: dict[str, str], kind: str) -> No
 
 
 def test_max_requests(live: Live, config: dict[str, str]) -> None:
-    """A worker that is recycled tells its sockets, with 1001."""
+    """A worker recycled by --max-requests closes its sockets with 1001."""
     site = live("gunicorn-sync", config=config, args=["--max-requests", "20"])
     client = connect(site, "/hooked", site.token("/hook"))
     for _ in range(20):
