@@ -1,4 +1,4 @@
-"""What the benchmarks share: servers in processes of their own, clients, and tables."""
+"""Servers in processes of their own, clients and tables for the benchmarks."""
 
 # ruff: noqa: T201
 from __future__ import annotations
@@ -43,12 +43,12 @@ class ServerProcess(processes.ServerProcess):
         super().__init__(arguments, environ)
 
     def stats(self) -> dict[str, int]:
-        """What the server says of itself: pid, sessions."""
+        """Return the server's statistics: pid, sessions."""
         with Browser(self.address) as browser:
             return dict(json.loads(browser.get("/stats")))
 
     def usage(self) -> Usage:
-        """What the process that answers has taken, once it has closed our last connection."""
+        """Return the usage of the process that answers, once it has closed our last connection."""
         pid = self.stats()["pid"]
         time.sleep(0.5)
         return Usage.of(pid)
@@ -223,7 +223,7 @@ def wait_until(check: Callable[[], bool], what: str, seconds: float) -> None:
 
 
 def print_versions() -> None:
-    """What was measured, on what."""
+    """Return the measured versions and the machine."""
     names = ("bokeh", "tornado", "flask", "gunicorn")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
     cores = len(os.sched_getaffinity(0))

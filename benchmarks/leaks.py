@@ -1,4 +1,4 @@
-"""What customized pages leave behind: descriptors, threads, memory and sessions.
+"""Descriptors, threads, memory and sessions that customized pages leave behind.
 
 Each kind of page gets a server of its own. Its pages come in two equal batches, and after
 each one the sessions that nobody opened are waited for. A leak would show in the second

@@ -1,4 +1,4 @@
-"""What others feel while one visitor sends a hundred messages that are made to cost much.
+"""Delays of other visitors while one visitor sends a hundred costly messages.
 
 The visitor has as many sessions and WebSockets, and sends all messages at once. Meanwhile somebody
 else moves a slider, whose callback redraws a curve, and a third one asks for a page without a plot.

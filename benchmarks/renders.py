@@ -155,7 +155,7 @@ def measure(rounds: int, renders: int, opens: int) -> None:
 
 
 def measure_whole_lives(renders: int) -> None:
-    """What a page costs in all, from the request to the end of its session that nobody opened."""
+    """The whole cost of a page, from the request to the end of its session that nobody opened."""
     rows = []
     with ExitStack() as stack:
         for one in start(stack, lifetime=2, renders=renders):

@@ -56,7 +56,7 @@ def move_slider(session: Session, slider: str, value: float) -> float:
 
 
 def patch_times(sockets: list[Session]) -> list[float]:
-    """The same, three times for each socket."""
+    """Measure three times for each socket."""
     times = []
     for session in sockets:
         slider = find(session.document(), "Slider", title="offset")["id"]

@@ -118,7 +118,7 @@ def test_the_sites_own_policy(
     first: bool,
     rebuilt: bool,
 ) -> None:
-    """What the site sets where nothing is set yet, our pages have whole, and frame-ancestors."""
+    """Our pages have the whole policy of the site, and frame-ancestors."""
 
     def site(response: Response) -> Response:
         for name, value in {**headers, "Referrer-Policy": "no-referrer"}.items():

@@ -167,7 +167,7 @@ def test_the_first_plot(live: Live, tab: Tab, tmp_path: Path) -> None:
 
 
 def test_all_code_is_used() -> None:
-    """What is no whole file is a part of one."""
+    """A block that is not a whole file is part of one."""
     written = "".join(code for page in PAGES for code in files_of(TUTORIAL / f"{page}.md").values())
     for page in PAGES:
         for code in fragments_of(TUTORIAL / f"{page}.md"):

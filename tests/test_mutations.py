@@ -9,7 +9,7 @@ from .mutations import FILES, MUTATIONS, ROOT
 
 
 def test_every_mutation_applies() -> None:
-    """What each would take away is there, once, so that it takes away that."""
+    """The text that each row replaces is in its file exactly once."""
     found = {what: (ROOT / name).read_text().count(old) for what, name, old, *_ in MUTATIONS}
     assert {what: count for what, count in found.items() if count != 1} == {}
     assert len(found) == len(MUTATIONS)

@@ -1,4 +1,4 @@
-"""What gets shipped: the built wheel, the sdist, an editable install."""
+"""The packages: the built wheel, the sdist, an editable install."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ def test_the_session_of_this_request(app: Flask, bokeh: FlaskBokeh, render: Rend
 
 
 def test_keywords_for_a_pulled_session(app: Flask, bokeh: FlaskBokeh, render: Render) -> None:
-    """What a pulled session does not take is refused, by the tag's name."""
+    """Keywords that a pulled session does not accept are refused, with the name of the tag."""
     with (
         app.test_request_context(),
         bokeh.pull_session("/x") as session,

@@ -32,7 +32,7 @@ def test_workers_that_start_at_the_same_time(app: Flask) -> None:
 
 
 def test_a_second_start_keeps_everything(database: Path) -> None:
-    """What was changed is there after a restart."""
+    """Changes are still there after a restart."""
     app = make_app(database)
     with app.app_context():
         db.session.scalars(select(User).filter_by(name="Ann")).one().favourite = "Adelie"

@@ -1,4 +1,4 @@
-"""What is private in Bokeh, and used: these fail when it moves."""
+"""Tests of Bokeh's private names that we use: they fail when one moves."""
 
 from __future__ import annotations
 

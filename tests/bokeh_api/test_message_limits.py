@@ -63,7 +63,7 @@ BOMB = gzip.compress(bytes(50_000_000), 1)
 
 
 def test_a_bomb_in_a_buffer() -> None:
-    """What decompresses to more than the message weighs is refused, in one gzip member or many."""
+    """Data that decompresses to more than its limit is refused, in one gzip member or many."""
     assert "decoded" in refused(inline(BOMB))
     assert "decoded" in refused(
         [inline(gzip.compress(bytes(400_000)))] * 1
@@ -254,7 +254,7 @@ values = st.recursive(
 @settings(max_examples=300, deadline=None)
 @given(values, st.booleans())
 def test_what_bokeh_sends_passes(value: Any, deferred: bool) -> None:
-    """What Bokeh's serializer makes of any value is good, and read by Bokeh as before."""
+    """Any value that Bokeh's serializer writes is accepted, and Bokeh reads it as before."""
     serializer = Serializer(deferred=deferred)
     content = json.loads(json.dumps(serializer.encode(value), default=lambda buffer: buffer.ref))
     buffers = [(buffer.id, len(buffer.to_bytes())) for buffer in serializer.buffers]

@@ -1,4 +1,4 @@
-"""What a visitor changes in data that an application shares is changed for that visitor only."""
+"""A visitor's changes to data that an application shares affect that visitor only."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_data_that_a_callback_shares(live: Live) -> None:
 
 
 def test_changes_by_callbacks(live: Live, tab: Tab) -> None:
-    """What a callback streams and patches when a visitor clicks is that visitor's, too."""
+    """Data that a callback streams and patches for a visitor changes for that visitor only."""
     site = live("gunicorn-sync", APP)
     before = shared(site)
     tab.open(site.url)

@@ -33,7 +33,7 @@ def test_a_limit_in_the_plots_place(live: Live, tab: Tab) -> None:
 
 
 def test_a_logout_in_another_tab(live: Live, tab: Tab) -> None:
-    """Who logs out elsewhere sees their plots' page reload itself, and so the login page."""
+    """After a logout in another tab, the page reloads itself and shows the login page."""
     site = live("gunicorn-gthread", APP, clean=False)
     tab.page.goto(f"{site.url}/login/ann")
     tab.open(f"{site.url}/show/private")
@@ -46,7 +46,7 @@ def test_a_logout_in_another_tab(live: Live, tab: Tab) -> None:
 
 
 def test_a_guard_that_sends_elsewhere(live: Live, tab: Tab) -> None:
-    """Who is suspended while they look is sent where the guard of their page sends them."""
+    """A user who is suspended meanwhile is redirected by the guard of the page."""
     config = {"BOKEH_SECRET_KEY": secrets.token_hex(16)}  # or it would meet other tests' workers
     site = live("gunicorn-gthread", APP, config=config, clean=False)
     sockets: list[WebSocketRoute] = []

@@ -99,7 +99,7 @@ INSERT = """async ([path, method]) => {
 
 
 def test_a_post_that_is_inserted(live: Live, tab: Tab) -> None:
-    """What a script has fetched by POST would be lost: no plot of that page reloads it."""
+    """A page with a plot that a script has fetched by POST does not reload itself."""
     site = live(app=APP, clean=False)
     tab.open(f"{site.url}/note")
     tab.page.evaluate(INSERT, ["/fragment", "POST"])

@@ -42,7 +42,7 @@ def create_app() -> Flask:
 
 
 def reads_the_body(inner: WSGI) -> WSGI:
-    """What a logger does."""
+    """Read the body, as a logger does."""
 
     def middleware(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))

@@ -235,7 +235,7 @@ def create_app() -> Flask:
 
     @app.get("/upgrade")
     def upgrade() -> Response:
-        """What came through a proxy."""
+        """Headers that a proxy has set."""
         headers = request.headers
         return jsonify(upgrade=headers.get("Upgrade"), connection=headers.get("Connection"))
 

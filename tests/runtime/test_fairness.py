@@ -54,7 +54,7 @@ def test_a_share_of_the_threads(executor: PrestartedExecutor, heavy: bool, share
 
 
 def test_work_that_waits_is_cancelled(executor: PrestartedExecutor) -> None:
-    """What is cancelled while it waits takes no thread, and none is lost for it."""
+    """Work that is cancelled while it waits occupies no thread, and no thread is lost."""
     event = threading.Event()
     many = [submit(executor, WorkOwner("a"), event) for _ in range(4)]
     assert many[3].cancel()

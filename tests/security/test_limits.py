@@ -64,7 +64,7 @@ def test_the_rate_comes_back(clock: Clock) -> None:
 
 
 def test_visitors_without_a_user_share_the_rate_of_an_address(clock: Clock) -> None:
-    """Who throws the cookie away stays at the same address."""
+    """A visitor who deletes the cookie is still counted by address."""
     limits = limits_of(clock, max_session_rate=3)
     for number in range(3):
         nobody = Principal(browser=str(number), address="192.0.2.1")

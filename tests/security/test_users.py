@@ -68,7 +68,7 @@ def test_a_limit_is_logged_with_user_and_address(
 def test_a_user_loader_that_returns_a_number(
     bokeh: FlaskBokeh, app: Flask, site: FlaskClient
 ) -> None:
-    """What is no string is refused, with what would be right."""
+    """A user that is not a string is refused, with the accepted types."""
 
     @bokeh.user_loader
     def number() -> Any:

@@ -16,7 +16,7 @@ from flask_bokeh import FlaskBokeh
 
 @pytest.fixture
 def calls() -> list[Any]:
-    """What the applications' Python callbacks were called with."""
+    """The arguments with which the applications' Python callbacks were called."""
     return []
 
 

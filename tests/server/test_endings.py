@@ -32,7 +32,7 @@ IMMORTAL = 10_000
 
 
 class Large:
-    """What an application keeps for a session, in cycles that only the collector can free."""
+    """Data that an application keeps for a session, in cycles that only the collector can free."""
 
     def __init__(self) -> None:
         self.me = self
@@ -137,7 +137,7 @@ def test_collections_are_cheap(app: Flask, bokeh: FlaskBokeh, ends: Ends, how: s
 
 @pytest.mark.live
 def test_memory_comes_back(app: Flask, bokeh: FlaskBokeh, ends: Ends) -> None:
-    """What an ended session held is freed: at once, or what the application ties up, soon."""
+    """The memory of an ended session is freed at once; the application's own cycles soon after."""
     fill(app, bokeh, ends, BOKEH_UNUSED_SESSION_LIFETIME=2)
     gc.disable()  # so nobody else collects
     try:
@@ -165,7 +165,7 @@ def run(program: str) -> Any:
 
 @pytest.mark.live
 def test_a_site_that_freezes() -> None:
-    """What a site has frozen itself, as for gunicorn --preload, stays frozen, and nothing else."""
+    """Objects that the site has frozen itself, as for gunicorn --preload, stay frozen."""
     before, inside, after = run(
         "import gc, json\n"
         "from flask_bokeh.bokeh_api.v3.session_cleaner import gc_frozen\n"

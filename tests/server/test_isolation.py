@@ -67,7 +67,7 @@ def test_no_request_outlives_itself(app: Flask, bokeh: FlaskBokeh) -> None:
 def test_failed_documents_are_not_kept(
     app: Flask, bokeh: FlaskBokeh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What failed is gone with its session, and all that its traceback holds."""
+    """A failed session is freed, with everything that its traceback holds."""
     monkeypatch.setattr(logging.getLogger("flask_bokeh"), "disabled", True)  # pytest keeps records
     documents: weakref.WeakSet[Document] = weakref.WeakSet()
     app.config["BOKEH_UNUSED_SESSION_LIFETIME"] = 0.3
@@ -158,7 +158,7 @@ class OwnApplication(Application):
 
 
 def test_an_application_of_a_class_of_its_own(app: Flask, bokeh: FlaskBokeh) -> None:
-    """What it does in its own way, it does here, too."""
+    """An application of a class of its own keeps its behaviour."""
     application = OwnApplication()
     bokeh.add_application("/x", application)
     bokeh.init_app(app)
@@ -230,7 +230,7 @@ def test_a_callers_loop_that_has_ended(app: Flask, bokeh: FlaskBokeh) -> None:
 
 
 def test_head_creates_nothing(app: Flask, bokeh: FlaskBokeh) -> None:
-    """Who only asks for the head of a page gets no session."""
+    """A HEAD request for a page creates no session."""
     bokeh.add_application("/x", lambda doc: None, page=True)
     bokeh.init_app(app)
     client = app.test_client()

@@ -57,7 +57,7 @@ def test_hooks_run_when_the_server_ends(live: Live, notes: Path, server: str) ->
 
 @pytest.mark.parametrize("how", ["HUP", "--max-requests"])
 def test_hooks_run_when_a_worker_ends(live: Live, notes: Path, how: str) -> None:
-    """The same for a worker that gunicorn replaces; the next one begins anew."""
+    """A worker that gunicorn replaces stops its server; the next worker starts its own."""
     site = live("gunicorn-gthread", APP, args=["--max-requests", "4"] if how != "HUP" else [])
     worker = site.get("/pulled")
     with connect(site, "/x", site.token()):

@@ -28,7 +28,7 @@ from ..support.waiting import eventually
 def test_an_application_that_raises(
     bokeh: FlaskBokeh, transport: str, path: str, error: type[BaseException]
 ) -> None:
-    """What the application raised comes to the view, naming the application."""
+    """An exception of the application is raised in the view, and names the application."""
     with (
         pytest.raises(ApplicationFailedError, match=f"The application {path} raised") as caught,
         bokeh.pull_session(path, transport=transport),
@@ -40,7 +40,7 @@ def test_an_application_that_raises(
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.usefixtures("context")
 def test_a_hook_that_raises(app: Flask, bokeh: FlaskBokeh, site: Flask, transport: str) -> None:
-    """What a hook raised comes to the view, naming the hook."""
+    """An exception of a hook is raised in the view, and names the hook."""
 
     @bokeh.customize("/ok")
     def choosy(doc: Document, visit: Visit) -> None:

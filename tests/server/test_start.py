@@ -58,7 +58,7 @@ def test_a_start_that_takes_long(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) 
 
 
 def test_a_server_that_can_not_start(app: Flask, bokeh: FlaskBokeh) -> None:
-    """What keeps the server from starting comes to each request; no thread, no descriptor stays."""
+    """Each request gets the cause of a failed start; no thread and no descriptor is left."""
     app.config["BOKEH_SERVER_OPTIONS"] = {"address": "192.0.2.1"}
     bokeh.add_application("/x", lambda doc: None)
     bokeh.init_app(app)

@@ -1,4 +1,4 @@
-"""What a thousand pulled sessions leave behind, whatever becomes of them: nothing."""
+"""A thousand pulled sessions leave nothing behind, whatever becomes of them."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ FLAGS = [
     *["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"],
     *["--disable-background-networking", "--disable-component-update"],
 ]
-"""What Chromium is started with."""
+"""Command line flags of Chromium."""
 
 
 class Tab:

@@ -134,7 +134,7 @@ class LiveServer(ServerProcess):
 
     @property
     def context(self) -> ssl.SSLContext | None:
-        """What clients need to trust a server with TLS."""
+        """The TLS context of clients that trust the server."""
         return trusting() if self.url.startswith("https") else None
 
     def stats(self) -> dict[str, Any]:

@@ -197,7 +197,7 @@ class Socket:
         return self.close_reason()[0]
 
     def close_reason(self) -> tuple[int, str]:
-        """The same, with its reason."""
+        """Return the close code and the reason."""
         from websocket import ABNF
 
         while True:

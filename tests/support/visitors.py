@@ -31,7 +31,7 @@ class Answer:
 
 @dataclass
 class Upgraded:
-    """What came of an upgrade request; the socket is open if it is a 101."""
+    """The response to an upgrade request; the socket is open if it is a 101."""
 
     status: int
     head: str

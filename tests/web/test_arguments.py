@@ -54,7 +54,7 @@ def site(app: Flask, bokeh: FlaskBokeh) -> FlaskClient:
 
 
 def arguments_of(app: Flask, text: str) -> Arguments:
-    """What the token in a page holds."""
+    """Return the arguments in the token of a page."""
     (token,) = tokens_in(text)
     state = app.extensions["bokeh"]
     found: Arguments = state.authorizer.tokens.read(token).visit.arguments

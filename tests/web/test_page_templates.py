@@ -91,7 +91,7 @@ def shown(app: Flask, bokeh: FlaskBokeh) -> str:
 
 
 def check(html: str, title: str = "") -> None:
-    """What Bokeh and we put in is markup; what a visitor or data put in is text."""
+    """Values of Bokeh and of this package are markup; values of visitors and data are text."""
     assert len(tokens_in(html)) == 1
     assert html.count(" data-root-id=") == 2
     assert "&lt;div" not in html

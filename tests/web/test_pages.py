@@ -77,5 +77,5 @@ def test_autoload_is_not_for_other_sites(
 
 
 def test_metadata(site: FlaskClient) -> None:
-    """What the application says of itself, and its path."""
+    """The metadata of an application has its path and its own data."""
     assert site.get("/bokeh/team/meta/metadata").json == {"url": "/team/meta", "data": {"by": "us"}}
