@@ -129,7 +129,7 @@ def client(app: Flask) -> FlaskClient:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_folder() -> Iterator[None]:
-    """Where the workers of a site meet, for sites in this process."""
+    """The folder that the workers of a site share, for sites in this process."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", folder)
         yield

@@ -63,7 +63,7 @@ def test_every_page_is_clean(live: Live, tab: Tab, server: str) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_edits_are_saved_for_their_user(live: Live, tab: Tab, workers: int) -> None:
-    """Who edits the table finds it so after a reload; somebody else has a table of their own. The
+    """A user's edits are there after a reload, and other users do not see them. The
     workers create the database when they start, all at the same time.
     """
     from playwright.sync_api import expect

@@ -162,7 +162,7 @@ def test_a_long_outage(live: Live, tab: Tab) -> None:
 
 
 def test_a_port_renews_no_token(live: Live, tab: Tab) -> None:
-    """Where plots have a port of their own, a page whose token has expired reloads itself."""
+    """A page whose token has expired reloads itself, if plots have a port of their own."""
     first = live()
     first.stop()
     config = {

@@ -56,7 +56,7 @@ def test_the_answer_to_a_post_is_not_reloaded(live: Live, tab: Tab) -> None:
 
 
 def test_a_post_whose_plot_is_unreachable(live: Live, tab: Tab) -> None:
-    """Where no WebSocket can be opened, one click is one order as well."""
+    """One click is one order, also if no WebSocket can be opened."""
     site = live(app=APP, clean=False)
     tab.page.route_web_socket("**/ws*", lambda socket: socket.close())
     tab.page.goto(site.url)

@@ -8,6 +8,6 @@ from ..support.servers import LiveServer
 
 
 def requests_of(site: LiveServer) -> dict[str, int]:
-    """How often each page was asked for."""
+    """Return the number of requests for each page."""
     counts: dict[str, int] = json.loads(site.get("/counts"))
     return counts
