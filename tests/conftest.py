@@ -21,6 +21,7 @@ from flask_bokeh import FlaskBokeh
 
 from .support.browser import FLAGS, Tab
 from .support.certificates import key_digest
+from .support.ports import reserved_port
 from .support.programs import find_browser
 from .support.servers import SITE, Live, LiveServer
 
@@ -81,6 +82,13 @@ def module_live() -> Iterator[Live]:
     """Start servers that the tests of a module share."""
     with _live_servers() as start:
         yield start
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port for servers that must be told theirs, or that come back on the same one."""
+    with reserved_port() as port:
+        yield port
 
 
 # Not for the whole session: while Playwright runs, this thread has a running asyncio loop.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import socket
 import sqlite3
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,9 +16,9 @@ import pytest
 from .support import ROOT
 from .support.browser import Tab
 from .support.documentation import blocks, files_of, fragments_of
+from .support.nginx import running_nginx
 from .support.programs import find_nginx
 from .support.servers import Live
-from .support.waiting import eventually
 
 TUTORIAL = ROOT / "docs" / "tutorial"
 PAGES = ["first-plot", "database", "login", "callbacks", "deploy"]
@@ -41,39 +40,11 @@ def run(folder: Path, *arguments: str) -> str:
     return done.stdout.decode()
 
 
-@contextmanager
-def nginx(folder: Path, upstream: str) -> Iterator[str]:
-    """Run nginx with the configuration that the site prints; yield its URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    printed = run(folder, "bokeh", "nginx", "--upstream", upstream, "--listen", f"127.0.0.1:{port}")
+def configuration(folder: Path, upstream: str, address: str) -> str:
+    """The configuration of nginx that the site prints, with the compression of the docs."""
+    printed = run(folder, "bokeh", "nginx", "--upstream", upstream, "--listen", address)
     (compression,) = blocks((ROOT / "docs" / "performance.md").read_text(), "nginx")
-    printed = printed.replace("server {", f"server {{\n{compression}", 1)
-    temporary = "".join(
-        f"{kind}_temp_path {folder}/{kind};"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    configuration = folder / "nginx.conf"
-    configuration.write_text(
-        f"daemon off; pid {folder}/pid; error_log {folder}/error.log info; events {{}}\n"
-        f"http {{ access_log off; {temporary}\n{printed} }}"
-    )
-    program = find_nginx()
-    assert program is not None
-    flags = ["-p", str(folder), "-c", str(configuration), "-e", str(folder / "error.log")]
-    process = subprocess.Popen([program, *flags])
-
-    def listens() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    try:
-        eventually(listens, "nginx")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
+    return printed.replace("server {", f"server {{\n{compression}", 1)
 
 
 def runs_in(database: Path) -> list[tuple[int, str, float]]:
@@ -110,7 +81,10 @@ def test_the_finished_project(
         if proxied:
             monkeypatch.setenv("FLASK_BEHIND_PROXY", "1")
         site = live("gunicorn-gthread", "runlog:create_app()", args=arguments)
-        url = stack.enter_context(nginx(tmp_path, site.address)) if proxied else site.url
+        url = site.url
+        if proxied:
+            configure = partial(configuration, tmp_path, site.address)
+            url = f"http://{stack.enter_context(running_nginx(tmp_path, configure))}"
         use(tab, url, tmp_path / "instance" / "runlog.db")
         if proxied:
             assert is_compressed(tab, url)

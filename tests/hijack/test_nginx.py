@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ import pytest
 from ..support import ROOT
 from ..support.browser import Tab
 from ..support.certificates import certificate
+from ..support.nginx import running_nginx
 from ..support.programs import find_nginx
 from ..support.servers import COMMANDS, SITE, Live, LiveServer
 from ..support.sockets import RefusedError, connect
-from ..support.waiting import eventually
 
 pytestmark = pytest.mark.skipif(
     find_nginx() is None, reason="nginx is not here, and could not be installed without root"
@@ -33,23 +33,34 @@ pytestmark = pytest.mark.skipif(
 Proxied = Callable[..., "Proxy"]
 
 
+@dataclass(frozen=True)
 class Proxy:
     """nginx in front of a live server."""
 
-    def __init__(
-        self,
-        site: LiveServer,
-        folder: Path,
-        options: list[str],
-        edit: tuple[str, str],
-        config: dict[str, object],
-    ) -> None:
-        self.site = site
-        with socket.socket() as probe:  # nginx cannot choose a free port itself
-            probe.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+    site: LiveServer
+    address: str
+    url: str
+
+    def front(self) -> LiveServer:
+        """The site, as clients see it through nginx."""
+        front = copy(self.site)
+        front.url, front.address = self.url, self.address
+        return front
+
+
+@contextmanager
+def running_proxy(
+    site: LiveServer,
+    options: tuple[str, ...],
+    edit: tuple[str, str],
+    config: dict[str, object],
+    clean: bool,
+) -> Iterator[Proxy]:
+    """Run nginx in front of a site; its log must stay clean."""
+
+    def configure(address: str) -> str:
         command = ["-m", "flask", "--app", SITE, "bokeh", "nginx"]
-        addresses = ["--upstream", site.address, "--listen", self.address]
+        addresses = ["--upstream", site.address, "--listen", address]
         printed = subprocess.run(
             [sys.executable, *command, *addresses, *options],
             cwd=ROOT,
@@ -60,40 +71,17 @@ class Proxy:
         )
         assert printed.stderr == ""
         assert edit[0] in printed.stdout
-        self.errors = folder / "error.log"
-        temporary = "".join(
-            f"{kind}_temp_path {folder};" for kind in ("client_body", "proxy", "fastcgi")
-        )
-        (folder / "nginx.conf").write_text(
-            f"daemon off; pid {folder}/pid; error_log {self.errors} info; events {{}}\n"
-            f"http {{ access_log off; {temporary} uwsgi_temp_path {folder};"
-            f"scgi_temp_path {folder};\n{printed.stdout.replace(*edit)}}}"
-        )
-        self.url = f"{'https' if '--cert' in options else 'http'}://{self.address}"
-        self.context = site.context
-        nginx = find_nginx()
-        assert nginx is not None
-        self._process = subprocess.Popen(
-            [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(self.errors)]
-        )
+        return printed.stdout.replace(*edit)
 
-        def listens() -> bool:
-            host, port = self.address.split(":")
-            with socket.socket() as probe:
-                return probe.connect_ex((host, int(port))) == 0
-
-        eventually(listens, "nginx")
-
-    def stop(self, clean: bool) -> None:
-        self._process.terminate()
-        self._process.wait(60)
-        log = self.errors.read_text()
-        trouble = [
-            line
-            for line in log.splitlines()
-            if "[notice]" not in line and "[info]" not in line and "emerg" not in line
-        ]
-        assert trouble == [] or not clean
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # nginx's workers may be another user
+        with running_nginx(folder, configure) as address:
+            scheme = "https" if "--cert" in options else "http"
+            yield Proxy(site, address, f"{scheme}://{address}")
+        log = (folder / "error.log").read_text().splitlines()
+    trouble = [line for line in log if "[notice]" not in line and "[info]" not in line]
+    assert trouble == [] or not clean
 
 
 @pytest.fixture
@@ -108,12 +96,9 @@ def proxied(live: Live) -> Iterator[Proxied]:
             kind: str = "gunicorn-gthread",
             clean: bool = True,
         ) -> Proxy:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            folder.chmod(0o755)  # nginx's workers may be another user
             site = live(kind, config={"PROXIES": 1, **(config or {})}, clean=clean)
-            proxy = Proxy(site, folder, list(options), edit, config or {})
-            stack.callback(proxy.stop, clean)
-            return proxy
+            proxy = running_proxy(site, options, edit, config or {}, clean)
+            return stack.enter_context(proxy)
 
         yield start
 
@@ -151,8 +136,7 @@ def test_a_sub_path(proxied: Proxied, tab: Tab) -> None:
 def test_a_proxy_that_passes_no_upgrade(proxied: Proxied) -> None:
     """The log names the Upgrade header that a proxy leaves out."""
     proxy = proxied(edit=("proxy_set_header Upgrade $flask_bokeh_upgrade;", ""), clean=False)
-    front = copy(proxy.site)
-    front.url, front.address = proxy.url, proxy.address
+    front = proxy.front()
     with pytest.raises(RefusedError, match="400"):
         connect(front, "/hooked", front.token("/hook"))
     proxy.site.until_logged("a proxy in front leaves out its header Upgrade")
@@ -186,8 +170,7 @@ def test_thirty_megabytes_from_a_client(proxied: Proxied) -> None:
     size = {"BOKEH_MAX_MESSAGE_SIZE": 40 * 1024 * 1024}
     for config, outcome in ((size, "OK"), ({}, None)):
         proxy = proxied(config=config, clean=outcome is not None)
-        front = copy(proxy.site)
-        front.url, front.address = proxy.url, proxy.address
+        front = proxy.front()
         with connect(front, "/tiny", front.token("/tiny/direct")) as client:
             if outcome is not None:
                 assert client.send_big(30_000_000) == outcome
