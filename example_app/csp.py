@@ -26,7 +26,7 @@ def nonce() -> str:
     """Return the nonce of this request's scripts: the setting ``BOKEH_CSP_NONCE``."""
     if "csp_nonce" not in g:
         g.csp_nonce = secrets.token_urlsafe(16)
-    return g.csp_nonce
+    return str(g.csp_nonce)
 
 
 def send_policy(response: Response) -> Response:

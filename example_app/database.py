@@ -6,6 +6,8 @@ workers start: see Flask-Migrate.
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Flask
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,7 +18,7 @@ from .models import Item, User
 __all__ = ("DEMO_PASSWORD", "DEMO_USERS", "create_database")
 
 DEMO_PASSWORD = "demo"
-DEMO_USERS = {
+DEMO_USERS: dict[str, dict[str, Any]] = {
     "Ann": {
         "favourite": "Gentoo",
         "wave": {"amplitude": 2.0, "frequency": 1.0},

@@ -25,7 +25,8 @@ def sea(doc: Document) -> None:
     start = int(visit(doc).arguments.get("day", "0")) * 48
 
     def rows(first: int, number: int) -> dict[str, list[Any]]:
-        return table.iloc[first : first + number].to_dict("list")
+        columns: dict[str, list[Any]] = table.iloc[first : first + number].to_dict("list")
+        return columns
 
     source = ColumnDataSource(rows(start, 480), name="sea")
     plot = figure(

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from bokeh.document import Document
 from bokeh.events import ButtonClick
-from bokeh.models import ColumnDataSource
+from bokeh.models import Button, ColumnDataSource
 from flask import Flask, has_app_context
 from flask_login import login_user
+from sqlalchemy import QueuePool
 from werkzeug.exceptions import HTTPException
 
 from ..auth import load_user
@@ -55,7 +56,9 @@ def source(doc: Document) -> ColumnDataSource:
 
 
 def click(doc: Document, name: str) -> None:
-    doc.callbacks.trigger_event(ButtonClick(doc.select_one({"name": name})))
+    button = doc.select_one({"name": name})
+    assert isinstance(button, Button)
+    doc.callbacks.trigger_event(ButtonClick(button))
 
 
 def test_an_edit_is_saved(show: Show, saved: Saved) -> None:
@@ -122,6 +125,7 @@ def test_a_callback_returns_its_connection(app: Flask, show: Show) -> None:
     """After a callback no connection is in use, also if it raised in the middle."""
     with app.app_context():
         pool = db.engine.pool
+        assert isinstance(pool, QueuePool)
 
         @in_app_context
         def fail() -> None:

@@ -305,7 +305,7 @@ class InProcessServer:
                 if self._running is not None:
                     await client.hand_to(self._running.upgrades, upgrade)
             except TimeoutError:
-                logger.warning("The WSGI server did not let go of a client's TLS socket.")
+                logger.warning("The WSGI server did not release a client's TLS socket.")
             except Exception:
                 logger.exception("A client's socket could not be served.")
             finally:

@@ -178,9 +178,7 @@ def test_a_port_renews_no_token(live: Live, tab: Tab, port: int) -> None:
     tab.forgive_the_network()
 
 
-def test_a_pulled_session_is_not_replaced_after_a_restart(
-    live: Live, tab: Tab, port: int
-) -> None:
+def test_a_pulled_session_is_not_replaced_after_a_restart(live: Live, tab: Tab, port: int) -> None:
     """When the server restarts, a pulled session is refused, not replaced by a plain one."""
     first = live(args=["--port", str(port)], clean=False)
     tab.open(f"{first.url}/mine?user=ann")

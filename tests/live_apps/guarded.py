@@ -50,7 +50,7 @@ bokeh.add_application("/members", plot, page=True)
 
 
 @bokeh.guard("/private")
-@login_required  # type: ignore[untyped-decorator]
+@login_required
 def logged_in() -> bool:
     return True
 
