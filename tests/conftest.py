@@ -55,9 +55,10 @@ def _live_servers() -> Iterator[Live]:
             *,
             config: dict[str, Any] | None = None,
             args: list[str] | None = None,
+            port: int = 0,
             clean: bool = True,
         ) -> LiveServer:
-            server = LiveServer(kind, app, config or {}, args or [])
+            server = LiveServer(kind, app, config or {}, args or [], port)
 
             def check() -> None:
                 server.stop()
@@ -79,9 +80,17 @@ def live() -> Iterator[Live]:
 
 @pytest.fixture(scope="module")
 def module_live() -> Iterator[Live]:
-    """Start servers that the tests of a module share."""
+    """Start servers that the tests of a module share: one for the same arguments."""
+    servers: dict[str, LiveServer] = {}
     with _live_servers() as start:
-        yield start
+
+        def shared(*args: Any, **options: Any) -> LiveServer:
+            key = repr((args, sorted(options.items())))
+            if key not in servers:
+                servers[key] = start(*args, **options)
+            return servers[key]
+
+        yield shared
 
 
 @pytest.fixture

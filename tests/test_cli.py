@@ -96,9 +96,9 @@ def test_check_a_server_that_does_not_start(app: Flask, bokeh: FlaskBokeh) -> No
 def test_run_on_a_port_that_is_taken() -> None:
     """The error is a sentence, not a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
+        port = taken.getsockname()[1]
         with pytest.raises(RuntimeError) as caught:
-            LiveServer("flask-bokeh-run", SITE, {}, ["--port", port])
+            LiveServer("flask-bokeh-run", SITE, {}, [], port)
     assert f"Error: Can't listen on 127.0.0.1:{port}: " in str(caught.value)
     assert "Traceback" not in str(caught.value)
 

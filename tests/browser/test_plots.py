@@ -88,12 +88,12 @@ def test_a_broken_socket_reconnects(live: Live, tab: Tab, page: str) -> None:
 
 def test_a_hooks_session_is_rebuilt_after_a_restart(live: Live, tab: Tab, port: int) -> None:
     """When the server restarts, a page with a customize hook gets its document again."""
-    first = live(args=["--port", str(port)])
+    first = live(port=port)
     tab.open(f"{first.url}/hook?user=ann")
     tab.move_slider(3)
     tab.until_title("for ann 2024 Lyon k=4")
     first.stop()
-    live(args=["--port", str(port)])
+    live(port=port)
     tab.until_message("Reconnected websocket")
     tab.until_title("for ann 2024 Lyon")
     tab.move_slider()
@@ -168,7 +168,7 @@ def test_a_port_renews_no_token(live: Live, tab: Tab, port: int) -> None:
         "BOKEH_TOKEN_EXPIRATION": 3,
         "BOKEH_ALLOW_WS_ORIGIN": [f"http://127.0.0.1:{port}"],
     }
-    site = live(config=config, args=["--port", str(port)], clean=False)
+    site = live(config=config, port=port, clean=False)
     tab.open(f"{site.url}/hook?user=ann")
     tab.page.evaluate("window.before = true")
     tab.page.wait_for_timeout(4300)  # the token ends
@@ -180,10 +180,10 @@ def test_a_port_renews_no_token(live: Live, tab: Tab, port: int) -> None:
 
 def test_a_pulled_session_is_not_replaced_after_a_restart(live: Live, tab: Tab, port: int) -> None:
     """When the server restarts, a pulled session is refused, not replaced by a plain one."""
-    first = live(args=["--port", str(port)], clean=False)
+    first = live(port=port, clean=False)
     tab.open(f"{first.url}/mine?user=ann")
     first.stop()
-    again = live(args=["--port", str(port)], clean=False)
+    again = live(port=port, clean=False)
     # The page reloads itself, once, and so pulls a session from the new server.
     eventually(lambda: again.stats()["sockets"] == 1, "the page to come back", seconds=20)
     tab.until_title("made for ann")

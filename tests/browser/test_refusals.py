@@ -66,9 +66,8 @@ def test_a_guard_that_sends_elsewhere(live: Live, tab: Tab) -> None:
 
 def test_a_browser_that_comes_back(live: Live, tab: Tab, port: int) -> None:
     """A browser's cookie lets its page reconnect, long after its token's short life."""
-    bind = ["--bind", f"127.0.0.1:{port}"]
     config = {"BOKEH_TOKEN_EXPIRATION": 1}
-    site = live("gunicorn-gthread", APP, config=config, args=bind, clean=False)
+    site = live("gunicorn-gthread", APP, config=config, port=port, clean=False)
     tab.open(f"{site.url}/show/open")
     tab.move_slider()
     tab.until_title("k=2")
@@ -79,7 +78,7 @@ def test_a_browser_that_comes_back(live: Live, tab: Tab, port: int) -> None:
     tab.page.evaluate("Bokeh.documents[0]")
     tab.page.wait_for_timeout(1100)  # the token expires
     site.stop()
-    live("gunicorn-gthread", APP, args=bind, clean=False)
+    live("gunicorn-gthread", APP, port=port, clean=False)
     tab.until_message("Reconnected websocket")
     tab.move_slider(2)
     tab.until_title("k=3")

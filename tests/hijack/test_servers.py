@@ -59,8 +59,7 @@ def test_tls_that_can_not_be_hijacked(live: Live, server: str) -> None:
 
 def test_a_server_that_keeps_its_sockets(live: Live, tab: Tab, port: int) -> None:
     """Plots on hypercorn fail with a notice, and work with BOKEH_TRANSPORT = 'port'."""
-    bind = ["--bind", f"127.0.0.1:{port}"]
-    site = live("hypercorn", args=bind, clean=False)
+    site = live("hypercorn", port=port, clean=False)
     tab.page.goto(f"{site.url}/hook?user=ann")
     tab.page.get_by_text("This plot could not be reached. Reload the page.").wait_for(
         timeout=60_000
@@ -69,7 +68,7 @@ def test_a_server_that_keeps_its_sockets(live: Live, tab: Tab, port: int) -> Non
     site.stop()
     tab.trouble.clear()
     config = {"BOKEH_TRANSPORT": "port", "BOKEH_ALLOW_WS_ORIGIN": [site.url]}
-    live("hypercorn", config=config, args=bind)
+    live("hypercorn", config=config, port=port)
     for page, title in (("/hook", "for ann 2024 Lyon"), ("/mine", "made for ann")):
         tab.open(f"{site.url}{page}?user=ann")
         tab.until_title(title)

@@ -131,7 +131,7 @@ def test_the_reloader(live: Live, tab: Tab, notes: Path, tmp_path: Path) -> None
 
     eventually(answered, "the new process")
     tab.open(site.url, plots=2)
-    assert tab.title(document=1) == "directory"
+    tab.until_title("directory")
     tab.forgive("WebSocket", "websocket", "connect", "404")  # no favicon
 
 
@@ -139,8 +139,8 @@ def test_a_directory_application(live: Live, tab: Tab, notes: Path) -> None:
     """A directory application brings its theme and its static files."""
     site = live("werkzeug", APP)
     tab.open(site.url, plots=2)
-    colour = "Bokeh.documents[1].get_model_by_name('plot').background_fill_color"
-    assert "abcdef" in str(tab.page.evaluate(f"JSON.stringify({colour})"))
+    colours = "Bokeh.documents.map(d => d.get_model_by_name('plot')?.background_fill_color)"
+    assert "abcdef" in str(tab.page.evaluate(f"JSON.stringify({colours})"))
     assert site.get("/bokeh/directory/static/hello.txt") == "hello\n"
     tab.forgive("404")  # no favicon
 

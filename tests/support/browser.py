@@ -56,17 +56,16 @@ class Tab:
         """Take lines out of the trouble that the test itself has made."""
         self.trouble = [line for line in self.trouble if not any(part in line for part in parts)]
 
-    def title(self, name: str = "plot", document: int = 0) -> str:
-        return str(
-            self.page.evaluate(
-                "([d, n]) => Bokeh.documents[d].get_model_by_name(n).title.text", [document, name]
-            )
-        )
+    def title(self) -> str:
+        """The title of the plot, on a page with one."""
+        return str(self.page.evaluate("Bokeh.documents[0].get_model_by_name('plot').title.text"))
 
-    def until_title(self, text: str, name: str = "plot", document: int = 0) -> None:
+    def until_title(self, text: str, name: str = "plot") -> None:
+        """Wait until a plot of the page has a title. Documents come in any order."""
         self.page.wait_for_function(
-            "([d, n, t]) => window.Bokeh?.documents[d]?.get_model_by_name(n).title.text == t",
-            arg=[document, name, text],
+            "([name, text]) => window.Bokeh?.documents.some("
+            "document => document.get_model_by_name(name)?.title.text == text)",
+            arg=[name, text],
             timeout=TIMEOUT * 1000,
         )
 

@@ -22,6 +22,11 @@ _ADDRESS = re.compile(
     r"(?:Running on|Listening at:|Serving on) (?:https?://(?=127|localhost)|unix://)(\S+[\w])"
     r"|bound to TCP address (127\.0\.0\.1:\d+)"
 )
+_ENVIRON = {
+    "PYTHONPATH": str(ROOT),
+    # Hundreds of processes compile the package only once, even where that is turned off.
+    "PYTHONDONTWRITEBYTECODE": "",
+}
 
 
 class ServerProcess:
@@ -36,7 +41,7 @@ class ServerProcess:
         self.process = subprocess.Popen(
             [sys.executable, "-u", *arguments],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **(environ or {})},
+            env={**os.environ, **_ENVIRON, **(environ or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

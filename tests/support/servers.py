@@ -19,21 +19,29 @@ from .waiting import TIMEOUT, eventually
 SITE = "tests.live_apps.site:create_app()"
 
 COMMANDS: dict[str, list[str]] = {
-    "werkzeug": ["-m", "flask", "--app", "{app}", "run", "--port", "0"],
-    "gunicorn-sync": ["-m", "gunicorn", "--bind", "127.0.0.1:0", "--access-logfile", "-", "{app}"],
+    "werkzeug": ["-m", "flask", "--app", "{app}", "run", "--port", "{port}"],
+    "gunicorn-sync": [
+        "-m",
+        "gunicorn",
+        "--bind",
+        "127.0.0.1:{port}",
+        "--access-logfile",
+        "-",
+        "{app}",
+    ],
     "gunicorn-gthread": [
-        *["-m", "gunicorn", "--bind", "127.0.0.1:0", "--access-logfile", "-"],
+        *["-m", "gunicorn", "--bind", "127.0.0.1:{port}", "--access-logfile", "-"],
         *["--worker-class", "gthread", "--threads", "4", "{app}"],
     ],
     "gunicorn-gevent": [
-        *["-m", "gunicorn", "--bind", "127.0.0.1:0", "--access-logfile", "-"],
+        *["-m", "gunicorn", "--bind", "127.0.0.1:{port}", "--access-logfile", "-"],
         *["--worker-class", "gevent", "{app}"],
     ],
     "waitress": [
         "-m",
         "waitress",
         "--listen",
-        "127.0.0.1:0",
+        "127.0.0.1:{port}",
         "--threads",
         "16",
         "--call",
@@ -46,13 +54,15 @@ COMMANDS: dict[str, list[str]] = {
     ],
     "uwsgi-without-threads": ["-m", "tests.live_apps.serve", "uwsgi", "{app}"],
 }
-COMMANDS["flask-bokeh-run"] = ["-m", "flask", "--app", "{app}", "bokeh", "run", "--port", "0"]
+COMMANDS["flask-bokeh-run"] = ["-m", "flask", "--app", "{app}", "bokeh", "run", "--port", "{port}"]
 COMMANDS["flask-bokeh-run-tls"] = [
     *COMMANDS["flask-bokeh-run"],
     *["--cert", "{cert}", "--key", "{key}"],
 ]
 # One that keeps its clients' sockets to itself.
-COMMANDS["hypercorn"] = ["-m", "hypercorn", "--workers", "0", "wsgi:{app}"]  # and --bind
+COMMANDS["hypercorn"] = [
+    *["-m", "hypercorn", "--workers", "0", "--bind", "127.0.0.1:{port}", "wsgi:{app}"]
+]
 COMMANDS["werkzeug-tls"] = [*COMMANDS["werkzeug"], "--cert", "{cert}", "--key", "{key}"]
 for _kind in ("sync", "gthread"):
     COMMANDS[f"gunicorn-{_kind}-tls"] = [
@@ -88,13 +98,16 @@ class LiveServer(ServerProcess):
     :param app: the site, as ``module:factory()``.
     :param config: for the site, which reads ``SITE_CONFIG``.
     :param args: more arguments of the server.
+    :param port: where it listens; 0 is a port of its own choice. Not for cheroot and uWSGI.
     """
 
-    def __init__(self, kind: str, app: str, config: dict[str, Any], args: list[str]) -> None:
+    def __init__(
+        self, kind: str, app: str, config: dict[str, Any], args: list[str], port: int = 0
+    ) -> None:
         self.kind = kind
         self.cookies: dict[str, str] = {}
         """The cookies of the visitor who got a token."""
-        names = {"app": app, "path": app.removesuffix("()")}
+        names = {"app": app, "path": app.removesuffix("()"), "port": str(port)}
         if "tls" in kind:
             names["cert"], names["key"] = certificate()
         command = [part.format_map(names) for part in COMMANDS[kind]]
