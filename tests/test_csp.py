@@ -25,40 +25,46 @@ POLICY = {
 }
 
 
+PAGES = ["/show/open", "/mine", "/bokeh/page"]
+"""A page with a plot, one with a pulled session, and the page of an application."""
+
+
+def open_live_plot(tab: Tab, url: str) -> str:
+    """Open a page, use its slider, and return the page's policy; nothing violates it."""
+    with tab.page.expect_response(url) as answer:
+        tab.open(url)
+    tab.move_slider()
+    tab.until_title("k=2")
+    assert tab.trouble == [], url
+    return str(answer.value.headers["content-security-policy"])
+
+
 @pytest.mark.parametrize("resources", ["server", "inline"])
-@pytest.mark.parametrize("page", ["/show/open", "/mine", "/bokeh/page"])
-def test_a_strict_policy(live: Live, tab: Tab, page: str, resources: str) -> None:
-    """With script-src 'nonce-...' 'strict-dynamic' plots show and live, without a violation."""
-    site = live("gunicorn-gthread", APP, config={"POLICY": POLICY, "BOKEH_RESOURCES": resources})
+def test_plots_are_live_under_a_strict_policy(module_live: Live, tab: Tab, resources: str) -> None:
+    """Pages violate no policy with ``script-src 'nonce-...' 'strict-dynamic'``."""
+    config = {"POLICY": POLICY, "BOKEH_RESOURCES": resources}
+    site = module_live("gunicorn-gthread", APP, config=config)
     tab.page.add_init_script(
         "document.addEventListener('securitypolicyviolation', "
         "e => console.error(`violation of ${e.violatedDirective}: ${e.blockedURI}`))"
     )
-    answer = tab.page.goto(site.url + page)
-    assert answer is not None
-    policy = answer.headers["content-security-policy"]
-    assert re.search(r"script-src 'strict-dynamic' 'nonce-[\w-]{20,}'", policy), policy
-    tab.open(site.url + page)
-    tab.move_slider()
-    tab.until_title("k=2")
+    for page in PAGES:
+        policy = open_live_plot(tab, site.url + page)
+        assert re.search(r"script-src 'strict-dynamic' 'nonce-[\w-]{20,}'", policy), policy
 
 
-@pytest.mark.parametrize("page", ["/show/open", "/mine", "/bokeh/page"])
-def test_a_policy_without_a_nonce(live: Live, tab: Tab, page: str) -> None:
-    """With script-src 'self' plots show and live: a page of ours has no inline code."""
+def test_plots_are_live_under_a_policy_without_a_nonce(live: Live, tab: Tab) -> None:
+    """Pages have no inline code, so that ``script-src 'self'`` is enough for them."""
     policy = {**POLICY, "script-src": "'self'"}
     site = live("gunicorn-gthread", APP, config={"POLICY": policy, "NONCE_IN": []})
-    answer = tab.page.goto(site.url + page)
-    assert answer is not None
-    assert "script-src 'self';" in answer.headers["content-security-policy"]
-    tab.open(site.url + page)
-    tab.move_slider()
-    tab.until_title("k=2")
+    for page in PAGES:
+        assert "script-src 'self';" in open_live_plot(tab, site.url + page)
 
 
-def test_without_the_nonce_it_is_refused(live: Live, tab: Tab) -> None:
-    """The policy of these tests does refuse what has no nonce."""
-    site = live("gunicorn-gthread", APP, config={"POLICY": POLICY})
+def test_strict_policy_refuses_code_without_the_nonce(module_live: Live, tab: Tab) -> None:
+    """The policy of these tests has an effect in the browser."""
+    config = {"POLICY": POLICY, "BOKEH_RESOURCES": "server"}
+    site = module_live("gunicorn-gthread", APP, config=config)
     tab.page.goto(f"{site.url}/show/open")
     tab.page.evaluate(
         "document.body.insertAdjacentHTML('beforeend', '<img src=x: onerror=\"window.hit = 1\">')"
@@ -69,8 +75,8 @@ def test_without_the_nonce_it_is_refused(live: Live, tab: Tab) -> None:
     tab.forgive("Content Security Policy", "x:")
 
 
-def test_a_callable_of_ones_own(app: Flask, bokeh: FlaskBokeh) -> None:
-    """BOKEH_CSP_NONCE is called in the request; every tag that needs it has its value, escaped."""
+def test_nonce_callable_is_used_in_every_tag(app: Flask, bokeh: FlaskBokeh) -> None:
+    """BOKEH_CSP_NONCE is called in the request; its value is escaped."""
     bokeh.add_application("/x", lambda doc: None, page=True)
     app.config["BOKEH_CSP_NONCE"] = lambda: 'a"b'
     bokeh.init_app(app)
@@ -95,11 +101,11 @@ POLICY_HEADER = "Content-Security-Policy"
             {POLICY_HEADER: "default-src 'self'; img-src *;"},
             "default-src 'self'; img-src *; frame-ancestors 'self'",
         ),
-        (  # two policies, each of which holds
+        (  # two policies; both are enforced
             {POLICY_HEADER: "img-src *, default-src 'self'"},
             "img-src *, default-src 'self'; frame-ancestors 'self'",
         ),
-        (  # the site's own word
+        (  # the site has chosen frame-ancestors
             {POLICY_HEADER: "Frame-Ancestors https://partner.example; img-src *"},
             "Frame-Ancestors https://partner.example; img-src *",
         ),
@@ -110,7 +116,7 @@ POLICY_HEADER = "Content-Security-Policy"
 )
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("rebuilt", [True, False])
-def test_the_sites_own_policy(
+def test_pages_keep_the_sites_policy_and_add_frame_ancestors(
     app: Flask,
     bokeh: FlaskBokeh,
     headers: dict[str, str],
@@ -118,7 +124,7 @@ def test_the_sites_own_policy(
     first: bool,
     rebuilt: bool,
 ) -> None:
-    """Our pages have the whole policy of the site, and frame-ancestors."""
+    """Pages of applications have the site's whole policy, and frame-ancestors where it is missing."""
 
     def site(response: Response) -> Response:
         for name, value in {**headers, "Referrer-Policy": "no-referrer"}.items():
@@ -142,8 +148,8 @@ def test_the_sites_own_policy(
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_talismans_policy(app: Flask, bokeh: FlaskBokeh, first: bool) -> None:
-    """Flask-Talisman's policy is whole on our pages, and they are framed by nobody else."""
+def test_pages_keep_the_policy_of_talisman(app: Flask, bokeh: FlaskBokeh, first: bool) -> None:
+    """Pages of applications have Flask-Talisman's whole policy, and frame-ancestors."""
     flask_talisman = pytest.importorskip("flask_talisman")
 
     def talisman() -> None:
@@ -159,8 +165,8 @@ def test_talismans_policy(app: Flask, bokeh: FlaskBokeh, first: bool) -> None:
     assert answer.headers.getlist(POLICY_HEADER) == ["img-src *; frame-ancestors 'self'"]
 
 
-def test_no_inline_handlers() -> None:
-    """Nothing that we render has an on... attribute or a javascript: URL."""
+def test_templates_have_no_inline_handlers() -> None:
+    """Templates have no on... attribute, no javascript: URL and no eval()."""
     for path in (ROOT / "templates" / "flask_bokeh").iterdir():
         text = path.read_text()
         assert not re.search(r"<[^>]*\son\w+\s*=|javascript:", text), path
