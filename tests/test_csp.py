@@ -124,7 +124,7 @@ def test_pages_keep_the_sites_policy_and_add_frame_ancestors(
     first: bool,
     rebuilt: bool,
 ) -> None:
-    """Pages of applications have the site's whole policy, and frame-ancestors where it is missing."""
+    """Pages of applications have the site's whole policy; frame-ancestors is added if missing."""
 
     def site(response: Response) -> Response:
         for name, value in {**headers, "Referrer-Policy": "no-referrer"}.items():

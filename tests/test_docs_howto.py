@@ -1,4 +1,4 @@
-"""The how-to pages keep their promises: each of their sites runs, and is used in a browser."""
+"""How-to pages: each of their sites runs, and does what its page says."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from .support import ROOT
 from .support.browser import Tab
 from .support.documentation import files_of, fragments_of
 from .support.servers import Live, LiveServer
+from .support.sockets import Socket, connect
 from .support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -39,12 +40,21 @@ def serve(live: Live, tmp_path: Path) -> Any:
 
 
 def model(name: str) -> str:
-    """A model of the page's first document, in JavaScript."""
+    """Return JavaScript for a model of the page's first document."""
     return f"Bokeh.documents[0].get_model_by_name('{name}')"
 
 
 def until_text(page: Page, name: str, text: str) -> None:
     page.wait_for_function(f"t => {model(name)}.text.includes(t)", arg=text, timeout=20_000)
+
+
+def until_shown(socket: Socket, text: str) -> None:
+    """Wait until the model named "shown" has a text, on the server."""
+
+    def is_shown() -> bool:
+        return text in socket.models()["shown"]["attributes"]["text"]
+
+    eventually(is_shown, f"{text!r} to be shown")
 
 
 def query(database: Path, sql: str) -> list[tuple[Any, ...]]:
@@ -59,13 +69,12 @@ def choose(tab: Tab, name: str, content: bytes) -> None:
 
 
 def forgive(tab: Tab) -> None:
-    """Leave the page, and forgive what it leaves out: an icon, and jQuery UI for Bokeh 3.9."""
+    """Leave the page, and forgive messages about a missing icon, jQuery UI and an empty plot."""
     tab.page.goto("about:blank")
     tab.forgive("404", "jquery-ui is required", "could not set initial ranges")
 
 
-def test_the_front_page(serve: Any, tab: Tab) -> None:
-    """The site of the first page is live."""
+def test_plot_of_the_front_page_is_live(serve: Any, tab: Tab) -> None:
     site = serve("index", "live.py")
     tab.open(site.url)
     tab.move_slider()
@@ -74,8 +83,8 @@ def test_the_front_page(serve: Any, tab: Tab) -> None:
     forgive(tab)
 
 
-def test_a_database_in_callbacks(serve: Any, tab: Tab, tmp_path: Path) -> None:
-    """A callback saves a note; another visitor's plot shows it by itself."""
+def test_database_note_is_saved_and_shown_to_others(serve: Any, tab: Tab, tmp_path: Path) -> None:
+    """A callback saves a note, which appears in another visitor's plot without a reload."""
     site = serve("howto/database", "notes.py")
     tab.open(site.url)
     other = tab.page.context.new_page()
@@ -91,36 +100,32 @@ def test_a_database_in_callbacks(serve: Any, tab: Tab, tmp_path: Path) -> None:
     forgive(tab)
 
 
-def test_a_long_computation(serve: Any, tab: Tab) -> None:
-    """It shows its progress, and ends when the visitor says so, and when the visitor leaves."""
+def test_long_computation_shows_progress_and_can_be_stopped(serve: Any) -> None:
+    """The computation ends when the visitor stops it, and when the visitor leaves."""
     sooner = ('LIFETIME"] = 10', 'LIFETIME"] = 1')
     site = serve("howto/long-computations", "progress.py", sooner)
-    tab.open(site.url)
-    start, stop = (tab.page.get_by_role("button", name=name) for name in ("Start", "Stop"))
-    start.click()
-    until_text(tab.page, "shown", "of 1000")
-    stop.click()
-    until_text(tab.page, "shown", "Stopped.")
-    assert site.log.count("stopped after") == 1
-    start.click()
-    until_text(tab.page, "shown", "of 1000")
-    assert site.log.count("stopped after") == 1
-    forgive(tab)
-    tab.page.close()
+    with connect(site, "/progress", site.token()) as socket:
+        socket.press("Start")
+        until_shown(socket, "of 1000")
+        socket.press("Stop")
+        until_shown(socket, "Stopped.")
+        site.until_logged("stopped after")
+        assert site.log.count("stopped after") == 1
+        socket.press("Start")
+        until_shown(socket, "of 1000")
+        assert site.log.count("stopped after") == 1
     eventually(lambda: site.log.count("stopped after") == 2, "the thread to stop")
 
 
-def test_a_process_pool(serve: Any, tab: Tab) -> None:
-    """A process of the pool computes, and its result is shown."""
+def test_process_pool_computes_and_its_result_is_shown(serve: Any) -> None:
     site = serve("howto/pools", "pools.py")
-    tab.open(site.url)
-    tab.page.get_by_role("button", name="Count").click()
-    until_text(tab.page, "shown", "168 primes")
-    forgive(tab)
+    with connect(site, "/primes", site.token()) as socket:
+        socket.press("Count")
+        until_shown(socket, "168 primes")
 
 
-def test_tabs_and_modals(serve: Any, tab: Tab) -> None:
-    """Plots that were hidden at first have a size when they are shown, and are live."""
+def test_plots_in_tabs_and_modals_have_a_size_when_shown(serve: Any, tab: Tab) -> None:
+    """Plots that were hidden at first are live, too."""
     site = serve("howto/tabs-and-modals", "tabs.py")
     tab.open(site.url, plots=3)
     sockets = "/bokeh/powers/ws"
@@ -148,8 +153,8 @@ def test_tabs_and_modals(serve: Any, tab: Tab) -> None:
     forgive(tab)
 
 
-def test_a_small_upload(serve: Any, tab: Tab) -> None:
-    """A CSV file becomes a table; another file is refused with a sentence."""
+def test_uploaded_csv_file_becomes_a_table(serve: Any, tab: Tab) -> None:
+    """Another file is refused with a message."""
     site = serve("howto/uploads", "uploads.py")
     tab.open(site.url)
     for content, told in (
@@ -162,8 +167,8 @@ def test_a_small_upload(serve: Any, tab: Tab) -> None:
     forgive(tab)
 
 
-def test_a_large_upload(serve: Any, tab: Tab, tmp_path: Path) -> None:
-    """A form takes the file, the plot shows it, and nobody else sees it."""
+def test_large_upload_is_shown_to_its_visitor_only(serve: Any, tab: Tab, tmp_path: Path) -> None:
+    """A form receives the file and the plot shows it; other visitors get a 403."""
     site = serve("howto/uploads", "large_uploads.py")
     tab.page.goto(site.url)
     choose(tab, "../x.csv", b"city,sales\nLyon,1\n")
@@ -178,8 +183,8 @@ def test_a_large_upload(serve: Any, tab: Tab, tmp_path: Path) -> None:
     forgive(tab)
 
 
-def test_an_edited_table(serve: Any, tab: Tab, tmp_path: Path) -> None:
-    """An edit is saved; one that may not be is refused, and the table shows what is saved."""
+def test_table_edits_are_saved_or_undone(serve: Any, tab: Tab, tmp_path: Path) -> None:
+    """A valid edit is saved; an invalid one is refused, and the table shows the saved value."""
     site = serve("howto/tables", "tables.py")
     database = tmp_path / "instance" / "products.db"
     tab.open(site.url)
@@ -197,8 +202,8 @@ def test_an_edited_table(serve: Any, tab: Tab, tmp_path: Path) -> None:
     forgive(tab)
 
 
-def test_all_code_is_in_files() -> None:
-    """Every block of Python on these pages is a file that a test above serves."""
+def test_every_block_of_code_is_a_served_file() -> None:
+    """Each block of Python on these pages is a file that a test above serves."""
     served = Path(__file__).read_text()
     for page in (DOCS / "howto").glob("*.md"):
         assert fragments_of(page) == [], page

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from bokeh.document import Document
 from bokeh.models import Div
-from flask import Flask, Response, render_template_string
+from flask import Flask, Response, render_template_string, request
 from flask.testing import FlaskClient
 
 from flask_bokeh import FlaskBokeh
@@ -30,7 +30,7 @@ PAGE = "<!doctype html><title>t</title><link rel=icon href='data:,'><body>{}</bo
 def create_app() -> Flask:
     """A site with pages that come in parts."""
     app, bokeh = configured(__name__), FlaskBokeh()
-    bokeh.user_loader(lambda: "ann")
+    bokeh.user_loader(lambda: request.cookies.get("user", "ann"))
     released = threading.Semaphore(0)
 
     @bokeh.application("/x")
@@ -76,9 +76,9 @@ def create_app() -> Flask:
         released.release()
         return ""
 
-    @app.post("/close")
-    def close() -> str:
-        return str(bokeh.close_sessions(user="ann"))
+    @app.post("/close/<user>")
+    def close(user: str) -> str:
+        return str(bokeh.close_sessions(user=user))
 
     return app
 
@@ -86,24 +86,24 @@ def create_app() -> Flask:
 # --- the script -----------------------------------------------------------------------------
 
 
-def test_the_script_has_every_module() -> None:
-    """Each file of js/src is in the script, once, and no import or export is left."""
+def test_script_contains_every_module_once() -> None:
+    """Each file of js/src is in the script once, and no import or export is left."""
     script = browser_script().text
     for name in SOURCES:
         assert script.count(f"\n// {name}\n") == 1
     assert not re.search(r"^(import|export)\b", script, re.MULTILINE)
 
 
-def test_modules_share_a_scope() -> None:
-    """No name is defined at the top of two modules."""
+def test_modules_define_no_name_twice() -> None:
+    """No name is defined at the top level of two modules, which share a scope in the script."""
     definition = r"^(?:export )?(?:async )?(?:function|const|let|var|class) (\w+)"
     names = [name for text in SOURCES.values() for name in re.findall(definition, text, re.M)]
     assert [name for name, count in Counter(names).items() if count > 1] == []
     assert "showPlot" in names
 
 
-def test_imports_are_plain() -> None:
-    """Imports and exports have the forms that can be taken away."""
+def test_imports_and_exports_can_be_removed() -> None:
+    """Imports and exports have the forms that the joined script leaves out."""
     imported = re.compile(r'import \{ [\w, ]+ \} from "\./\w+\.js";')
     exported = re.compile(r"export (async )?(function|const) \w+")
     for text in SOURCES.values():
@@ -126,8 +126,8 @@ def url_in(html: str) -> str:
 
 
 @pytest.mark.parametrize("page", ["/", "/bokeh/x"])
-def test_the_script_is_kept_for_ever(site: FlaskClient, page: str) -> None:
-    """Under the hash of its text, browsers and proxies keep it for a year."""
+def test_script_is_cached_for_a_year(site: FlaskClient, page: str) -> None:
+    """Browsers and proxies may keep the script under the URL with the hash of its text."""
     answer = site.get(url_in(site.get(page).text))
     assert answer.text == browser_script().text
     assert answer.content_type == "text/javascript; charset=utf-8"
@@ -139,8 +139,8 @@ def test_the_script_is_kept_for_ever(site: FlaskClient, page: str) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "?v=", "?v=another", "?v=another&v=$"])
-def test_another_hash_is_not_kept(site: FlaskClient, query: str) -> None:
-    """Under any other address the script is checked each time."""
+def test_script_under_another_hash_is_revalidated(site: FlaskClient, query: str) -> None:
+    """Browsers ask again each time for any other URL of the script."""
     url = "/bokeh/static/flask_bokeh.js" + query.replace("$", browser_script().version)
     answer = site.get(url)
     assert answer.headers["Cache-Control"] == "no-cache"
@@ -150,10 +150,10 @@ def test_another_hash_is_not_kept(site: FlaskClient, query: str) -> None:
 
 @pytest.mark.parametrize("resources", ["server", "cdn", "inline"])
 @pytest.mark.parametrize("script_name", ["", "/app"])
-def test_the_script_comes_from_the_site(
+def test_script_url_has_the_sites_prefix(
     app: Flask, bokeh: FlaskBokeh, resources: str, script_name: str
 ) -> None:
-    """It is under the site's own prefix, wherever BokehJS comes from."""
+    """The script comes from the site's own prefix, wherever BokehJS comes from."""
     app.config.update(BOKEH_RESOURCES=resources, BOKEH_URL_PREFIX="/plots")
     bokeh.init_app(app)
     with app.test_request_context(environ_overrides={"SCRIPT_NAME": script_name}):
@@ -163,8 +163,8 @@ def test_the_script_comes_from_the_site(
 
 
 @pytest.mark.parametrize("matching", ["host", "subdomain"])
-def test_the_script_is_on_every_host(bokeh: FlaskBokeh, matching: str) -> None:
-    """With Flask's host matching and subdomains, it is where BokehJS is."""
+def test_script_is_served_on_every_host(bokeh: FlaskBokeh, matching: str) -> None:
+    """Host matching and subdomain matching do not hide the script."""
     host = matching == "host"
     app = Flask(
         "x", host_matching=host, static_host="a.test" if host else None, subdomain_matching=not host
@@ -175,8 +175,8 @@ def test_the_script_is_on_every_host(bokeh: FlaskBokeh, matching: str) -> None:
         assert app.test_client().get("/bokeh/static/flask_bokeh.js", base).status_code == 200
 
 
-def test_a_page_has_no_inline_code(site: FlaskClient) -> None:
-    """All scripts of a page are files, but for the JSON of the plots."""
+def test_pages_have_no_inline_code(site: FlaskClient) -> None:
+    """All scripts of a page are files, except for the JSON of the plots."""
     for page in ("/", "/bokeh/x"):
         scripts = re.findall(r"<script\b([^>]*)>([^<]*)", site.get(page).text)
         assert len(scripts) == 7
@@ -193,9 +193,9 @@ FETCH = """async (method) => {
 SHOWN = "window.Bokeh?.documents.length == 1 && Bokeh.documents[0].is_idle"
 
 
-def test_markup_that_is_put_in(live: Live, tab: Tab) -> None:
-    """A script that sets innerHTML has the plot shown; a copy of the markup is not shown again."""
-    site = live(app=APP)
+def test_plot_in_inserted_markup_is_shown_once(module_live: Live, tab: Tab) -> None:
+    """A plot is shown when a script sets innerHTML; a copy of the markup is not shown again."""
+    site = module_live(app=APP)
     tab.page.goto(site.url)
     tab.page.evaluate(FETCH, "GET")
     tab.page.get_by_text("here it is").wait_for()
@@ -208,9 +208,10 @@ def test_markup_that_is_put_in(live: Live, tab: Tab) -> None:
     assert tab.page.get_by_text("here it is").count() == 1
 
 
-def test_the_script_comes_again(live: Live, tab: Tab) -> None:
-    """A fragment may bring the script: it starts once, and notes how the fragment was fetched."""
-    site = live(app=APP)
+def test_script_that_is_loaded_again_starts_once(module_live: Live, tab: Tab) -> None:
+    """A fragment that loads the script again changes only how the page was fetched."""
+    site = module_live(app=APP)
+    tab.page.context.add_cookies([{"name": "user", "value": "bob", "url": site.url}])
     tab.open(f"{site.url}/plot")
     tab.page.evaluate(
         """() => new Promise((resolve) => {
@@ -222,16 +223,16 @@ def test_the_script_comes_again(live: Live, tab: Tab) -> None:
         })"""
     )
     assert tab.page.get_by_text("here it is").count() == 1
-    assert int(site.post("/close")) == 1
+    assert int(site.post("/close/bob")) == 1
     box = tab.page.get_by_role("alert")
     box.wait_for(timeout=60_000)
     assert box.inner_text() == "This plot has ended. Open this page again."
     tab.forgive_the_network()
 
 
-def test_a_page_that_comes_slowly(live: Live, tab: Tab) -> None:
-    """A plot is shown as soon as its own markup has come."""
-    site = live(app=APP)
+def test_plot_is_shown_before_the_page_is_complete(module_live: Live, tab: Tab) -> None:
+    """A plot is shown as soon as its own markup is complete."""
+    site = module_live(app=APP)
     tab.page.goto(f"{site.url}/slow", wait_until="commit")
     tab.page.wait_for_selector("[data-flask-bokeh]", state="attached")  # half of it
     site.post("/release")
@@ -243,9 +244,9 @@ def test_a_page_that_comes_slowly(live: Live, tab: Tab) -> None:
     assert tab.page.evaluate("Bokeh.documents.length") == 1
 
 
-def test_markup_of_another_host(live: Live, tab: Tab) -> None:
-    """JSON that somebody has smuggled into a page connects it to no other host."""
-    site = live(app=APP)
+def test_markup_of_another_host_is_not_connected(module_live: Live, tab: Tab) -> None:
+    """JSON that an attacker has smuggled into a page connects it to no other host."""
+    site = module_live(app=APP)
     tab.page.goto(site.url)
     opened: list[str] = []
     tab.page.on("websocket", lambda socket: opened.append(socket.url))
@@ -275,8 +276,8 @@ def test_markup_of_another_host(live: Live, tab: Tab) -> None:
 STYLE = "e => [getComputedStyle(e).borderLeft, getComputedStyle(e).fontSize]"
 
 
-def test_boxes_look_alike(live: Live, tab: Tab) -> None:
-    """The box of an application that raises and that of an ended plot have one style."""
+def test_error_boxes_have_the_same_style(live: Live, tab: Tab) -> None:
+    """The box of an application that raises has the style of the box of a closed plot."""
     site = live(app=APP, clean=False)
     tab.page.goto(f"{site.url}/failing")
     box = tab.page.get_by_role("alert")
@@ -285,7 +286,7 @@ def test_boxes_look_alike(live: Live, tab: Tab) -> None:
     assert failed == ["4px solid rgb(180, 35, 24)", "14px"]
     tab.open(f"{site.url}/plot")
     tab.page.evaluate("FlaskBokeh.noteMarkup(false)")  # so that it does not reload itself
-    assert int(site.post("/close")) >= 1
+    assert int(site.post("/close/ann")) >= 1
     eventually(lambda: box.count() == 1, "the box")
     assert box.evaluate(STYLE) == failed
     tab.forgive_the_network()

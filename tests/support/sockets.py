@@ -53,13 +53,16 @@ class Socket:
 
     def models(self) -> dict[str, dict[str, Any]]:
         """The models that have a name, in the server's document, as JSON."""
+        return self._models_by("name")
+
+    def _models_by(self, attribute: str) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
         waiting: list[Any] = [json.loads(self._document())]
         while waiting:
             one = waiting.pop()
             if isinstance(one, dict):
-                if "id" in one and "name" in (attributes := one.get("attributes", {})):
-                    found[attributes["name"]] = one
+                if "id" in one and attribute in (attributes := one.get("attributes", {})):
+                    found[attributes[attribute]] = one
                 waiting += one.values()
             elif isinstance(one, list):
                 waiting += one
@@ -102,6 +105,14 @@ class Socket:
             if header["msgtype"] in ("OK", "ERROR"):
                 return {**content, "type": header["msgtype"], "before": before}
             before.append(content)
+
+    def press(self, label: str) -> None:
+        """Press the document's button with a label."""
+        button = self._models_by("label")[label]["id"]
+        values = {"type": "map", "entries": [["model", {"id": button}]]}
+        event = {"type": "event", "name": "button_click", "values": values}
+        message = {"kind": "MessageSent", "msg_type": "bokeh_event", "msg_data": event}
+        assert (answer := self.change(message))["type"] == "OK", answer
 
     def titles(self) -> list[str]:
         """The titles of the plots in the server's document."""
