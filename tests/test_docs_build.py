@@ -1,4 +1,4 @@
-"""The documentation builds without warnings, and each page is there as plain Markdown."""
+"""The documentation builds without warnings, as HTML and as plain Markdown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAGES = sorted(
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built documentation: warnings are errors, and nothing is fetched."""
+    """The built documentation: warnings are errors, and there is no network."""
     folder = tmp_path_factory.mktemp("docs")
     command = ["--builder", "html", "--fresh-env", "--nitpicky", "--fail-on-warning", "--quiet"]
     done = subprocess.run(
@@ -39,8 +39,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_index_for_machines(site: Path) -> None:
-    """llms.txt lists every page with its title, a sentence and the address of its Markdown."""
+def test_llms_txt_lists_every_page(site: Path) -> None:
+    """Each line has a title, a sentence and the URL of the page's Markdown."""
     lines = (site / "llms.txt").read_text().splitlines()
     assert lines[0] == "# flask_bokeh"
     assert re.fullmatch(r"> .{20,}", lines[2])
@@ -51,8 +51,7 @@ def test_the_index_for_machines(site: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_markdown_of_a_page(site: Path, page: str) -> None:
-    """It has no directives, and its links lead to files that are there."""
+def test_markdown_has_no_directives_and_working_links(site: Path, page: str) -> None:
     path = site / f"{page}.md"
     text = path.read_text()
     assert text.startswith("# ")
@@ -61,8 +60,8 @@ def test_the_markdown_of_a_page(site: Path, page: str) -> None:
         assert (path.parent / target).exists(), target
 
 
-def test_the_reference_in_markdown(site: Path) -> None:
-    """Every public name is there, with its arguments and what its docstring says."""
+def test_markdown_of_the_reference_has_every_public_name(site: Path) -> None:
+    """Names have their arguments, and the fields of docstrings are rendered."""
     text = (site / "api.md").read_text()
     for name in flask_bokeh.__all__:
         assert re.search(rf"^### `{name}\b", text, re.MULTILINE), name
@@ -73,7 +72,7 @@ def test_the_reference_in_markdown(site: Path) -> None:
     assert " at 0x" not in text
 
 
-def test_the_pages_need_no_network(site: Path) -> None:
+def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
     """Scripts, styles and pictures come from the site itself; diagrams are in the page."""
     for page in PAGES:
         html = (site / f"{page}.html").read_text()

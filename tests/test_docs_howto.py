@@ -48,11 +48,11 @@ def until_text(page: Page, name: str, text: str) -> None:
     page.wait_for_function(f"t => {model(name)}.text.includes(t)", arg=text, timeout=20_000)
 
 
-def until_shown(socket: Socket, text: str) -> None:
-    """Wait until the model named "shown" has a text, on the server."""
+def until_shown(socket: Socket, text: str, name: str = "shown") -> None:
+    """Wait until a text is in the server's model with a name."""
 
     def is_shown() -> bool:
-        return text in socket.models()["shown"]["attributes"]["text"]
+        return text in socket.models()[name]["attributes"].get("text", "")
 
     eventually(is_shown, f"{text!r} to be shown")
 
@@ -83,21 +83,20 @@ def test_plot_of_the_front_page_is_live(serve: Any, tab: Tab) -> None:
     forgive(tab)
 
 
-def test_database_note_is_saved_and_shown_to_others(serve: Any, tab: Tab, tmp_path: Path) -> None:
+def test_database_note_is_saved_and_shown_to_others(serve: Any, tmp_path: Path) -> None:
     """A callback saves a note, which appears in another visitor's plot without a reload."""
     site = serve("howto/database", "notes.py")
-    tab.open(site.url)
-    other = tab.page.context.new_page()
-    other.goto(site.url)
-    other.wait_for_function("window.Bokeh && Bokeh.documents[0]?.is_idle")
-    tab.page.get_by_label("Note").fill("<b>milk</b>")
-    tab.page.get_by_label("Note").press("Tab")
-    tab.page.get_by_role("button", name="Add").click()
-    for page in (tab.page, other):
-        until_text(page, "listed", "<p>&lt;b&gt;milk&lt;/b&gt;</p>")
+    with (
+        connect(site, "/notes", site.token()) as socket,
+        connect(site, "/notes", site.token()) as other,
+    ):
+        typed = {"model": {"id": socket.ids()["text"]}, "attr": "value", "new": "<b>milk</b>"}
+        assert socket.change({"kind": "ModelChanged", **typed})["type"] == "OK"
+        socket.press("Add")
+        for one in (socket, other):
+            until_shown(one, "<p>&lt;b&gt;milk&lt;/b&gt;</p>", "listed")
     saved = query(tmp_path / "instance" / "notes.db", "select text from note")
     assert saved == [("<b>milk</b>",)]
-    forgive(tab)
 
 
 def test_long_computation_shows_progress_and_can_be_stopped(serve: Any) -> None:

@@ -1,7 +1,8 @@
-"""The tutorial's project works: it is put together from the pages, and used in a browser."""
+"""The tutorial: its project is put together from the pages, and used in a browser."""
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import subprocess
@@ -33,16 +34,30 @@ def assemble(folder: Path, *pages: str) -> None:
             path.write_text(code)
 
 
-def run(folder: Path, *arguments: str) -> str:
-    """Run ``flask --app runlog`` in the project."""
-    command = [sys.executable, "-m", "flask", "--app", "runlog", *arguments]
-    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=60)
+RUN = """
+import json, sys
+from flask.cli import cli
+
+for arguments in json.loads(sys.argv[1]):
+    cli.main(["--app", "runlog", *arguments], standalone_mode=False)
+"""
+
+
+def run(folder: Path, *commands: list[str]) -> str:
+    """Run ``flask --app runlog`` in the project, with one process for all commands."""
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, json.dumps(commands)],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
     return done.stdout.decode()
 
 
 def configuration(folder: Path, upstream: str, address: str) -> str:
-    """The configuration of nginx that the site prints, with the compression of the docs."""
-    printed = run(folder, "bokeh", "nginx", "--upstream", upstream, "--listen", address)
+    """Return the configuration of nginx that the site prints, with the compression of the docs."""
+    printed = run(folder, ["bokeh", "nginx", "--upstream", upstream, "--listen", address])
     (compression,) = blocks((ROOT / "docs" / "performance.md").read_text(), "nginx")
     return printed.replace("server {", f"server {{\n{compression}", 1)
 
@@ -65,16 +80,15 @@ def log_in(tab: Tab, url: str, name: str) -> None:
 KILOMETRES = "Array.from(Bokeh.documents[0].get_model_by_name('runs').data.km)"
 
 
-def test_the_finished_project(
+def test_users_of_the_finished_project_add_and_see_their_runs(
     live: Live, tab: Tab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Users log in behind nginx, add runs that are saved, see only their own, and log out."""
+    """Users log in behind nginx, add runs that are saved, see only their own runs, and log out."""
     assemble(tmp_path, *PAGES)
     monkeypatch.setenv("FLASK_SECRET_KEY", "a key for the tests only")
     monkeypatch.setenv("FLASK_TRUSTED_HOSTS", '["127.0.0.1"]')
-    for name in ("ann", "bob"):
-        run(tmp_path, "add-user", name, "--password", "secret")
-    assert "PROBLEM" not in run(tmp_path, "bokeh", "check")
+    added = [["add-user", name, "--password", "secret"] for name in ("ann", "bob")]
+    assert "PROBLEM" not in run(tmp_path, *added, ["bokeh", "check"])
     arguments = ["--chdir", str(tmp_path), "--workers", "2"]
     with ExitStack() as stack:
         proxied = find_nginx() is not None
@@ -102,7 +116,7 @@ def use(tab: Tab, url: str, database: Path) -> None:
     another.goto(url)
     another.wait_for_function(f"window.Bokeh?.documents.length && {KILOMETRES}.length == 2")
     tab.page.get_by_role("button", name="Log out").click()
-    for page in (tab.page, another):  # which reloads itself, because its plot has ended
+    for page in (tab.page, another):  # the other page reloads itself: its plot is closed
         page.get_by_role("heading", name="Log in").wait_for()
     log_in(tab, url, "bob")
     assert tab.page.evaluate(KILOMETRES) == []
@@ -112,21 +126,21 @@ def use(tab: Tab, url: str, database: Path) -> None:
 
 
 def leave(tab: Tab) -> None:
-    """Leave the site before it ends, and forgive what BokehJS says of plots without points."""
+    """Leave the site before it stops, and forgive messages about plots without points."""
     tab.page.goto("about:blank")
     tab.forgive("could not set initial ranges")
 
 
 def is_compressed(tab: Tab, url: str) -> bool:
-    """True if BokehJS comes compressed, as docs/performance.md advises."""
+    """Return True if BokehJS is sent compressed, as docs/performance.md advises."""
     source = tab.page.locator("script[src*='bokeh.min.js']").get_attribute("src")
     request = urllib.request.Request(f"{url}{source}", headers={"Accept-Encoding": "gzip"})
     with urllib.request.urlopen(request, timeout=20) as answer:
         return answer.headers["Content-Encoding"] == "gzip" and len(answer.read()) < 500_000
 
 
-def test_the_first_plot(live: Live, tab: Tab, tmp_path: Path) -> None:
-    """After the first page, the slider changes the average."""
+def test_slider_of_the_first_page_changes_the_average(live: Live, tab: Tab, tmp_path: Path) -> None:
+    """The project works after the first page of the tutorial, too."""
     assemble(tmp_path, "first-plot")
     site = live("werkzeug", str(tmp_path / "runlog"))
     tab.open(site.url)
@@ -140,16 +154,16 @@ def test_the_first_plot(live: Live, tab: Tab, tmp_path: Path) -> None:
     leave(tab)
 
 
-def test_all_code_is_used() -> None:
-    """A block that is not a whole file is part of one."""
+def test_every_block_of_code_is_part_of_a_file() -> None:
+    """A block that is not a whole file is an excerpt of one."""
     written = "".join(code for page in PAGES for code in files_of(TUTORIAL / f"{page}.md").values())
     for page in PAGES:
         for code in fragments_of(TUTORIAL / f"{page}.md"):
             assert code in written, (page, code)
 
 
-def test_the_shown_folder() -> None:
-    """The folder at the beginning is the one that the pages make."""
+def test_shown_folder_has_the_files_of_the_pages() -> None:
+    """The folder on the first page lists the files that the pages make."""
     (folder,) = blocks((TUTORIAL / "index.md").read_text(), "text")
     shown = set(re.findall(r"[\w.]+\.(?:py|html)", folder))
     made = {Path(name).name for page in PAGES for name in files_of(TUTORIAL / f"{page}.md")}

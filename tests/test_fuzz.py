@@ -1,4 +1,4 @@
-"""The targets of ``tests.fuzz``, for a short time."""
+"""Short runs of the targets of ``tests.fuzz``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .fuzz import TARGETS, mutations
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_mutations(name: str) -> None:
-    """3,000 mutations of good inputs each are read, or refused as they should be."""
+def test_mutated_inputs_are_read_or_refused(name: str) -> None:
+    """No mutation of a good input raises an unexpected error."""
     target, seeds = TARGETS[name]
     rng = random.Random(4)
     for _ in range(3000):
@@ -21,8 +21,7 @@ def test_mutations(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_anything(name: str) -> None:
-    """So is anything at all."""
+def test_arbitrary_bytes_are_read_or_refused(name: str) -> None:
     target, _ = TARGETS[name]
 
     @settings(max_examples=1000, deadline=None)

@@ -1,4 +1,4 @@
-"""The rooms of the package: imports run down, and each room knows only what it may know."""
+"""The layers of the package: imports run down, and each room imports only what it may."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ LAYERS = [
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
-# Packages, and the rooms that alone may import them.
-ALONE: dict[str, set[str]] = {
+# Packages, and the only rooms that may import them.
+ALLOWED: dict[str, set[str]] = {
     "bokeh.server": {"bokeh_api"},
     "bokeh.client": {"bokeh_api"},
     "bokeh.embed": {"bokeh_api"},
@@ -43,8 +43,8 @@ ALONE: dict[str, set[str]] = {
     "werkzeug": {"extension", "cli", "web", "hijack"},
     "gevent": set(),
 }
-# Rooms that know less than the layers below them.
-KNOWS_ONLY = {
+# Rooms that may import only some of the rooms below them.
+INDEPENDENT = {
     "bokeh_api": {"runtime", "log_redaction", "file_versions", "settings", "errors"},
     "hijack": {"runtime", "log_redaction", "errors"},
 }
@@ -67,7 +67,7 @@ def room(module: str) -> str:
 
 @cache
 def imports(module: str) -> frozenset[str]:
-    """Return absolute names, as ``flask`` or ``flask_bokeh.errors``."""
+    """Return the absolute names that a module imports, such as ``flask_bokeh.errors``."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path_of(module).read_text())):
         if isinstance(node, ast.Import):
@@ -109,13 +109,13 @@ def test_imports_run_down() -> None:
     assert upward == set()
 
 
-def test_no_import_cycles() -> None:
-    """TopologicalSorter raises CycleError, which names the modules."""
+def test_imports_have_no_cycles() -> None:
+    # Raises a CycleError, which names the modules.
     TopologicalSorter({module: own_imports(module) for module in modules()}).prepare()
 
 
-@pytest.mark.parametrize("package", ALONE)
-def test_packages_stay_where_they_belong(package: str) -> None:
+@pytest.mark.parametrize("package", ALLOWED)
+def test_package_is_imported_only_in_its_rooms(package: str) -> None:
     """Bokeh's server, client and embed modules, for example, are imported in one room."""
     using = {
         room(module)
@@ -123,23 +123,23 @@ def test_packages_stay_where_they_belong(package: str) -> None:
         for name in imports(module)
         if f"{name}.".startswith(f"{package}.")
     }
-    assert using - ALONE[package] == set()
+    assert using - ALLOWED[package] == set()
 
 
-@pytest.mark.parametrize("name", KNOWS_ONLY)
-def test_what_a_room_knows(name: str) -> None:
-    """The rooms for Bokeh and for sockets can be read, and replaced, by themselves."""
-    known = {
+@pytest.mark.parametrize("name", INDEPENDENT)
+def test_independent_room_imports_only_its_listed_rooms(name: str) -> None:
+    """The rooms for Bokeh and for sockets can be read and replaced on their own."""
+    imported = {
         (module, other)
         for module in modules()
         if room(module) == name
         for other in own_imports(module)
-        if room(other) not in {*KNOWS_ONLY[name], name}
+        if room(other) not in {*INDEPENDENT[name], name}
     }
-    assert known == set()
+    assert imported == set()
 
 
-def test_files_stay_small() -> None:
-    """A file that grows past some 300 lines holds more than one idea."""
+def test_files_have_at_most_330_lines() -> None:
+    """A longer file holds more than one idea."""
     sizes = {module: len(path_of(module).read_text().splitlines()) for module in modules()}
     assert {module: size for module, size in sizes.items() if size > 330} == {}

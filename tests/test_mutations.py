@@ -1,4 +1,4 @@
-"""The table of ``tests.mutations`` holds; the run itself takes minutes, and is made by hand."""
+"""The table of ``tests.mutations`` is up to date; the run itself takes minutes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from .mutations import FILES, MUTATIONS, ROOT
 
 
-def test_every_mutation_applies() -> None:
-    """The text that each row replaces is in its file exactly once."""
+def test_every_mutation_replaces_one_place() -> None:
+    """The text that a row replaces is in its file exactly once."""
     found = {what: (ROOT / name).read_text().count(old) for what, name, old, *_ in MUTATIONS}
     assert {what: count for what, count in found.items() if count != 1} == {}
     assert len(found) == len(MUTATIONS)
 
 
-def test_the_tests_of_every_mutation_exist() -> None:
+def test_every_mutation_selects_existing_tests() -> None:
     """Each word of a selection is in the name of a test, or in its parameters."""
     paths = [ROOT / name for name in FILES]
     files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py"))]

@@ -1,4 +1,4 @@
-"""The packages: the built wheel, the sdist, an editable install."""
+"""The built wheel, the sdist, an editable install, and the metadata of the project."""
 
 from __future__ import annotations
 
@@ -70,10 +70,8 @@ def run_page(cwd: Path, path: Path) -> str:
 
 
 @pytest.mark.live
-def test_the_wheel(built: Path, tmp_path: Path) -> None:
-    """The wheel has the package, its templates, the browser's code and py.typed, and a page works
-    from it alone.
-    """
+def test_wheel_is_complete_and_its_page_works(built: Path, tmp_path: Path) -> None:
+    """The wheel has the package, its templates, the browser's code and py.typed."""
     (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
@@ -89,21 +87,20 @@ def test_the_wheel(built: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.live
-def test_the_sdist(built: Path, tmp_path: Path) -> None:
-    """A page works from an unpacked sdist, where templates and modules are beside the package."""
+def test_page_works_from_an_unpacked_sdist(built: Path, tmp_path: Path) -> None:
+    """Templates and JavaScript modules are beside the package there."""
     (source,) = (path for path in built.iterdir() if path.is_dir())
     assert run_page(tmp_path, source).startswith(str(source))
     assert (source / "LICENSE").exists()
     assert not (source / "js" / "node_modules").exists()
 
 
-def test_the_editable_install() -> None:
-    """In a checkout the templates are found where they are."""
+def test_editable_install_finds_the_templates() -> None:
     assert {path.name for path in Path(template_folder(), "flask_bokeh").iterdir()} == TEMPLATES
 
 
-def test_one_version() -> None:
-    """pyproject, the package and the changelog agree."""
+def test_version_is_the_same_everywhere() -> None:
+    """pyproject.toml, the package and the changelog agree."""
     number = project()["project"]["version"]
     assert flask_bokeh.__version__ == version("flask-bokeh") == number
     assert f"## [{number}]" in (ROOT / "CHANGELOG.md").read_text()
@@ -112,7 +109,7 @@ def test_one_version() -> None:
 def test_lower_bounds_are_the_tested_ones() -> None:
     """Dependencies have lower bounds; tests/lowest.txt pins those, and some of the extras.
 
-    Bokeh alone has an upper bound: the next major version is another one.
+    Only Bokeh has an upper bound: its next major version.
     """
     bounds = {}
     for line in project()["project"]["dependencies"]:
@@ -137,8 +134,7 @@ def test_lower_bounds_are_the_tested_ones() -> None:
         assert same(bound, pins[name]), name
 
 
-def test_what_is_imported_is_declared() -> None:
-    """Every package that flask_bokeh imports is a dependency, and the other way round."""
+def test_dependencies_are_the_imported_packages() -> None:
     imported = {
         name.split(".")[0] for module in modules() for name in imports(module) if name
     } - set(sys.stdlib_module_names)
@@ -149,7 +145,7 @@ def test_what_is_imported_is_declared() -> None:
     }
 
 
-# The oldest versions without a published vulnerability, when this was written (November 2026).
+# The oldest versions without a published vulnerability as of November 2026.
 SAFE = {
     "flask": (3, 1, 3),  # CVE-2026-27205
     "jinja2": (3, 1, 6),  # CVE-2025-27516
@@ -159,8 +155,7 @@ SAFE = {
 }
 
 
-def test_lower_bounds_are_safe() -> None:
-    """No lower bound admits a version with a vulnerability that is known here."""
+def test_lower_bounds_exclude_known_vulnerabilities() -> None:
     listed = project()["project"]
     lines = [*listed["dependencies"], *listed["optional-dependencies"]["example"]]
     bounds = {
@@ -173,8 +168,8 @@ def test_lower_bounds_are_safe() -> None:
 
 @pytest.mark.live
 @pytest.mark.parametrize("found", ["4.0.0", "4.0.0.dev8", "2.4.3", "3.8.2"])
-def test_a_bokeh_that_is_not_known(tmp_path: Path, found: str) -> None:
-    """The import says which Bokeh there is and what to install, whatever else has changed in it."""
+def test_unknown_version_of_bokeh_is_refused_on_import(tmp_path: Path, found: str) -> None:
+    """The error names the installed version and the versions to install."""
     (tmp_path / "bokeh").mkdir()
     (tmp_path / "bokeh" / "__init__.py").write_text(f"__version__ = {found!r}\n")
     done = subprocess.run(
@@ -192,8 +187,7 @@ def test_a_bokeh_that_is_not_known(tmp_path: Path, found: str) -> None:
     assert last.endswith("pip install 'bokeh>=3.9,<4'")
 
 
-def test_everything_public_is_exported() -> None:
-    """__all__ holds what there is, sorted."""
+def test_public_names_are_sorted_and_documented() -> None:
     assert list(flask_bokeh.__all__) == sorted(flask_bokeh.__all__)
     for name in flask_bokeh.__all__:
         assert getattr(flask_bokeh, name).__doc__, name

@@ -19,8 +19,7 @@ def load(**config: object) -> Settings:
     return Settings.load(config, {})
 
 
-def test_defaults() -> None:
-    """With nothing set, the defaults hold and validate."""
+def test_settings_have_defaults() -> None:
     settings = load()
     assert settings.url_prefix == "/bokeh"
     assert settings.resources == "server"
@@ -28,7 +27,7 @@ def test_defaults() -> None:
     assert settings.secret_key == ()
 
 
-def test_argument_over_config_over_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_override_config_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """An argument has priority over app.config, which has priority over the environment."""
     monkeypatch.setenv("BOKEH_RESOURCES", "cdn")
     assert load().resources == "cdn"
@@ -52,10 +51,10 @@ def test_argument_over_config_over_environment(monkeypatch: pytest.MonkeyPatch) 
         ("BOKEH_SSL_PASSWORD", "p", "ssl_password", "p"),
     ],
 )
-def test_bokehs_environment_counts(
+def test_environment_variables_of_bokeh_are_read(
     monkeypatch: pytest.MonkeyPatch, variable: str, text: str, field: str, value: object
 ) -> None:
-    """Variables that bokeh serve reads from the environment are read from there, too."""
+    """The variables that ``bokeh serve`` reads from the environment set the same settings."""
     monkeypatch.setenv(variable, text)
     assert getattr(load(), field) == value
 
@@ -104,8 +103,7 @@ def test_bad_values_are_refused(key: str, value: object, message: str) -> None:
     assert message in str(caught.value)
 
 
-def test_all_problems_at_once() -> None:
-    """One error lists all problems."""
+def test_error_lists_all_problems() -> None:
     with pytest.raises(ConfigError) as caught:
         load(BOKEH_TRANSPORT="x", BOKEH_LOG_LEVEL="y", BOKEH_NONSENSE=1)
     assert len(caught.value.problems) == 3
@@ -134,8 +132,8 @@ def test_bokehs_variables_without_effect_are_ignored(monkeypatch: pytest.MonkeyP
     assert load() == Settings()
 
 
-def test_every_field_is_documented_and_checked() -> None:
-    """Each setting has a check that accepts its default, and a text that describes it."""
+def test_every_setting_is_documented_and_checked() -> None:
+    """Each setting has a docstring, and a check that accepts its default."""
     source = inspect.getsource(Settings)
     for field in fields(Settings):
         default = getattr(Settings(), field.name)
@@ -145,7 +143,7 @@ def test_every_field_is_documented_and_checked() -> None:
         assert '"""' in after.partition("\n\n")[0], field.name
 
 
-def test_every_option_of_bokehs_server_is_known() -> None:
+def test_every_option_of_bokehs_server_is_set_or_refused() -> None:
     """Each keyword of Server and of BokehTornado can be set, or is refused with a reason."""
     parameters = inspect.signature(BokehTornado.__init__).parameters.values()
     tornado = {one.name for one in parameters if one.kind is one.KEYWORD_ONLY}

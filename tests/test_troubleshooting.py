@@ -1,4 +1,4 @@
-"""The messages that docs/troubleshooting.md quotes are those of the code."""
+"""Messages that docs/troubleshooting.md quotes: they are those of the code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ from flask_bokeh.web.browser_script import browser_script
 from .support import ROOT
 from .support.browser import Tab
 from .support.html import tokens_in
-from .support.servers import Live
+from .support.servers import Live, LiveServer
 from .support.upgrades import upgrade
 from .support.waiting import eventually
 
@@ -47,9 +46,11 @@ def strict():
     return render_template_string(page), {"Content-Security-Policy": "script-src 'nonce-x'"}
 
 def under_shop(environ, start_response, inner=app.wsgi_app):
-    "A proxy that tells nobody where it is."
+    "Strip the prefix /shop, as a proxy that does not tell Flask about it. Only /strict has none."
     path = environ["PATH_INFO"]
-    environ["PATH_INFO"] = path.removeprefix("/shop") if path.startswith("/shop/") else "/nowhere"
+    if path != "/strict":
+        is_below = path.startswith("/shop/")
+        environ["PATH_INFO"] = path.removeprefix("/shop") if is_below else "/nowhere"
     return inner(environ, start_response)
 """
 
@@ -89,7 +90,7 @@ def edit_in_a_thread(bokeh: FlaskBokeh) -> None:
 
 
 def ask_flask_login(bokeh: FlaskBokeh) -> None:
-    """As in a view, but applications run outside of requests, also when a view pulls them."""
+    """Use current_user as in a view: applications run outside of requests, even in a pull."""
     flask_login = pytest.importorskip("flask_login")
     rejects(bokeh, lambda doc: flask_login.current_user.name)
 
@@ -134,14 +135,11 @@ RAISED: dict[str, tuple[type[Exception], Callable[[FlaskBokeh], Any]]] = {
     "can't be sent to a browser": (SerializationFailedError, hold_a_decimal),
     "_pending_writes should be non-None": (RuntimeError, edit_late),
 }
-SHOWN = {
-    "Failed to load resource": ("shop:under_shop", "/shop/"),
-    "Content Security Policy": ("shop:app", "/strict"),
-}
+SHOWN = {"Failed to load resource": "/shop/", "Content Security Policy": "/strict"}
 UNKNOWN_TAG = "Encountered unknown tag 'bokeh'"
 
 
-def test_every_text_is_tested() -> None:
+def test_every_quoted_message_has_a_test() -> None:
     assert set(QUOTED) == {*LOGGED, *LATER, *RAISED, *SHOWN, UNKNOWN_TAG}
     script = browser_script().text
     for text in re.findall(r'^\| "([^"]+)"', PAGE, re.MULTILINE):
@@ -149,25 +147,27 @@ def test_every_text_is_tested() -> None:
 
 
 @pytest.mark.parametrize("text", LOGGED)
-def test_the_log(site: FlaskClient, caplog: pytest.LogCaptureFixture, text: str) -> None:
-    """Each message is logged for the cause that the page gives."""
+def test_message_is_logged_for_its_cause(
+    site: FlaskClient, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
     with caplog.at_level(logging.WARNING):
         LOGGED[text](site)
     assert re.search(".*".join(map(re.escape, text.split("..."))), caplog.text)
 
 
 @pytest.mark.parametrize("text", RAISED)
-def test_errors(app: Flask, bokeh: FlaskBokeh, site: FlaskClient, text: str) -> None:
+def test_error_is_raised_with_the_quoted_message(
+    app: Flask, bokeh: FlaskBokeh, site: FlaskClient, text: str
+) -> None:
     kind, cause = RAISED[text]
     with app.test_request_context(), pytest.raises(kind, match=re.escape(text)):
         cause(bokeh)
 
 
 @pytest.mark.parametrize("text", LATER)
-def test_callbacks(
+def test_failing_callback_logs_the_quoted_message(
     app: Flask, bokeh: FlaskBokeh, site: FlaskClient, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
-    """A callback that runs later fails with the quoted text in the log."""
     bokeh.add_application(
         "/y", lambda doc: doc.add_next_tick_callback(lambda: LATER[text](bokeh, doc))
     )
@@ -176,8 +176,10 @@ def test_callbacks(
     eventually(lambda: text in caplog.text, f"{text!r} in the log")
 
 
-def test_threads_do_not_edit(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -> None:
-    """A thread that edits a document gets the error that the second row of its text explains."""
+def test_thread_that_edits_a_document_gets_an_error(
+    app: Flask, bokeh: FlaskBokeh, site: FlaskClient
+) -> None:
+    """The message is that of a document that is edited too late; the page has a row for each."""
     with (
         app.test_request_context(),
         pytest.raises(RuntimeError, match="_pending_writes should be non-None"),
@@ -185,25 +187,31 @@ def test_threads_do_not_edit(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -
         edit_in_a_thread(bokeh)
 
 
-def test_a_page_from_a_cache(site: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
-    """A visitor who gets another visitor's page from a cache is refused, and it is logged."""
+def test_visitor_of_a_cached_page_is_refused(
+    site: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The token in a page that a cache has stored belongs to another browser."""
     (token,) = tokens_in(site.get("/").text)
     assert upgrade(site.application.test_client(), "/bokeh/x/ws", token).status_code == 403
     assert "The session token is of another user or browser" in caplog.text
 
 
-def test_the_tag_is_unknown(app: Flask) -> None:
+def test_tag_without_the_extension_is_a_syntax_error(app: Flask) -> None:
     with app.app_context(), pytest.raises(TemplateSyntaxError, match=UNKNOWN_TAG):
         render_template_string("{% bokeh '/x' %}")
 
 
+@pytest.fixture(scope="module")
+def shop(module_live: Live, tmp_path_factory: pytest.TempPathFactory) -> LiveServer:
+    """The site behind a proxy that strips a prefix."""
+    folder = tmp_path_factory.mktemp("shop")
+    (folder / "shop.py").write_text(SITE)
+    return module_live("gunicorn-sync", "shop:under_shop", args=["--chdir", str(folder)])
+
+
 @pytest.mark.parametrize("text", SHOWN)
-def test_the_console(live: Live, tab: Tab, tmp_path: Path, text: str) -> None:
-    """The message is in the browser's console."""
-    (tmp_path / "shop.py").write_text(SITE)
-    where, path = SHOWN[text]
-    server = live("gunicorn-sync", where, args=["--chdir", str(tmp_path)])
-    tab.page.goto(server.url + path)
+def test_message_is_in_the_browsers_console(shop: LiveServer, tab: Tab, text: str) -> None:
+    tab.page.goto(shop.url + SHOWN[text])
     tab.page.wait_for_load_state("networkidle")
     assert any(text in line for line in tab.trouble), tab.trouble
     tab.trouble.clear()
