@@ -1,7 +1,8 @@
-"""Fuzz what a client can send past Flask: ``python -m tests.fuzz token 60`` (target, seconds).
+"""Fuzz the parsers of client input: ``python -m tests.fuzz token 60`` (target, seconds).
 
-With atheris (``pip install atheris``) the run is guided by coverage, else it is random. A run ends
-with a count; a failure ends it with the input. ``tests/test_fuzz.py`` runs the same targets.
+With atheris (``pip install atheris``) the run is guided by coverage, otherwise it is random. It
+prints the number of inputs, or fails with the input that broke the target. ``tests/test_fuzz.py``
+runs the same targets.
 """
 
 from __future__ import annotations
@@ -44,14 +45,14 @@ NAMES = {"Connection", "Upgrade", "Sec-WebSocket-Protocol", *handoff.FORWARDED_H
 
 
 def signed(body: bytes) -> str:
-    """Anything, with a good signature: what only who has the key could send."""
+    """Sign any bytes: only somebody who has the key could send the result."""
     base = base64.urlsafe_b64encode(body).decode().rstrip("=")
     signature = hmac.new(KEY, base.encode(), hashlib.sha256).digest()
     return f"{base}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
 
 
 def read_token(data: bytes) -> None:
-    """Any text is read or refused; what is not signed is refused; nothing else happens."""
+    """Check that an unsigned text is refused, and that a signed one is read or refused."""
     text = data.decode("latin-1")
     try:
         ISSUER.read(text)
@@ -68,7 +69,7 @@ def read_token(data: bytes) -> None:
 
 
 def rebuild_head(data: bytes) -> None:
-    """Any environ makes a head of one request with only our headers in it, or is refused."""
+    """Check that an environ gives one request with known headers only, or is refused."""
     parts = [part.decode("latin-1") for part in data.split(b"\x00")]
     names = [*handoff.FORWARDED_HEADERS, "Transfer-Encoding", "Content-Length", "X-Evil"]
     environ: dict[str, Any] = {
@@ -115,6 +116,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
 
 
 def mutations(seeds: list[bytes], rng: random.Random) -> bytes:
+    """Return a seed with some random changes."""
     data = bytearray(rng.choice(seeds))
     for _ in range(rng.randint(0, 8)):
         at = rng.randint(0, len(data))
@@ -145,7 +147,7 @@ def main() -> None:
             sys.stdout.write(f"{name}: {runs:,} inputs in {seconds:g} s, no failure ({by})\n")
             sys.stdout.flush()
             corpus.cleanup()
-            os._exit(0)  # libFuzzer has no other way to be told that it is enough
+            os._exit(0)  # libFuzzer cannot be stopped in another way
 
     if atheris is not None:
         for number, seed in enumerate(seeds):

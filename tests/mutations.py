@@ -1,7 +1,7 @@
-"""Take each check of security away, and see its test fail: ``python -m tests.mutations``.
+"""Remove each security check, and verify that its test fails: ``python -m tests.mutations``.
 
-Works on a copy of the checkout. Each line of the table is one change of the code, and the tests
-that must fail with it.
+It works on a copy of the checkout. Each row of the table is one change of the code, with the tests
+that must fail after it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FILES = [
     *(f"tests/test_{name}.py" for name in ("csp", "fuzz", "js", "templating")),
 ]
 
-# What is taken away, where, the code, what is there instead, the tests.
+# Description, file, code, replacement, tests (an expression for -k).
 MUTATIONS = [
     ("the Origin", ORIGIN, "    if parsed is None:\n        return False", "    return True", "origins"),
     ("a missing Origin", ORIGIN, "return allow_missing", "return True", "origins"),
@@ -165,8 +165,8 @@ MUTATIONS = [
 def main() -> None:
     missed, tried = [], 0
     only = sys.argv[1:]
-    for what, name, old, new, tests in MUTATIONS:
-        if only and not any(word in what for word in only):
+    for description, name, old, new, tests in MUTATIONS:
+        if only and not any(word in description for word in only):
             continue
         tried += 1
         with tempfile.TemporaryDirectory() as folder:
@@ -176,7 +176,7 @@ def main() -> None:
             file = copy / name
             text = file.read_text()
             if text.count(old) < 1:
-                raise SystemExit(f"{name} does not hold {old!r} any more.")
+                raise SystemExit(f"{name} does not contain {old!r}.")
             file.write_text(text.replace(old, new))
             command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
             done = subprocess.run(
@@ -188,11 +188,11 @@ def main() -> None:
                 check=False,
             )
         failed = done.returncode == 1
-        sys.stdout.write(f"{'fails' if failed else 'MISSED':7} without {what}\n")
+        sys.stdout.write(f"{'fails' if failed else 'MISSED':7} without {description}\n")
         sys.stdout.flush()
         if not failed:
-            missed.append(what)
-    sys.stdout.write(f"{tried - len(missed)} of {tried} are seen to fail\n")
+            missed.append(description)
+    sys.stdout.write(f"{tried - len(missed)} of {tried} make a test fail\n")
     raise SystemExit(bool(missed))
 
 

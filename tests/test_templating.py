@@ -1,4 +1,4 @@
-"""The Jinja tags and the functions behind them, as a view's HTML shows them."""
+"""The Jinja tags and the functions behind them: the HTML that a view gets."""
 
 from __future__ import annotations
 
@@ -63,15 +63,15 @@ def test_bokehjs_is_loaded_once(render: Render) -> None:
     assert len(tokens_in(html)) == len(set(tokens_in(html))) == 3
 
 
-def test_resources_may_come_first(render: Render) -> None:
-    """{% bokeh_resources %} puts BokehJS into the head; the plots load it no more."""
+def test_resources_tag_loads_bokehjs_before_the_plots(render: Render) -> None:
+    """With {% bokeh_resources %} in the head, the plots do not load BokehJS again."""
     html = render("<head>{% bokeh_resources %}</head><body>{% bokeh '/x' %}{{ bokeh_resources() }}")
     assert html.count("bokeh.min.js") == 1
     assert html.index("bokeh.min.js") < html.index("</head>")
 
 
-def test_arguments_and_data(app: Flask, render: Render) -> None:
-    """Keywords of the tag are arguments; ``arguments`` and ``data`` are what they are called."""
+def test_tag_passes_arguments_and_data(app: Flask, render: Render) -> None:
+    """Keywords of the tag become arguments, except for ``arguments`` and ``data``."""
     html = render("{% bokeh '/x', year=2024, arguments={'a b': 'ü'}, data={'k': [1]} %}")
     (visit,) = visits(app, html)
     assert visit.arguments == {"a b": "ü", "year": "2024"}
@@ -79,17 +79,15 @@ def test_arguments_and_data(app: Flask, render: Render) -> None:
     assert visit.path == "/x"
 
 
-def test_functions_are_globals(app: Flask, render: Render) -> None:
-    """The functions are there as Jinja globals, and what they return is not escaped."""
+def test_functions_are_jinja_globals(app: Flask, render: Render) -> None:
+    """Jinja does not escape the HTML that they return."""
     html = render("{{ server_document('/x', data={'k': 1}) }}")
     assert '<script type="application/json" data-flask-bokeh>' in html
     assert visits(app, html)[0].data == {"k": 1}
 
 
-def test_a_script_name_is_followed_and_escaped(
-    app: Flask, bokeh: FlaskBokeh, render: Render
-) -> None:
-    """URLs follow SCRIPT_NAME, and one with markup in it cannot break out."""
+def test_urls_have_the_script_name_escaped(app: Flask, bokeh: FlaskBokeh, render: Render) -> None:
+    """Markup in SCRIPT_NAME cannot leave its attribute or script."""
     nasty = "/a\"'</script><script>alert(1)//"
     with app.test_request_context("/", environ_overrides={"SCRIPT_NAME": nasty}):
         html = render_template_string("{% bokeh '/x' %}")
@@ -109,10 +107,10 @@ def test_a_script_name_is_followed_and_escaped(
         ("/a b", "/a%20b"),
     ],
 )
-def test_a_script_name_is_quoted_once(
+def test_script_name_is_quoted_once(
     app: Flask, bokeh: FlaskBokeh, render: Render, name: str, quoted: str
 ) -> None:
-    """Files and WebSockets are under the same address, as a browser writes it."""
+    """The URLs of files and WebSockets have the same prefix, as a browser writes it."""
     in_wsgi = name.encode().decode("latin-1")  # PEP 3333
     with app.test_request_context("/", environ_overrides={"SCRIPT_NAME": in_wsgi}):
         html = render_template_string("{% bokeh '/x' %}")
@@ -121,8 +119,7 @@ def test_a_script_name_is_quoted_once(
     assert f'"{quoted}/bokeh/x/ws"' in html
 
 
-def test_nothing_of_the_visit_breaks_out_of_the_script(render: Render) -> None:
-    """Arguments with markup travel inside the token only."""
+def test_data_with_markup_appear_only_in_the_token(render: Render) -> None:
     html = render("{% bokeh '/x', data={'k': '</script><script>alert(1)</script>'} %}")
     assert "alert(1)" not in html
 
@@ -144,14 +141,18 @@ def test_nothing_of_the_visit_breaks_out_of_the_script(render: Render) -> None:
         ("{% bokeh_resources 1 %}", TemplateSyntaxError, "takes no arguments"),
     ],
 )
-def test_wrong_use(render: Render, template: str, error: type[Exception], message: str) -> None:
-    """Each mistake gets an error that says what would be right."""
+def test_wrong_use_is_refused_with_an_explanation(
+    render: Render, template: str, error: type[Exception], message: str
+) -> None:
+    """The error for each mistake says what is expected."""
     with pytest.raises(error, match=re.escape(message)):
         render(template)
 
 
-def test_the_session_of_this_request(app: Flask, bokeh: FlaskBokeh, render: Render) -> None:
-    """{% bokeh %} shows the one session that was pulled; with two it wants a name."""
+def test_tag_without_argument_shows_the_only_pulled_session(
+    app: Flask, bokeh: FlaskBokeh, render: Render
+) -> None:
+    """After two pulls, {% bokeh %} is refused: it must name the session."""
 
     @app.get("/one")
     @bokeh.with_session("/x")
@@ -173,8 +174,10 @@ def test_the_session_of_this_request(app: Flask, bokeh: FlaskBokeh, render: Rend
         app.test_client().get("/two")
 
 
-def test_keywords_for_a_pulled_session(app: Flask, bokeh: FlaskBokeh, render: Render) -> None:
-    """Keywords that a pulled session does not accept are refused, with the name of the tag."""
+def test_unknown_keywords_for_a_pulled_session_are_refused(
+    app: Flask, bokeh: FlaskBokeh, render: Render
+) -> None:
+    """The error has the name of the tag."""
     with (
         app.test_request_context(),
         bokeh.pull_session("/x") as session,
@@ -183,8 +186,10 @@ def test_keywords_for_a_pulled_session(app: Flask, bokeh: FlaskBokeh, render: Re
         render("{% bokeh s, modle=3 %}", s=session)
 
 
-def test_one_root_of_a_session(app: Flask, bokeh: FlaskBokeh, render: Render) -> None:
-    """server_session(model=...) shows that root and hides the others; a stranger is refused."""
+def test_server_session_shows_only_the_given_root(
+    app: Flask, bokeh: FlaskBokeh, render: Render
+) -> None:
+    """``server_session(model=...)`` hides the other roots; a model of no root is refused."""
     with app.test_request_context(), bokeh.pull_session("/x") as session:
         two = session.document.select_one({"name": "two"})
         with pytest.raises(EmbedError, match=r"is not a root .* Slider\(id="):
@@ -197,7 +202,7 @@ def test_one_root_of_a_session(app: Flask, bokeh: FlaskBokeh, render: Render) ->
 
 
 def test_pages_with_a_token_are_not_stored(app: Flask, bokeh: FlaskBokeh, render: Render) -> None:
-    """A response that holds a token says no-store, whatever the view says; others are left."""
+    """A response with a token is no-store, even if its view says public; others are unchanged."""
 
     @app.get("/plot")
     def plot() -> Any:
@@ -214,8 +219,8 @@ def test_pages_with_a_token_are_not_stored(app: Flask, bokeh: FlaskBokeh, render
     assert "Cache-Control" not in client.get("/text").headers
 
 
-def test_a_site_may_replace_our_templates(tmp_path: Any, bokeh: FlaskBokeh) -> None:
-    """templates/flask_bokeh/embed.html of the site wins over ours."""
+def test_sites_template_replaces_that_of_the_extension(tmp_path: Any, bokeh: FlaskBokeh) -> None:
+    """The site's ``templates/flask_bokeh/embed.html`` has priority."""
     (tmp_path / "templates" / "flask_bokeh").mkdir(parents=True)
     (tmp_path / "templates" / "flask_bokeh" / "embed.html").write_text("<my-plot/>")
     app = Flask("site", root_path=str(tmp_path))
@@ -226,8 +231,8 @@ def test_a_site_may_replace_our_templates(tmp_path: Any, bokeh: FlaskBokeh) -> N
         assert render_template_string("{% bokeh '/x' %}") == "<my-plot/>"
 
 
-def test_several_sites_and_prefixes(bokeh: FlaskBokeh) -> None:
-    """One extension serves several Flask applications with settings of their own."""
+def test_extension_serves_several_flask_applications(bokeh: FlaskBokeh) -> None:
+    """Each Flask application has its own settings."""
     bokeh.add_application("/x", lambda doc: None)
     pages = []
     for prefix in ("/bokeh", "/plots"):
@@ -243,8 +248,7 @@ def test_several_sites_and_prefixes(bokeh: FlaskBokeh) -> None:
     assert '"/plots/x"' in pages[1]
 
 
-def test_resources_from_elsewhere(app: Flask, bokeh: FlaskBokeh) -> None:
-    """BOKEH_RESOURCES says where BokehJS comes from."""
+def test_resources_setting_chooses_the_source_of_bokehjs(app: Flask, bokeh: FlaskBokeh) -> None:
     for mode, sign in (("cdn", "https://cdn.bokeh.org/"), ("inline", "Copyright (c) Anaconda")):
         site, extension = Flask(mode), FlaskBokeh(resources=mode)
         site.secret_key = "x" * 20
@@ -253,8 +257,10 @@ def test_resources_from_elsewhere(app: Flask, bokeh: FlaskBokeh) -> None:
             assert sign in extension.resources()
 
 
-def test_no_key_at_all(caplog: pytest.LogCaptureFixture, bokeh: FlaskBokeh) -> None:
-    """Without any key the plots work, and a warning says what will not."""
+def test_missing_key_is_logged_as_a_warning(
+    caplog: pytest.LogCaptureFixture, bokeh: FlaskBokeh
+) -> None:
+    """Plots work without a key, in one worker."""
     app = Flask("keyless")
     bokeh.add_application("/x", lambda doc: None)
     bokeh.init_app(app)
@@ -264,7 +270,6 @@ def test_no_key_at_all(caplog: pytest.LogCaptureFixture, bokeh: FlaskBokeh) -> N
     assert "do not work with several workers" in caplog.text
 
 
-def test_outside_a_request(app: Flask, bokeh: FlaskBokeh, render: Render) -> None:
-    """Markup without a request is refused by Flask's own error."""
+def test_markup_outside_a_request_is_refused(app: Flask, bokeh: FlaskBokeh, render: Render) -> None:
     with pytest.raises((RuntimeError, FlaskBokehError), match="context"):
         bokeh.server_document("/x")

@@ -1,4 +1,4 @@
-"""A site that tells what it was asked, with and without flask_bokeh."""
+"""A site that responds with the request as JSON, with and without flask_bokeh."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flask_bokeh import FlaskBokeh
 
 
 def create_app() -> Flask:
-    """Without."""
+    """Make the site without flask_bokeh."""
     app = Flask(__name__)
     app.secret_key = "a secret key for the tests only"
 
@@ -24,7 +24,7 @@ def create_app() -> Flask:
 
 
 def create_live_app() -> Flask:
-    """With a live plot, whose server runs."""
+    """Make the site with flask_bokeh, and start its server at the first request."""
     app = create_app()
     bokeh = FlaskBokeh()
     bokeh.add_application("/plot", lambda doc: None)

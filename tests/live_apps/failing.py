@@ -1,4 +1,4 @@
-"""An application whose callbacks fail, with secrets in what they say."""
+"""An application whose callbacks raise errors with secrets in their messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A site whose application writes down what happens to it, in the file ``LIFECYCLE_LOG``."""
+"""A site that writes the life-cycle events of its applications into ``LIFECYCLE_LOG``."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def create_app() -> Flask:
         return str(os.getpid())
 
     if os.environ.get("LIFECYCLE_START"):
-        with app.test_request_context():  # a server in the parent, before the fork
+        with app.test_request_context():  # start a server before the fork
             bokeh.start()
             with bokeh.pull_session("/x"):
                 pass

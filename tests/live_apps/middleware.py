@@ -1,4 +1,4 @@
-"""The site behind WSGI middleware of many kinds: ``?middleware=...`` chooses one."""
+"""The site behind WSGI middleware, which ``?middleware=...`` chooses."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def reads_the_body(inner: WSGI) -> WSGI:
 
 
 def copies(inner: WSGI) -> WSGI:
-    """A new environ, with little in it that is the server's own, and a new start_response."""
+    """Pass a copied environ, another input stream and another start_response."""
 
     class Input:
         def __init__(self, body: Any) -> None:
@@ -71,7 +71,7 @@ def copies(inner: WSGI) -> WSGI:
 
 
 def never_closes(inner: WSGI) -> WSGI:
-    """Against PEP 3333."""
+    """Never close the response, against PEP 3333."""
     kept = []
 
     def middleware(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -83,7 +83,7 @@ def never_closes(inner: WSGI) -> WSGI:
 
 
 def writes_much(inner: WSGI) -> WSGI:
-    """More than fits into the buffer of a socket."""
+    """Respond with more than the buffer of a socket holds."""
 
     def middleware(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         inner(environ, lambda *args: None)

@@ -1,4 +1,4 @@
-"""A site whose pages should not reload themselves. Settings come in ``SITE_CONFIG``."""
+"""A site for tests of reloads and of values that can't be sent. Settings: ``SITE_CONFIG``."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def decimal(doc: Document) -> None:
 
 @bokeh.application("/callback")
 def callback(doc: Document) -> None:
-    """A document that is fine until a button is pressed."""
+    """Add a button that gives the document a value that can't be sent."""
     button = Button(label="break", name="button")
     button.on_click(lambda: button.update(tags=[Decimal("1.5")]))
     doc.add_root(button)
@@ -65,7 +65,7 @@ def callback(doc: Document) -> None:
 
 @bokeh.application("/js")
 def js(doc: Document) -> None:
-    """The value is in no root."""
+    """Put a value that can't be sent into a callback instead of a root."""
     doc.add_root(Div(text="fine"))
     doc.js_on_event("document_ready", CustomJS(args={"price": Decimal("1.5")}, code=""))
 
@@ -158,7 +158,7 @@ def create_app() -> Flask:
 
     @app.post("/cut")
     def cut() -> str:
-        """Break every open socket, as a bad network would."""
+        """Close every open socket, as if the network had failed."""
         server = app.extensions["bokeh"].servers.get()
 
         async def close() -> None:

@@ -1,4 +1,4 @@
-"""Start servers that have no command of their own that would say which port they got.
+"""Start servers whose own command does not print the port that they got.
 
 ``python -m tests.live_apps.serve cheroot module:create_app()``
 """
@@ -21,7 +21,7 @@ def load(name: str) -> Flask:
 
 
 def cheroot(name: str) -> None:
-    """cheroot, with TLS where a certificate and its key come behind the name."""
+    """Run cheroot, with TLS if more arguments name a certificate and its key."""
     from cheroot.ssl.builtin import BuiltinSSLAdapter
     from cheroot.wsgi import Server
 
@@ -39,7 +39,7 @@ def cheroot(name: str) -> None:
 
 
 def uwsgi(name: str) -> None:
-    """uWSGI, one process; with more options of its own behind the name."""
+    """Run one process of uWSGI; more arguments are options of uWSGI."""
     import pyuwsgi
 
     module, _, factory = name.partition(":")

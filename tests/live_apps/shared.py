@@ -1,4 +1,4 @@
-"""An application that gives the same data to every session, as the documentation advises."""
+"""An application whose sessions share their data, as the documentation advises."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def shared(doc: Document) -> None:
     text = TextInput(name="text")
 
     def typed(attr: str, old: str, new: str) -> None:
-        """Shared data come into a source in the middle of a message."""
+        """Put shared data into a source while a message is handled."""
         again.data = {"array": FLAT["array"], "list": FLAT["list"]}
 
     def click() -> None:

@@ -1,4 +1,4 @@
-"""A small site with everything the live tests look at. Settings come in ``SITE_CONFIG``."""
+"""The site of most live tests. Settings come in ``SITE_CONFIG``."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def tiny(doc: Document) -> None:
 
 @bokeh.application("/big")
 def big(doc: Document) -> None:
-    """A click brings 30 MB of data."""
+    """Send 30 MB of data after a click."""
     source = ColumnDataSource({"x": np.zeros(0)}, name="source")
     button = Button(label="more", name="more")
 
@@ -89,7 +89,7 @@ def hook_raises(doc: Document) -> None:
 
 @bokeh.application("/late", page=True)
 def late(doc: Document) -> None:
-    """Empty at first."""
+    """Fill the document after it has been created."""
     doc.add_next_tick_callback(lambda: sliders(doc))
 
 
@@ -194,7 +194,7 @@ def create_app() -> Flask:
 
     @app.post("/cut")
     def cut() -> str:
-        """Break every open socket, as a bad network would: in the middle of a message."""
+        """Close every open socket in the middle of a message, as if the network had failed."""
         server = app.extensions["bokeh"].servers.get()
 
         async def close() -> None:
@@ -202,7 +202,7 @@ def create_app() -> Flask:
             for stream in streams(server):
                 stream.write(bytes([0x81, len(header)]) + header)
             server._running.upgrades.close_sockets(1001)
-            for session in server.bokeh.get_sessions():  # those on a port of its own
+            for session in server.bokeh.get_sessions():  # sockets of the transport "port"
                 close_websockets(session, 1001, "cut")
 
         server.loop.call(close, what="the sockets to close", timeout=5)
@@ -212,18 +212,18 @@ def create_app() -> Flask:
 
         @app.after_request
         def rebuild(response: Response) -> Response:
-            """As some extensions do."""
+            """Replace the response, as some extensions do."""
             return Response(response.get_data(), response.status, response.headers)
 
     @app.get("/block")
     def block() -> str:
-        """Block the thread of the operating system, gevent's greenlets and all."""
+        """Block the thread of the operating system, with all greenlets of gevent."""
         unpatched("time", "sleep")(3)
         return "blocked"
 
     @app.post("/fork")
     def fork() -> str:
-        """As a view does that computes in another process."""
+        """Fork, like a view that computes in another process."""
         if (child := os.fork()) == 0:
             time.sleep(30)
             os._exit(0)
@@ -235,7 +235,7 @@ def create_app() -> Flask:
 
     @app.get("/upgrade")
     def upgrade() -> Response:
-        """Headers that a proxy has set."""
+        """Return headers that a proxy has set."""
         headers = request.headers
         return jsonify(upgrade=headers.get("Upgrade"), connection=headers.get("Connection"))
 
@@ -267,13 +267,13 @@ def streams(server: InProcessServer) -> list[PrefixedIOStream]:
 
 
 def nodelay(server: InProcessServer) -> list[int]:
-    """TCP_NODELAY of each handed-over socket."""
+    """Return TCP_NODELAY of each hijacked connection."""
 
     async def read() -> list[int]:
         return [
             stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             for stream in streams(server)
-            if not stream.closed()  # it still reads what a refused client is sending
+            if not stream.closed()  # it may still read the data of a refused client
         ]
 
     return server.loop.call(read, what="the sockets' options", timeout=5)

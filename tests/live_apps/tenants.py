@@ -1,4 +1,4 @@
-"""A site with a host for each tenant, in Flask's two ways."""
+"""A site with a host for each tenant: by Flask's host matching, or by subdomains."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def greet(doc: Document, visit: Visit) -> None:
 
 def _finish(app: Flask, **options: str) -> Flask:
     app.secret_key = "for the tests only"
-    # The site's own blueprint has the name that ours had.
+    # The extension's blueprint had this name once.
     own = Blueprint("bokeh", __name__)
 
     @own.get("/", **options)

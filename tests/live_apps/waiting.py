@@ -1,4 +1,4 @@
-"""A site whose application takes until somebody releases it."""
+"""A site whose application waits for a request of ``/release``."""
 
 from __future__ import annotations
 

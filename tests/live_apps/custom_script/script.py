@@ -1,4 +1,4 @@
-"""A script with a custom model that does not compile: its classes are made for each session."""
+"""A script with a custom model that does not compile; each session creates the class again."""
 
 from bokeh.io import curdoc
 from bokeh.models import Div

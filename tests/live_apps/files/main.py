@@ -1,1 +1,1 @@
-"""An application of a folder, with files beside it."""
+"""An application in a directory, with files beside it."""
