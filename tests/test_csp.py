@@ -65,7 +65,7 @@ def test_strict_policy_refuses_code_without_the_nonce(module_live: Live, tab: Ta
     """The policy of these tests has an effect in the browser."""
     config = {"POLICY": POLICY, "BOKEH_RESOURCES": "server"}
     site = module_live("gunicorn-gthread", APP, config=config)
-    tab.page.goto(f"{site.url}/show/open")
+    tab.page.goto(f"{site.url}/plain")
     tab.page.evaluate(
         "document.body.insertAdjacentHTML('beforeend', '<img src=x: onerror=\"window.hit = 1\">')"
     )
