@@ -1,4 +1,4 @@
-"""``flask bokeh check``, and what ``flask bokeh run`` alone promises."""
+"""``flask bokeh check``, and promises that only ``flask bokeh run`` makes."""
 
 from __future__ import annotations
 

@@ -171,6 +171,18 @@ def test_code_of_the_page_on_sessions_runs(app: Flask, bokeh: FlaskBokeh) -> Non
         assert "flask-bokeh" in render_template_string(tag)
 
 
+@pytest.mark.parametrize("page", ["servers", "settings"])
+def test_code_for_a_second_port_is_valid(app: Flask, page: str) -> None:
+    """``init_app`` accepts the settings of the page."""
+    names: dict[str, Any] = {"app": app}
+    for code in blocks((DOCS / f"{page}.md").read_text(), "python"):
+        exec(code, names)
+    app.config.update({key: value for key, value in names.items() if key.startswith("BOKEH_")})
+    FlaskBokeh(app)
+    settings = app.extensions["bokeh"].settings
+    assert (settings.transport, settings.server_options["port"]) == ("port", 5006)
+
+
 def test_links_between_pages_lead_to_files() -> None:
     for page in (*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"):
         for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
