@@ -37,7 +37,7 @@ def test_before_and_after_login(site: LiveServer) -> None:
 
 def test_a_logout_before_any_plot(live: Live) -> None:
     """A logout revokes tokens in workers without a Bokeh server yet and in later workers."""
-    site = live("gunicorn-sync", APP, args=["-w", "3"])
+    site = live("gunicorn-sync", APP, args=["-w", "2"])
     visitor = Visitor(site).log_in("ann")
     token = visitor.token()
     visitor.get("/logout")

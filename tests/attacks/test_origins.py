@@ -95,9 +95,16 @@ def test_behind_a_proxy(
     assert visitor.status(token, Origin=origin, **headers) == status
 
 
-def test_a_forwarded_host_without_a_proxy(live: Live) -> None:
+@pytest.fixture(scope="module")
+def direct_visitor(module_live: Live) -> Visitor:
+    """A visitor of a site without ProxyFix that lists its hosts."""
+    config = {"TRUSTED_HOSTS": ["127.0.0.1", ".example.org"]}
+    return Visitor(module_live("gunicorn-sync", APP, config=config, clean=False))
+
+
+def test_a_forwarded_host_without_a_proxy(direct_visitor: Visitor) -> None:
     """Without ProxyFix, X-Forwarded-Host and similar headers are ignored."""
-    visitor = Visitor(live("gunicorn-sync", APP, clean=False))
+    visitor = direct_visitor
     token = visitor.token()
     for header in ("X_Forwarded_Host", "X_Forwarded_Server", "Forwarded", "X_Original_Host"):
         value = "host=evil.com" if header == "Forwarded" else "evil.com"
@@ -125,10 +132,9 @@ def test_a_list_of_origins(live: Live) -> None:
         assert visitor.status(token, Origin=origin) == status, origin
 
 
-def test_trusted_hosts(live: Live) -> None:
+def test_trusted_hosts(direct_visitor: Visitor) -> None:
     """A Host that is not in TRUSTED_HOSTS gets a 400, which prevents DNS rebinding."""
-    config = {"TRUSTED_HOSTS": ["127.0.0.1", ".example.org"]}
-    visitor = Visitor(live("gunicorn-sync", APP, config=config, clean=False))
+    visitor = direct_visitor
     token = visitor.token()
     for host, status in [
         (visitor.site.address, 101),
