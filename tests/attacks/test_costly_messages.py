@@ -18,7 +18,7 @@ from ..support.waiting import eventually
 
 @cache
 def attack(name: str) -> str:
-    """Return a message of support/attacks.py; compressing its zeros takes seconds."""
+    """Return a message of support/attacks.py; cached, as compressing some takes seconds."""
     return ATTACKS[name]()
 
 
@@ -37,6 +37,7 @@ def strict(module_live: Live) -> LiveServer:
 
 @contextmanager
 def session(site: LiveServer) -> Iterator[Socket]:
+    """Open a session of a small document."""
     with connect(site, "/tiny", site.token("/tiny/direct")) as client:
         yield client
 
@@ -47,7 +48,7 @@ def peak(site: LiveServer) -> float:
 
 
 @pytest.mark.parametrize("kind", ["gunicorn-gthread", "flask-bokeh-run"])
-def test_costly_messages(live: Live, kind: str) -> None:
+def test_costly_messages_are_refused_and_block_nobody(live: Live, kind: str) -> None:
     """Each costly message is refused with 1009, uses little memory and blocks no other visitor."""
     site = live(kind, clean=False)
     with session(site) as client:
@@ -67,7 +68,7 @@ def test_costly_messages(live: Live, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["numbers with one hash", "300,000 lists"])
-def test_messages_are_not_kept(live: Live, kind: str) -> None:
+def test_refused_messages_are_freed_from_memory(live: Live, kind: str) -> None:
     """A refused message is freed from memory even while its client stays connected."""
     site = live(clean=False)
     message = attack(kind)
@@ -83,7 +84,7 @@ def test_messages_are_not_kept(live: Live, kind: str) -> None:
     assert "Traceback" not in site.log
 
 
-def test_frames_of_many_sockets(limited: LiveServer) -> None:
+def test_pending_frames_are_bounded_for_each_visitor(limited: LiveServer) -> None:
     """The pending frames of all sockets of one visitor share a size limit."""
     site = limited
     token = site.token("/tiny/direct")
@@ -103,7 +104,7 @@ def test_frames_of_many_sockets(limited: LiveServer) -> None:
     assert "Traceback" not in site.log
 
 
-def test_many_small_messages(limited: LiveServer) -> None:
+def test_additions_are_counted_across_messages(limited: LiveServer) -> None:
     """The limit on new models counts across messages, and removed models free room."""
     site = limited
 
@@ -128,7 +129,7 @@ def test_many_small_messages(limited: LiveServer) -> None:
     site.until_logged("BOKEH_MAX_NEW_MODELS (5)")
 
 
-def test_a_refused_client_is_not_heard(limited: LiveServer) -> None:
+def test_messages_after_a_refused_one_are_ignored(limited: LiveServer) -> None:
     """A client's messages after a refused one are not processed."""
     site = limited
     token = site.token("/tiny/direct")
@@ -142,7 +143,7 @@ def test_a_refused_client_is_not_heard(limited: LiveServer) -> None:
     assert "Traceback" not in site.log
 
 
-def test_models_that_come_again(strict: LiveServer) -> None:
+def test_resent_models_do_not_count_as_new(strict: LiveServer) -> None:
     """The document's own models, which BokehJS resends after a reconnect, do not count as new."""
     site = strict
     with connect(site, "/sliders", site.token()) as client:
@@ -155,7 +156,7 @@ def test_models_that_come_again(strict: LiveServer) -> None:
         assert client.answer() == "OK"
 
 
-def test_honest_messages(strict: LiveServer) -> None:
+def test_large_legitimate_messages_are_accepted(strict: LiveServer) -> None:
     """100,000 points as lists or arrays and a file of 15 MB in base64 are accepted."""
     with session(strict) as client:
         slider = client.model("Slider")

@@ -40,8 +40,8 @@ PARTNER = "https://other.example"
         "/bokeh/files/static/own.txt",  # refused by its guard
     ],
 )
-def test_paths(visitor: Visitor, path: str) -> None:
-    """No path, however it is encoded, leaves an application's static folder."""
+def test_paths_cannot_leave_the_static_folder(visitor: Visitor, path: str) -> None:
+    """No path, in any encoding, leaves an application's static folder or avoids its guard."""
     head = f"GET {path} HTTP/1.1\r\nHost: {visitor.site.address}\r\nConnection: close\r\n\r\n"
     with visitor.send(head.encode()) as answer:
         assert answer.status in (308, 400, 403, 404)
@@ -71,8 +71,10 @@ def test_paths(visitor: Visitor, path: str) -> None:
         ({"X_Moz": "prefetch"}, 503),
     ],
 )
-def test_what_a_page_is_fetched_for(visitor: Visitor, headers: dict[str, str], status: int) -> None:
-    """A page that is fetched by a script, framed elsewhere or prefetched creates no session."""
+def test_page_is_refused_to_scripts_frames_and_prefetches(
+    visitor: Visitor, headers: dict[str, str], status: int
+) -> None:
+    """A page that a script fetches, another site frames or a browser prefetches is refused."""
     before = json.loads(visitor.get("/stats").text)["reservations"]
     answer = visitor.get("/bokeh/page", **headers)
     assert answer.status == status
@@ -81,8 +83,8 @@ def test_what_a_page_is_fetched_for(visitor: Visitor, headers: dict[str, str], s
     assert "BOKEH" not in answer.text or status == 200
 
 
-def test_scripts_for_other_sites(visitor: Visitor) -> None:
-    """A page of a site that is not listed cannot fetch the script of a plot."""
+def test_plot_script_is_refused_to_unlisted_sites(visitor: Visitor) -> None:
+    """A page of an unlisted site cannot fetch the script of a plot."""
     fetched = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "script"}
     script = "/bokeh/page/autoload.js?bokeh-autoload-element=e"
     assert visitor.get(script, **fetched).status == 403
@@ -96,7 +98,7 @@ def browsed(module_live: Live) -> LiveServer:
     return module_live("gunicorn-gthread", APP, clean=False)
 
 
-def test_a_frame_on_another_site(browsed: LiveServer, tab: Tab) -> None:
+def test_page_in_a_frame_on_another_site_is_refused(browsed: LiveServer, tab: Tab) -> None:
     """A page in a frame on another site gets a 403 and creates no session."""
     site = browsed
     before = stats_of(site)["reservations"]
@@ -120,7 +122,7 @@ def partner_site(module_live: Live) -> LiveServer:
     return module_live("gunicorn-sync", APP, config={"BOKEH_ALLOW_WS_ORIGIN": [PARTNER]})
 
 
-def test_a_frame_on_a_listed_site(partner_site: LiveServer) -> None:
+def test_listed_site_may_frame_a_page(partner_site: LiveServer) -> None:
     """Sites in BOKEH_ALLOW_WS_ORIGIN may frame the page of an application."""
     framed = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "iframe"}
     answer = Visitor(partner_site).get("/bokeh/page", **framed)
@@ -128,7 +130,7 @@ def test_a_frame_on_a_listed_site(partner_site: LiveServer) -> None:
     assert answer.headers["Content-Security-Policy"] == f"frame-ancestors 'self' {PARTNER}"
 
 
-def test_a_page_that_is_fetched_ahead(browsed: LiveServer, tab: Tab) -> None:
+def test_page_fetched_ahead_creates_no_session(browsed: LiveServer, tab: Tab) -> None:
     """Chromium's prefetch creates no session, and the page works when it is visited."""
     site = browsed
     before = stats_of(site)["reservations"]
@@ -148,11 +150,12 @@ def test_a_page_that_is_fetched_ahead(browsed: LiveServer, tab: Tab) -> None:
 
 
 def stats_of(site: LiveServer) -> dict[str, int]:
+    """Return the counters of the site's process."""
     return dict(json.loads(Visitor(site).get("/stats").text))
 
 
-def test_a_script_for_another_site(partner_site: LiveServer) -> None:
-    """The script for a listed site contains a token that opens a plot without our cookie."""
+def test_script_for_a_listed_site_opens_a_plot(partner_site: LiveServer) -> None:
+    """The script for a listed site has a token that opens a plot without a cookie."""
     site = partner_site
     script = "/bokeh/page/autoload.js?bokeh-autoload-element=e"
     answer = Visitor(site).get(script, Origin=PARTNER, Sec_Fetch_Site="cross-site")
@@ -164,6 +167,6 @@ def test_a_script_for_another_site(partner_site: LiveServer) -> None:
     assert evil.status == 403
 
 
-def test_a_query_that_is_too_long(visitor: Visitor) -> None:
+def test_too_long_query_is_answered_414(visitor: Visitor) -> None:
     """A query that is too long gets a 414."""
     assert visitor.get(f"/bokeh/page?x={'a' * 3000}").status == 414
