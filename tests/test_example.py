@@ -1,4 +1,4 @@
-"""The example site: what a newcomer sees first. Its own tests are in example_app/tests."""
+"""The example site in a real browser. Its own tests are in example_app/tests."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def tab(profile: BrowserContext) -> Iterator[Tab]:
 
 
 def log_in(tab: Tab, url: str, name: str) -> None:
-    """Log in as a newcomer does, with one click; then the budget shows."""
+    """Log in with one click and wait for the budget."""
     from playwright.sync_api import expect
 
     tab.page.goto(f"{url}/budget", timeout=60_000)  # workers may still be starting
@@ -78,9 +78,9 @@ def total(tab: Tab, text: str) -> None:
 
 
 @pytest.mark.parametrize("server", ["werkzeug", "gunicorn-gthread"])
-def test_every_page_is_clean(example: Live, tab: Tab, server: str) -> None:
-    """Each page shows its plots, with and without a login, and nothing to complain of in console
-    and log: under a strict policy.
+def test_every_page_shows_its_plots_without_errors(example: Live, tab: Tab, server: str) -> None:
+    """Each page shows its plots with and without a login, under a strict policy, and neither
+    console nor log has errors.
     """
     site = example(server)
     for path, plots in PUBLIC_PAGES:
@@ -94,8 +94,8 @@ def test_every_page_is_clean(example: Live, tab: Tab, server: str) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_edits_are_saved_for_their_user(example: Live, tab: Tab, workers: int) -> None:
-    """A user's edits are there after a reload, and other users do not see them. The
-    workers create the database when they start, all at the same time.
+    """Edits are there after a reload, and other users do not see them. All workers create the
+    database when they start, at the same time.
     """
     from playwright.sync_api import expect
 
@@ -118,22 +118,22 @@ def test_edits_are_saved_for_their_user(example: Live, tab: Tab, workers: int) -
 
 
 @pytest.mark.parametrize("server", ["werkzeug", "gunicorn-gthread"])
-def test_logout_closes_the_plots(example: Live, tab: Tab, server: str) -> None:
-    """A logout elsewhere in the browser closes the plots of a page, which then asks for a login;
-    public plots go on.
+def test_logout_in_another_tab_closes_the_plots(example: Live, tab: Tab, server: str) -> None:
+    """A logout in another tab closes the plots of a page, which then asks for a login; public
+    plots still open.
     """
     site = example(server)
     log_in(tab, site.url, "Ann")
-    elsewhere = tab.page.context.new_page()
-    elsewhere.goto(f"{site.url}/penguins")
-    elsewhere.get_by_role("button", name="Log out").click()
+    other_tab = tab.page.context.new_page()
+    other_tab.goto(f"{site.url}/penguins")
+    other_tab.get_by_role("button", name="Log out").click()
     tab.page.wait_for_url(f"{site.url}/login?next=%2Fbudget")
     tab.forgive_the_network()
     tab.open(f"{site.url}/penguins")
 
 
-def test_plots_are_personal(example: Live, tab: Tab) -> None:
-    """The view gives the wave its saved shape; the hook selects the user's penguins."""
+def test_users_see_their_own_wave_and_penguins(example: Live, tab: Tab) -> None:
+    """The view loads the saved shape of the wave, and the hook selects the user's penguins."""
     site = example()
     tab.open(f"{site.url}/sliders")
     assert tab.title() == "A wave"
@@ -158,8 +158,7 @@ def test_plots_are_personal(example: Live, tab: Tab) -> None:
     tab.page.wait_for_function(f"() => {MODEL}('summary').text.startsWith('<b>2</b> of 333')")
 
 
-def test_the_sea_streams(example: Live, tab: Tab) -> None:
-    """The streaming plot gets new rows, and its session ends after the visitor has gone."""
+def test_sea_plot_gets_new_rows(example: Live, tab: Tab) -> None:
     site = example()
     tab.open(f"{site.url}/sea")
     length = f"{MODEL}('sea').data.time.length"
@@ -167,8 +166,8 @@ def test_the_sea_streams(example: Live, tab: Tab) -> None:
     eventually(lambda: tab.page.evaluate(length) > before + 24, "more rows")
 
 
-def test_the_directory_has_its_own_look(example: Live, tab: Tab) -> None:
-    """The directory application's page has its own template, theme and style sheet."""
+def test_directory_application_has_its_own_template(example: Live, tab: Tab) -> None:
+    """The page of the directory application has its own template and style sheet."""
     site = example()
     tab.open(f"{site.url}/bokeh/weather")
     assert tab.page.locator("main h1").inner_text() == "Weather"
