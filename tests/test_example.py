@@ -1,15 +1,19 @@
-"""The example site: what a newcomer sees first. Its own tests are in example_app/tests."""
+"""The example site in a real browser. Its own tests are in example_app/tests."""
 
 from __future__ import annotations
 
 import secrets
-from pathlib import Path
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from .support.browser import Tab
-from .support.servers import Live
+from .support.servers import Live, LiveServer
 from .support.waiting import eventually
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext
 
 APP = "example_app:create_app()"
 PUBLIC_PAGES = [
@@ -23,16 +27,43 @@ PUBLIC_PAGES = [
 MODEL = "Bokeh.documents[0].get_model_by_name"
 
 
-@pytest.fixture(autouse=True)
-def own_database(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Each test's site has a database and a key of its own."""
-    database = f"sqlite:///{tmp_path / 'example.db'}"
-    monkeypatch.setenv("FLASK_SQLALCHEMY_DATABASE_URI", database)
-    monkeypatch.setenv("FLASK_SECRET_KEY", secrets.token_hex())
+@pytest.fixture(scope="module")
+def example(module_live: Live, tmp_path_factory: pytest.TempPathFactory) -> Live:
+    """Start the example site; each server has a database and a key of its own."""
+    folder = tmp_path_factory.mktemp("databases")
+
+    def start(server: str = "werkzeug", workers: int = 1) -> LiveServer:
+        args = ["--workers", str(workers)] if workers > 1 else []
+        with pytest.MonkeyPatch.context() as patch:
+            database = folder / f"{server}-{workers}.db"
+            patch.setenv("FLASK_SQLALCHEMY_DATABASE_URI", f"sqlite:///{database}")
+            patch.setenv("FLASK_SECRET_KEY", secrets.token_hex())
+            return module_live(server, APP, args=args)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def profile(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser's profile for all tests, which keeps the compiled BokehJS."""
+    context = browser.new_context(viewport={"width": 1000, "height": 900})
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def tab(profile: BrowserContext) -> Iterator[Tab]:
+    """A fresh page without cookies; its console must stay clean."""
+    profile.clear_cookies()
+    tab = Tab(profile.new_page())
+    yield tab
+    for page in profile.pages:
+        page.close()
+    assert tab.trouble == []
 
 
 def log_in(tab: Tab, url: str, name: str) -> None:
-    """Log in as a newcomer does, with one click; then the budget shows."""
+    """Log in with one click and wait for the budget."""
     from playwright.sync_api import expect
 
     tab.page.goto(f"{url}/budget", timeout=60_000)  # workers may still be starting
@@ -47,11 +78,11 @@ def total(tab: Tab, text: str) -> None:
 
 
 @pytest.mark.parametrize("server", ["werkzeug", "gunicorn-gthread"])
-def test_every_page_is_clean(live: Live, tab: Tab, server: str) -> None:
-    """Each page shows its plots, with and without a login, and nothing to complain of in console
-    and log: under a strict policy.
+def test_every_page_shows_its_plots_without_errors(example: Live, tab: Tab, server: str) -> None:
+    """Each page shows its plots with and without a login, under a strict policy, and neither
+    console nor log has errors.
     """
-    site = live(server, APP)
+    site = example(server)
     for path, plots in PUBLIC_PAGES:
         tab.open(site.url + path, plots)
     log_in(tab, site.url, "Ann")
@@ -62,13 +93,13 @@ def test_every_page_is_clean(live: Live, tab: Tab, server: str) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_edits_are_saved_for_their_user(live: Live, tab: Tab, workers: int) -> None:
-    """A user's edits are there after a reload, and other users do not see them. The
-    workers create the database when they start, all at the same time.
+def test_edits_are_saved_for_their_user(example: Live, tab: Tab, workers: int) -> None:
+    """Edits are there after a reload, and other users do not see them. All workers create the
+    database when they start, at the same time.
     """
     from playwright.sync_api import expect
 
-    site = live("gunicorn-gthread", APP, args=["--workers", str(workers)])
+    site = example("gunicorn-gthread", workers)
     log_in(tab, site.url, "Ann")
     total(tab, "1,265.00")
     tab.page.locator(".slick-cell", has_text="310.00").dblclick()
@@ -87,23 +118,23 @@ def test_edits_are_saved_for_their_user(live: Live, tab: Tab, workers: int) -> N
 
 
 @pytest.mark.parametrize("server", ["werkzeug", "gunicorn-gthread"])
-def test_logout_closes_the_plots(live: Live, tab: Tab, server: str) -> None:
-    """A logout elsewhere in the browser closes the plots of a page, which then asks for a login;
-    public plots go on.
+def test_logout_in_another_tab_closes_the_plots(example: Live, tab: Tab, server: str) -> None:
+    """A logout in another tab closes the plots of a page, which then asks for a login; public
+    plots still open.
     """
-    site = live(server, APP)
+    site = example(server)
     log_in(tab, site.url, "Ann")
-    elsewhere = tab.page.context.new_page()
-    elsewhere.goto(f"{site.url}/penguins")
-    elsewhere.get_by_role("button", name="Log out").click()
+    other_tab = tab.page.context.new_page()
+    other_tab.goto(f"{site.url}/penguins")
+    other_tab.get_by_role("button", name="Log out").click()
     tab.page.wait_for_url(f"{site.url}/login?next=%2Fbudget")
     tab.forgive_the_network()
     tab.open(f"{site.url}/penguins")
 
 
-def test_plots_are_personal(live: Live, tab: Tab) -> None:
-    """The view gives the wave its saved shape; the hook selects the user's penguins."""
-    site = live("werkzeug", APP)
+def test_users_see_their_own_wave_and_penguins(example: Live, tab: Tab) -> None:
+    """The view loads the saved shape of the wave, and the hook selects the user's penguins."""
+    site = example()
     tab.open(f"{site.url}/sliders")
     assert tab.title() == "A wave"
     log_in(tab, site.url, "Bob")
@@ -127,18 +158,17 @@ def test_plots_are_personal(live: Live, tab: Tab) -> None:
     tab.page.wait_for_function(f"() => {MODEL}('summary').text.startsWith('<b>2</b> of 333')")
 
 
-def test_the_sea_streams(live: Live, tab: Tab) -> None:
-    """The streaming plot gets new rows, and its session ends after the visitor has gone."""
-    site = live("werkzeug", APP)
+def test_sea_plot_gets_new_rows(example: Live, tab: Tab) -> None:
+    site = example()
     tab.open(f"{site.url}/sea")
     length = f"{MODEL}('sea').data.time.length"
     before = tab.page.evaluate(length)
     eventually(lambda: tab.page.evaluate(length) > before + 24, "more rows")
 
 
-def test_the_directory_has_its_own_look(live: Live, tab: Tab) -> None:
-    """The directory application's page has its own template, theme and style sheet."""
-    site = live("werkzeug", APP)
+def test_directory_application_has_its_own_template(example: Live, tab: Tab) -> None:
+    """The page of the directory application has its own template and style sheet."""
+    site = example()
     tab.open(f"{site.url}/bokeh/weather")
     assert tab.page.locator("main h1").inner_text() == "Weather"
     colour = "getComputedStyle(document.body).backgroundColor"

@@ -40,7 +40,7 @@ def stop(app: Flask) -> None:
 
 @pytest.fixture(scope="session")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with the demo accounts, made once: hashing passwords takes its time."""
+    """A database with the demo accounts, made once because hashing passwords is slow."""
     path = tmp_path_factory.mktemp("database") / "seeded.db"
     stop(make_app(path))
     return path

@@ -1,4 +1,4 @@
-"""Callbacks that use the database: alone, and in a session of the Bokeh server."""
+"""Callbacks that use the database, without a server and in a session of the Bokeh server."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def show(app: Flask, user_id: UserId) -> Show:
 
 @pytest.fixture
 def saved(app: Flask, user_id: UserId) -> Callable[[str], dict[str, float]]:
-    """A function that returns what the database has of a user's budget."""
+    """A function that returns a user's budget in the database."""
 
     def saved(name: str) -> dict[str, float]:
         with app.app_context():
@@ -61,7 +61,7 @@ def click(doc: Document, name: str) -> None:
     doc.callbacks.trigger_event(ButtonClick(button))
 
 
-def test_an_edit_is_saved(show: Show, saved: Saved) -> None:
+def test_edit_is_saved(show: Show, saved: Saved) -> None:
     """A changed cell is in the database, in the total, and in the user's next session."""
     doc = show("Ann")
     source(doc).patch({"amount": [(1, 400.0)], "name": [(2, "Comics")]})
@@ -70,15 +70,15 @@ def test_an_edit_is_saved(show: Show, saved: Saved) -> None:
     assert list(source(show("Ann")).data["name"]) == ["Rent", "Food", "Comics", "Concerts"]
 
 
-def test_others_see_nothing_of_it(show: Show, saved: Saved) -> None:
-    """Another user's budget is another one."""
+def test_edits_do_not_change_the_budgets_of_others(show: Show, saved: Saved) -> None:
+    """Edits of one user change nothing in another user's budget."""
     before = saved("Bob")
     source(show("Ann")).patch({"amount": [(0, 1.0)]})
     assert saved("Bob") == before
     assert list(source(show("Bob")).data["name"]) == ["Rent", "Food", "Bicycle"]
 
 
-def test_ids_of_others_change_nothing(show: Show, saved: Saved) -> None:
+def test_ids_of_other_users_rows_change_nothing(show: Show, saved: Saved) -> None:
     """A browser that sends ids of another user's rows can neither change nor delete them."""
     doc, before = show("Ann"), saved("Bob")
     theirs = source(show("Bob")).data["id"]
@@ -98,8 +98,10 @@ def test_ids_of_others_change_nothing(show: Show, saved: Saved) -> None:
         *[("name", value) for value in ("", "  ", "x" * 61, None, 3)],
     ],
 )
-def test_what_is_not_valid_goes_back(show: Show, saved: Saved, column: str, value: Any) -> None:
-    """A value that can't be right is not saved, and the table shows the saved one again."""
+def test_invalid_values_are_reset_and_not_saved(
+    show: Show, saved: Saved, column: str, value: Any
+) -> None:
+    """An invalid value is not saved, and the table shows the saved one again."""
     doc, before = show("Ann"), saved("Ann")
     old = source(doc).data[column][0]
     source(doc).patch({column: [(0, value)]})
@@ -108,7 +110,7 @@ def test_what_is_not_valid_goes_back(show: Show, saved: Saved, column: str, valu
 
 
 def test_rows_are_added_and_deleted(show: Show, saved: Saved) -> None:
-    """The buttons add a row, up to a limit, and delete what is selected."""
+    """The buttons add rows, up to a limit, and delete the selected ones."""
     doc = show("Ann")
     click(doc, "add")
     assert saved("Ann")["Something new"] == 0
@@ -121,8 +123,8 @@ def test_rows_are_added_and_deleted(show: Show, saved: Saved) -> None:
     assert len(source(doc).data["id"]) == MAX_ITEMS
 
 
-def test_a_callback_returns_its_connection(app: Flask, show: Show) -> None:
-    """After a callback no connection is in use, also if it raised in the middle."""
+def test_callback_returns_its_database_connection(app: Flask, show: Show) -> None:
+    """No connection is in use after a callback, even after one that raised an error."""
     with app.app_context():
         pool = db.engine.pool
         assert isinstance(pool, QueuePool)
@@ -143,8 +145,8 @@ def test_a_callback_returns_its_connection(app: Flask, show: Show) -> None:
         assert db.session.scalar(db.select(Item).filter_by(name="lost")) is None
 
 
-def test_in_a_session(app: Flask, user_id: UserId, saved: Saved) -> None:
-    """On the Bokeh server, with visit and guard: what a browser's page would get."""
+def test_edit_in_a_pulled_session_is_saved(app: Flask, user_id: UserId, saved: Saved) -> None:
+    """A session of the Bokeh server passes the guard and saves edits for the visit's user."""
     with app.test_request_context():
         login_user(load_user(user_id("Bob")))
         with bokeh.pull_session("/budget") as session:
@@ -153,8 +155,8 @@ def test_in_a_session(app: Flask, user_id: UserId, saved: Saved) -> None:
     assert saved("Bob")["Bicycle"] == 99
 
 
-def test_the_guard(app: Flask) -> None:
-    """Nobody gets a session of the budget without a login, whatever page asks for it."""
+def test_budget_session_needs_a_login(app: Flask) -> None:
+    """The guard redirects a view that pulls a session of the budget without a login."""
     with (
         app.test_request_context(),
         pytest.raises(HTTPException, match="/login") as refused,

@@ -1,4 +1,4 @@
-"""The database is created once, however many workers start."""
+"""Creation of the database by several workers, and restarts."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ..models import User
 from .conftest import make_app, stop
 
 
-def test_workers_that_start_at_the_same_time(app: Flask) -> None:
-    """Each finds or creates tables and accounts; none fails, and none comes twice."""
+def test_concurrent_starts_create_each_account_once(app: Flask) -> None:
+    """Workers that start at the same time create tables and accounts without errors."""
     with app.app_context():
         db.drop_all()
     barrier = Barrier(4)
@@ -31,8 +31,8 @@ def test_workers_that_start_at_the_same_time(app: Flask) -> None:
         assert db.session.scalar(select(func.count(User.id))) == len(DEMO_USERS)
 
 
-def test_a_second_start_keeps_everything(database: Path) -> None:
-    """Changes are still there after a restart."""
+def test_restart_keeps_changes(database: Path) -> None:
+    """Changes are still in the database after a restart."""
     app = make_app(database)
     with app.app_context():
         db.session.scalars(select(User).filter_by(name="Ann")).one().favourite = "Adelie"

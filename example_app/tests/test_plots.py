@@ -16,8 +16,8 @@ from ..extensions import bokeh
 UserId = Callable[[str], str]
 
 
-def test_the_hook_selects_the_favourite(app: Flask, user_id: UserId) -> None:
-    """Ann's penguins come with the Gentoos selected, those of visitors with none."""
+def test_hook_selects_the_users_favourite_species(app: Flask, user_id: UserId) -> None:
+    """Ann's session has the Gentoos selected; the session of an anonymous visitor has none."""
     with app.test_request_context(), bokeh.pull_session("/penguins") as session:
         assert session.document.select_one({"name": "penguins"}).selected.indices == []
     with app.test_request_context():
@@ -29,8 +29,8 @@ def test_the_hook_selects_the_favourite(app: Flask, user_id: UserId) -> None:
             assert "Ann likes" in session.document.select_one({"name": "summary"}).text
 
 
-def test_the_shape_of_the_wave_is_saved(app: Flask, user_id: UserId) -> None:
-    """Letting a slider go saves the wave of the user, and of nobody else."""
+def test_wave_is_saved_for_its_user_only(app: Flask, user_id: UserId) -> None:
+    """Releasing a slider saves the wave of its user and of no other user."""
     for name in ("Ann", None):
         with app.test_request_context():
             if name:
@@ -38,14 +38,14 @@ def test_the_shape_of_the_wave_is_saved(app: Flask, user_id: UserId) -> None:
             with bokeh.pull_session("/sliders") as session:
                 slider = session.document.select_one({"name": "amplitude"})
                 slider.value = 3.5
-                slider.trigger("value_throttled", 1, 3.5)  # what a browser sets in the end
+                slider.trigger("value_throttled", 1, 3.5)  # browsers set it at the release
     with app.app_context():
         assert load_user(user_id("Ann")).wave["amplitude"] == 3.5
         assert load_user(user_id("Bob")).wave["amplitude"] == 0.5
 
 
 def test_files_are_read_once(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second session of any plot reads no file, and finds the data as they were."""
+    """The second session of a plot reads no file, and no session has changed the data."""
     paths = ("/penguins", "/sea", "/weather")
 
     def visit_all() -> None:

@@ -1,4 +1,4 @@
-"""A live site with users, guards and limits, and its visitors."""
+"""Fixtures: a live site with users, guards and limits, and its visitors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ APP = "tests.live_apps.guarded:create_app()"
 
 @pytest.fixture(scope="module")
 def site(module_live: Live) -> Iterator[LiveServer]:
-    """A site whose log holds refusals, so it is not clean, but no traceback."""
+    """A site that the tests of a module share; its log holds refusals, but no traceback."""
     server = module_live("gunicorn-gthread", APP, config={"PROXIES": True}, clean=False)
     yield server
     server.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 
 import pytest
 
@@ -15,8 +16,28 @@ from ..support.sockets import Socket, connect
 from ..support.waiting import eventually
 
 
+@cache
+def attack(name: str) -> str:
+    """Return a message of support/attacks.py; cached, as compressing some takes seconds."""
+    return ATTACKS[name]()
+
+
+@pytest.fixture(scope="module")
+def limited(module_live: Live) -> LiveServer:
+    """A site with low limits; its log holds refusals."""
+    limits = {"BOKEH_MAX_MESSAGE_SIZE": 60_000, "BOKEH_MAX_NEW_MODELS": 5}
+    return module_live(clean=False, config=limits)
+
+
+@pytest.fixture(scope="module")
+def strict(module_live: Live) -> LiveServer:
+    """A site that accepts only one new model, and whose log stays clean."""
+    return module_live(config={"BOKEH_MAX_NEW_MODELS": 1})
+
+
 @contextmanager
 def session(site: LiveServer) -> Iterator[Socket]:
+    """Open a session of a small document."""
     with connect(site, "/tiny", site.token("/tiny/direct")) as client:
         yield client
 
@@ -27,15 +48,15 @@ def peak(site: LiveServer) -> float:
 
 
 @pytest.mark.parametrize("kind", ["gunicorn-gthread", "flask-bokeh-run"])
-def test_costly_messages(live: Live, kind: str) -> None:
+def test_costly_messages_are_refused_and_block_nobody(live: Live, kind: str) -> None:
     """Each costly message is refused with 1009, uses little memory and blocks no other visitor."""
     site = live(kind, clean=False)
     with session(site) as client:
         assert client.send_big(1_000_000) == "OK"
     before = peak(site)
-    for name, make in ATTACKS.items():
+    for name in ATTACKS:
         with session(site) as client:
-            client.send_message(make())
+            client.send_message(attack(name))
             reason = "the message asks for more than one message may"
             assert client.close_reason() == (1009, reason), name
     with session(site) as client:
@@ -47,10 +68,10 @@ def test_costly_messages(live: Live, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["numbers with one hash", "300,000 lists"])
-def test_messages_are_not_kept(live: Live, kind: str) -> None:
+def test_refused_messages_are_freed_from_memory(live: Live, kind: str) -> None:
     """A refused message is freed from memory even while its client stays connected."""
     site = live(clean=False)
-    message = ATTACKS[kind]()
+    message = attack(kind)
     with ExitStack() as stack:
         clients = [stack.enter_context(session(site)) for _ in range(40)]
         clients[0].send_message(message)
@@ -63,9 +84,9 @@ def test_messages_are_not_kept(live: Live, kind: str) -> None:
     assert "Traceback" not in site.log
 
 
-def test_frames_of_many_sockets(live: Live) -> None:
+def test_pending_frames_are_bounded_for_each_visitor(limited: LiveServer) -> None:
     """The pending frames of all sockets of one visitor share a size limit."""
-    site = live(clean=False, config={"BOKEH_MAX_MESSAGE_SIZE": 60_000})
+    site = limited
     token = site.token("/tiny/direct")
     with ExitStack() as stack:
         clients = [stack.enter_context(connect(site, "/tiny", token)) for _ in range(3)]
@@ -83,9 +104,9 @@ def test_frames_of_many_sockets(live: Live) -> None:
     assert "Traceback" not in site.log
 
 
-def test_many_small_messages(live: Live) -> None:
+def test_additions_are_counted_across_messages(limited: LiveServer) -> None:
     """The limit on new models counts across messages, and removed models free room."""
-    site = live(clean=False, config={"BOKEH_MAX_NEW_MODELS": 5})
+    site = limited
 
     def root(number: int) -> str:
         model = {"type": "object", "name": "Div", "id": f"root{number}"}
@@ -108,13 +129,13 @@ def test_many_small_messages(live: Live) -> None:
     site.until_logged("BOKEH_MAX_NEW_MODELS (5)")
 
 
-def test_a_refused_client_is_not_heard(live: Live) -> None:
+def test_messages_after_a_refused_one_are_ignored(limited: LiveServer) -> None:
     """A client's messages after a refused one are not processed."""
-    site = live(clean=False)
+    site = limited
     token = site.token("/tiny/direct")
     with connect(site, "/tiny", token) as client:
         title = {"kind": "TitleChanged", "title": "late"}
-        client.send_message(ATTACKS["dtype bomb"]())
+        client.send_message(attack("dtype bomb"))
         client.send_message(json.dumps({"events": [title]}))
         assert client.close_code() == 1009
     with connect(site, "/tiny", token) as again:
@@ -122,9 +143,9 @@ def test_a_refused_client_is_not_heard(live: Live) -> None:
     assert "Traceback" not in site.log
 
 
-def test_models_that_come_again(live: Live) -> None:
+def test_resent_models_do_not_count_as_new(strict: LiveServer) -> None:
     """The document's own models, which BokehJS resends after a reconnect, do not count as new."""
-    site = live(config={"BOKEH_MAX_NEW_MODELS": 1})
+    site = strict
     with connect(site, "/sliders", site.token()) as client:
         (root,) = json.loads(client._document())["doc"]["roots"]
         events = [
@@ -135,10 +156,9 @@ def test_models_that_come_again(live: Live) -> None:
         assert client.answer() == "OK"
 
 
-def test_honest_messages(live: Live) -> None:
+def test_large_legitimate_messages_are_accepted(strict: LiveServer) -> None:
     """100,000 points as lists or arrays and a file of 15 MB in base64 are accepted."""
-    site = live()
-    with session(site) as client:
+    with session(strict) as client:
         slider = client.model("Slider")
 
         def change(attr: str, new: object, *buffers: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Bounds on the descriptors, memory and log space that one visitor can use."""
+"""Limits of the descriptors, memory and log space that one visitor can use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from ..support.processes import Usage
-from ..support.servers import Live
+from ..support.servers import Live, LiveServer
 from ..support.sockets import connect
 from ..support.visitors import Upgraded, Visitor
 from ..support.waiting import eventually
@@ -22,11 +22,12 @@ APP = "tests.live_apps.guarded:create_app()"
 
 
 def stats(visitor: Visitor) -> dict[str, Any]:
+    """Return the counters of the site's process."""
     return dict(json.loads(visitor.get("/stats").text))
 
 
 @pytest.mark.parametrize("page", ["/show/other", "/mine"])
-def test_sockets_of_a_session(live: Live, page: str) -> None:
+def test_session_keeps_only_its_newest_four_sockets(live: Live, page: str) -> None:
     """A session keeps its newest four sockets, in any worker, and closes older ones."""
     site = live("gunicorn-gthread", APP, args=["--workers", "2"] if page == "/mine" else [])
     visitor = Visitor(site)
@@ -35,13 +36,15 @@ def test_sockets_of_a_session(live: Live, page: str) -> None:
         opened = [stack.enter_context(visitor.upgrade(token, "/other")) for _ in range(12)]
         assert [one.status for one in opened] == [101] * 12
         if page == "/mine":  # sockets may arrive in another order
-            eventually(lambda: [one.alive for one in opened].count(True) == 4, "the older to end")
+            eventually(
+                lambda: [one.alive for one in opened].count(True) == 4, "the older ones to close"
+            )
             return
         assert [one.close_code() for one in opened[:8]] == [1008] * 8
         assert all(one.alive for one in opened[8:])
 
 
-def test_some_descriptors_are_left(live: Live) -> None:
+def test_plots_leave_descriptors_for_the_rest_of_the_site(live: Live) -> None:
     """Plots leave some file descriptors free, so the rest of the site keeps working."""
     site = live("gunicorn-gthread", APP, clean=False)
     visitor = Visitor(site)
@@ -58,10 +61,10 @@ def test_some_descriptors_are_left(live: Live) -> None:
         assert visitor.get("/plain").text == "plain"
         assert stats(visitor)["descriptors"] < before["descriptors"] + 40
     site.until_logged("or lower BOKEH_MAX_SESSIONS")
-    eventually(lambda: visitor.status(visitor.token()) == 101, "room for more")
+    eventually(lambda: visitor.status(visitor.token()) == 101, "free descriptors")
 
 
-def test_run_without_descriptors(live: Live) -> None:
+def test_flask_bokeh_run_recovers_from_lack_of_descriptors(live: Live) -> None:
     """flask bokeh run does not spin without free descriptors, and recovers afterwards."""
     site = live("flask-bokeh-run", APP, clean=False)
     visitor = Visitor(site)
@@ -80,7 +83,7 @@ def test_run_without_descriptors(live: Live) -> None:
 
 
 @pytest.mark.parametrize("announced", [b"Content-Length: 15000000", b"Transfer-Encoding: chunked"])
-def test_run_with_unfinished_bodies(live: Live, announced: bytes) -> None:
+def test_unfinished_bodies_use_bounded_memory(live: Live, announced: bytes) -> None:
     """Unfinished bodies use bounded memory in total; forms and pages still work meanwhile."""
     site = live("flask-bokeh-run", clean=False)
     host, port = site.address.split(":")
@@ -109,20 +112,27 @@ def test_run_with_unfinished_bodies(live: Live, announced: bytes) -> None:
         assert "plain" in site.get("/")
     site.until_logged("Refused a request with a body")
 
-    def room() -> bool:
+    def uploaded() -> bool:
         with suppress(OSError), urlopen(upload, timeout=60) as answer:
             return bool(answer.read() == b"15000000")
         return False
 
     upload = Request(f"{site.url}/length", b"x" * 15_000_000)
     for _ in range(8):  # finished requests use no memory
-        eventually(room, "room for an upload")
+        eventually(uploaded, "memory for an upload")
     assert "Traceback" not in site.log
 
 
-def test_a_message_of_many_frames(live: Live) -> None:
+@pytest.fixture(scope="module")
+def small_messages_site(module_live: Live) -> LiveServer:
+    """A site with a low limit on the size of a message."""
+    config = {"BOKEH_MAX_MESSAGE_SIZE": 1_000_000}
+    return module_live("gunicorn-sync", config=config, clean=False)
+
+
+def test_size_of_a_message_includes_all_of_its_frames(small_messages_site: LiveServer) -> None:
     """BOKEH_MAX_MESSAGE_SIZE applies to the whole message, not to each frame."""
-    site = live("gunicorn-sync", config={"BOKEH_MAX_MESSAGE_SIZE": 1_000_000}, clean=False)
+    site = small_messages_site
     with connect(site, "/tiny", site.token("/tiny/direct")) as client:
         for _ in range(3):  # several messages within the limit are accepted
             assert client.send_big(600_000) == "OK"
@@ -133,14 +143,15 @@ def test_a_message_of_many_frames(live: Live) -> None:
     assert "Traceback" not in site.log
 
 
-def test_nonsense_is_not_logged_whole(live: Live) -> None:
+def test_invalid_message_is_truncated_in_the_log(small_messages_site: LiveServer) -> None:
     """Bokeh's log record of an invalid message is truncated to a few lines."""
-    site = live("gunicorn-sync", clean=False)
+    site = small_messages_site
     with connect(site, "/tiny", site.token("/tiny/direct")) as client:
-        assert client.send_nonsense(1_000_000) == 1011
-    site.until_logged("(1,000,00")
+        assert client.send_nonsense(900_000) == 1011
+    site.until_logged("(900,00")
     assert len(site.log) < 20_000
 
 
 def limit(pid: int, descriptors: int) -> None:
+    """Limit the descriptors of a process."""
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (descriptors, descriptors))

@@ -11,10 +11,10 @@ from ..support.visitors import Visitor
 APP = "tests.live_apps.guarded:create_app()"
 
 
-def test_a_guard_that_wants_a_login(site: LiveServer) -> None:
+def test_login_guard_redirects_pages_and_refuses_upgrades(site: LiveServer) -> None:
     """login_required in a guard redirects pages to login and refuses upgrades before any 101."""
-    nobody, ann = Visitor(site), Visitor(site).log_in("ann")
-    refused = nobody.get("/show/private")
+    anonymous, ann = Visitor(site), Visitor(site).log_in("ann")
+    refused = anonymous.get("/show/private")
     assert (refused.status, refused.headers["Location"].split("?")[0]) == (302, "/login")
     token = ann.token("/show/private")
     assert ann.status(token, "/private") == 101
@@ -24,10 +24,10 @@ def test_a_guard_that_wants_a_login(site: LiveServer) -> None:
         assert "101" not in upgraded.head
 
 
-def test_a_role_that_changes(site: LiveServer) -> None:
+def test_role_change_applies_to_pages_and_new_websockets(site: LiveServer) -> None:
     """A guard checks the page and each new WebSocket; open ones end with close_sessions()."""
-    nobody, ann = Visitor(site), Visitor(site).log_in("ann")
-    assert nobody.get("/show/admin").status == 401
+    anonymous, ann = Visitor(site), Visitor(site).log_in("ann")
+    assert anonymous.get("/show/admin").status == 401
     assert ann.get("/show/admin").status == 403
     ann.get("/role/ann/admin")
     token = ann.token("/show/admin")
@@ -44,7 +44,7 @@ def test_a_role_that_changes(site: LiveServer) -> None:
     assert ann.status(ann.token("/show/admin"), "/admin") == 101
 
 
-def test_a_guard_that_reads_the_visit(site: LiveServer) -> None:
+def test_guard_can_read_the_visit_and_return_a_response(site: LiveServer) -> None:
     """A guard can read the visit and return its own response."""
     ann = Visitor(site).log_in("ann")
     assert ann.get("/show/owned?owner=ann").status == 200
@@ -52,19 +52,19 @@ def test_a_guard_that_reads_the_visit(site: LiveServer) -> None:
     assert (refused.status, refused.headers["Location"]) == (302, "/login/nobody")
 
 
-def test_a_guarded_page(site: LiveServer) -> None:
+def test_guarded_page_script_and_websocket_need_its_guard(site: LiveServer) -> None:
     """The page, script, metadata and WebSocket of an application require its guard."""
-    nobody, ann = Visitor(site), Visitor(site).log_in("ann")
+    anonymous, ann = Visitor(site), Visitor(site).log_in("ann")
     script = "autoload.js?bokeh-autoload-element=e"
     for path in ("", "/metadata", f"/{script}"):
-        assert nobody.get(f"/bokeh/members{path}").status == 403
+        assert anonymous.get(f"/bokeh/members{path}").status == 403
         assert ann.get(f"/bokeh/members{path}").status == 200
     (token,) = tokens_in(ann.get("/bokeh/members").text)
     assert ann.status(token, "/members") == 101
 
 
-def test_an_applications_files_have_its_guard(site: LiveServer) -> None:
-    """Admitted visitors get a guarded application's files, which shared caches may not store."""
+def test_files_have_the_guard_of_their_application(site: LiveServer) -> None:
+    """Visitors whom the guard admits get the files, which shared caches may not store."""
     ann = Visitor(site).log_in("ann")
     version = hashlib.sha512(b"of files\n").hexdigest()
     answer = ann.get(f"/bokeh/files/static/own.txt?v={version}")

@@ -1,4 +1,4 @@
-"""The Bokeh server's own port on loopback."""
+"""The inner port: the Bokeh server's own, on loopback."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from ..support.waiting import eventually
 APP = "tests.live_apps.guarded:create_app()"
 
 
-def test_the_port_inside(site: LiveServer, visitor: Visitor) -> None:
-    """Bokeh's own port listens on loopback and accepts signed tokens only."""
+def test_inner_port_accepts_only_signed_tokens_on_loopback(
+    site: LiveServer, visitor: Visitor
+) -> None:
+    """The inner port serves WebSockets with signed tokens, and nothing else."""
     assert visitor.status(visitor.token()) == 101
     pid, port = (json.loads(visitor.get("/stats").text)[name] for name in ("pid", "port"))
-    flasks = int(site.address.rpartition(":")[2])
-    assert listening(pid) == sorted(f"0100007F:{one:04X}" for one in (port, flasks))
+    flask_port = int(site.address.rpartition(":")[2])
+    assert listening(pid) == sorted(f"0100007F:{one:04X}" for one in (port, flask_port))
     script = "autoload.js?bokeh-autoload-element=1"
     for path in (
         *("/", "/open", "/page", f"/open/{script}", f"/page/{script}", "/page/metadata"),
@@ -38,21 +40,21 @@ def test_the_port_inside(site: LiveServer, visitor: Visitor) -> None:
             answer = sock.recv(100).split(b" ")[1]
         assert answer == (b"403" if path == "/open/ws" else b"404"), path
     unsigned = generate_jwt_token(generate_session_id(signed=False), signed=False)
-    for token, opens in (
+    for token, accepted in (
         (None, False),
         (unsigned, False),
         (BAD_TOKENS["another key"](visitor), False),
         (visitor.token(), True),
     ):
-        with inside(visitor, port, token) as sock:
-            told = b""
-            while not re.search(b"ACK| 403 ", told) and (more := sock.recv(65536)):
-                told += more
-        assert (b"ACK" in told) == opens, (token, told)
+        with request_websocket(visitor, port, token) as sock:
+            received = b""
+            while not re.search(b"ACK| 403 ", received) and (more := sock.recv(65536)):
+                received += more
+        assert (b"ACK" in received) == accepted, (token, received)
 
 
-def inside(visitor: Visitor, port: int, token: str | None) -> socket.socket:
-    """Request a WebSocket on Bokeh's own port."""
+def request_websocket(visitor: Visitor, port: int, token: str | None) -> socket.socket:
+    """Request a WebSocket on the inner port."""
     protocol = None if token is None else f"bokeh, {token}"
     head = visitor.head("", Sec_WebSocket_Protocol=protocol).replace(b"/bokeh", b"")
     head = head.replace(visitor.site.address.encode(), f"localhost:{port}".encode())
@@ -61,15 +63,15 @@ def inside(visitor: Visitor, port: int, token: str | None) -> socket.socket:
     return sock
 
 
-def test_limits_on_the_own_port(live: Live) -> None:
-    """Session limits also apply on Bokeh's own port: a client over them gets a 503."""
+def test_session_limits_apply_on_the_inner_port(live: Live) -> None:
+    """A client over a session limit gets a 503 on the inner port."""
     site = live("gunicorn-gthread", APP, config={"BOKEH_MAX_SESSIONS": 3}, clean=False)
     visitor = Visitor(site)
     tokens = [visitor.token() for _ in range(6)]
     assert visitor.status(tokens[0]) == 101  # the server has started
     port = json.loads(visitor.get("/stats").text)["port"]
     with ExitStack() as stack:
-        sockets = [stack.enter_context(inside(visitor, port, token)) for token in tokens]
+        sockets = [stack.enter_context(request_websocket(visitor, port, token)) for token in tokens]
         assert [sock.recv(12)[9:] for sock in sockets] == [b"101"] * 3 + [b"503"] * 3
         eventually(
             lambda: json.loads(visitor.get("/stats").text)["sessions"] == 3, "three sessions"

@@ -17,7 +17,7 @@ APP = "tests.live_apps.guarded:create_app()"
 
 
 @pytest.mark.parametrize(
-    ("limits", "says"),
+    ("limits", "message"),
     [
         ({"BOKEH_MAX_SESSIONS": 5}, "as many plots as it can"),
         ({"BOKEH_MAX_SESSIONS_PER_USER": 5}, "You have as many plots open"),
@@ -25,29 +25,31 @@ APP = "tests.live_apps.guarded:create_app()"
         ({"BOKEH_MAX_SESSION_RATE": 5}, "in a short time"),
     ],
 )
-def test_a_race_for_the_last_place(live: Live, limits: dict[str, int], says: str) -> None:
-    """Of 40 concurrent clients, five are admitted, the rest get a 503 and the site still works."""
+def test_concurrent_clients_cannot_exceed_a_limit(
+    live: Live, limits: dict[str, int], message: str
+) -> None:
+    """Of 20 concurrent clients, five are admitted, the rest get a 503 and the site still works."""
     site = live("gunicorn-gthread", APP, config=limits, clean=False)
     visitor = Visitor(site).log_in("ann")
-    tokens = [visitor.token() for _ in range(40)]
-    together = threading.Barrier(40)
+    tokens = [visitor.token() for _ in range(20)]
+    barrier = threading.Barrier(20)
 
     def open_one(token: str) -> Upgraded:
-        together.wait(60)
+        barrier.wait(60)
         return visitor.upgrade(token)
 
-    with ExitStack() as stack, ThreadPoolExecutor(40) as pool:
+    with ExitStack() as stack, ThreadPoolExecutor(20) as pool:
         opened = [stack.enter_context(one) for one in pool.map(open_one, tokens)]
         statuses = sorted(one.status for one in opened)
-        assert statuses == [101] * 5 + [503] * 35
-        eventually(lambda: json.loads(visitor.get("/stats").text)["sessions"] == 5, "five")
+        assert statuses == [101] * 5 + [503] * 15
+        eventually(lambda: json.loads(visitor.get("/stats").text)["sessions"] == 5, "five sessions")
         by_status = dict(zip([one.status for one in opened], tokens, strict=True))
         answer = visitor.get("/bokeh/open/ws", Bokeh_Session_Token=by_status[503])
         assert answer.status == 503
-        assert says in answer.text
+        assert message in answer.text
         page = visitor.get("/mine")
         assert page.status == 503
-        assert says in page.text
+        assert message in page.text
         assert visitor.get("/bokeh/page").status == 503
         assert visitor.get("/plain").text == "plain"
         assert json.loads(visitor.get("/stats").text)["sessions"] == 5
@@ -56,10 +58,10 @@ def test_a_race_for_the_last_place(live: Live, limits: dict[str, int], says: str
     site.until_logged(f"{next(iter(limits))} is 5")
 
 
-def test_places_come_back(live: Live) -> None:
-    """A session that ends releases its reservation, and so does a refused upgrade.
+def test_reservation_is_released_after_end_or_refusal(live: Live) -> None:
+    """The end of a session and the refusal of an upgrade release the reservation.
 
-    These clients leave before their session exists; Bokeh notices at its next ping.
+    The clients disconnect before their session exists; Bokeh notices it at its next ping.
     """
     config = {
         "BOKEH_MAX_SESSIONS": 2,
@@ -74,4 +76,4 @@ def test_places_come_back(live: Live) -> None:
             assert refused.status == 400
     for token in tokens[4:6]:
         assert visitor.status(token) == 101
-    eventually(lambda: visitor.status(tokens[6]) == 101, "a place")
+    eventually(lambda: visitor.status(tokens[6]) == 101, "a free reservation")

@@ -16,8 +16,8 @@ from ..support.waiting import eventually
 APP = "tests.live_apps.guarded:create_app()"
 
 
-def test_before_and_after_login(site: LiveServer) -> None:
-    """A login, a logout and a login as another user each invalidate a page's token."""
+def test_login_and_logout_invalidate_earlier_tokens(site: LiveServer) -> None:
+    """The token of a page is refused after a login, a logout or a login as another user."""
     visitor = Visitor(site)
     before = visitor.token()
     assert visitor.status(before) == 101
@@ -35,9 +35,9 @@ def test_before_and_after_login(site: LiveServer) -> None:
     assert visitor.status(visitor.token()) == 101
 
 
-def test_a_logout_before_any_plot(live: Live) -> None:
-    """A logout revokes tokens in workers without a Bokeh server yet and in later workers."""
-    site = live("gunicorn-sync", APP, args=["-w", "3"])
+def test_logout_revokes_tokens_in_workers_without_a_server(live: Live) -> None:
+    """A logout revokes tokens in workers that start their Bokeh server or themselves later."""
+    site = live("gunicorn-sync", APP, args=["-w", "2"])
     visitor = Visitor(site).log_in("ann")
     token = visitor.token()
     visitor.get("/logout")
@@ -50,8 +50,8 @@ def test_a_logout_before_any_plot(live: Live) -> None:
     assert visitor.status(visitor.token()) == 101
 
 
-def test_a_logout_ends_everything_everywhere(live: Live) -> None:
-    """A logout ends all sessions of the user in every worker and no other user's sessions."""
+def test_logout_ends_sessions_of_the_user_in_all_workers(live: Live) -> None:
+    """A logout ends all sessions of the user in every worker, and no sessions of others."""
     config = {"BOKEH_SECRET_KEY": secrets.token_hex(16)}
     site = live("gunicorn-gthread", APP, config=config, clean=False, args=["--workers", "3"])
     ann, bob = (Visitor(site).log_in(name) for name in ("ann", "bob"))
@@ -62,9 +62,9 @@ def test_a_logout_ends_everything_everywhere(live: Live) -> None:
             assert [one.status for one in opened] == [101] * count
             return [stack.enter_context(one) for one in opened]
 
-        hers = open_all(ann, "/show/open", "/open", 12) + open_all(ann, "/mine", "/other", 4)
-        for_her = open_all(bob, "/for/ann", "/other", 2)
-        his = open_all(bob, "/show/open", "/open", 6)
+        of_ann = open_all(ann, "/show/open", "/open", 12) + open_all(ann, "/mine", "/other", 4)
+        pulled_for_ann = open_all(bob, "/for/ann", "/other", 2)
+        of_bob = open_all(bob, "/show/open", "/open", 6)
         pids: set[int] = set()
 
         def all_three() -> bool:
@@ -73,18 +73,18 @@ def test_a_logout_ends_everything_everywhere(live: Live) -> None:
 
         eventually(all_three, "the third worker")
         assert ann.get("/logout").text == "out"
-        assert [one.close_code() for one in hers + for_her] == [1008] * 18
-        assert all(one.alive for one in his)
+        assert [one.close_code() for one in of_ann + pulled_for_ann] == [1008] * 18
+        assert all(one.alive for one in of_bob)
         assert bob.get("/close/nobody").text == "0"
         assert int(bob.get("/close/bob").text) == 6
-        assert [one.close_code() for one in his] == [1008] * 6
+        assert [one.close_code() for one in of_bob] == [1008] * 6
 
 
 @pytest.mark.parametrize(
     "kind", ["flask-bokeh-run", "werkzeug", "gunicorn-gevent", "gunicorn-sync"]
 )
-def test_a_logout_on_other_servers(live: Live, kind: str) -> None:
-    """A logout ends the user's sessions on other servers, too."""
+def test_logout_closes_sessions_on_other_servers(live: Live, kind: str) -> None:
+    """A logout ends the user's sessions on each kind of server."""
     visitor = Visitor(live(kind, APP, clean=False)).log_in("ann")
     with visitor.upgrade(visitor.token()) as upgraded:
         assert upgraded.status == 101

@@ -20,9 +20,9 @@ APP = "tests.live_apps.guarded:create_app()"
         ("https://example.org:8080", 403),  # another scheme
         ("ws://example.org:8080", 403),
         ("file://example.org:8080", 403),
-        ("http://evilexample.org:8080", 403),  # ours is a suffix
+        ("http://evilexample.org:8080", 403),  # the site's host is a suffix
         ("http://sub.example.org:8080", 403),
-        ("http://example.org.evil.com:8080", 403),  # ours is a prefix
+        ("http://example.org.evil.com:8080", 403),  # the site's host is a prefix
         ("http://example.org:8080.evil.com", 403),
         ("http://example.org:80800", 403),
         ("http://evil.com/example.org:8080", 403),
@@ -47,8 +47,10 @@ APP = "tests.live_apps.guarded:create_app()"
         (None, 403),  # missing
     ],
 )
-def test_origins(visitor: Visitor, origin: str | None, status: int) -> None:
-    """A WebSocket is refused unless its origin's scheme, host and port match the request."""
+def test_origin_must_match_scheme_host_and_port(
+    visitor: Visitor, origin: str | None, status: int
+) -> None:
+    """A WebSocket is refused if its origin's scheme, host or port differs from the request's."""
     token = visitor.token()
     assert visitor.status(token, Host="example.org:8080", Origin=origin) == status
 
@@ -69,7 +71,9 @@ def test_origins(visitor: Visitor, origin: str | None, status: int) -> None:
         ("", "http://evil.com", 403),
     ],
 )
-def test_hosts(visitor: Visitor, host: str, origin: str, status: int) -> None:
+def test_unusual_hosts_are_compared_correctly(
+    visitor: Visitor, host: str, origin: str, status: int
+) -> None:
     """IPv6 addresses, default ports and punycode names are compared correctly."""
     token = visitor.token()
     assert visitor.status(token, Host=host, Origin=origin) in ({status, 400} - {status == 101})
@@ -86,7 +90,7 @@ def test_hosts(visitor: Visitor, host: str, origin: str, status: int) -> None:
         ("shop.example", "https, http", "https://shop.example", 403),
     ],
 )
-def test_behind_a_proxy(
+def test_origin_must_match_the_host_set_by_the_last_proxy(
     visitor: Visitor, forwarded: str, proto: str, origin: str, status: int
 ) -> None:
     """Behind ProxyFix the origin must match the scheme and host set by the last proxy."""
@@ -95,9 +99,16 @@ def test_behind_a_proxy(
     assert visitor.status(token, Origin=origin, **headers) == status
 
 
-def test_a_forwarded_host_without_a_proxy(live: Live) -> None:
+@pytest.fixture(scope="module")
+def direct_visitor(module_live: Live) -> Visitor:
+    """A visitor of a site without ProxyFix that lists its hosts."""
+    config = {"TRUSTED_HOSTS": ["127.0.0.1", ".example.org"]}
+    return Visitor(module_live("gunicorn-sync", APP, config=config, clean=False))
+
+
+def test_forwarded_host_is_ignored_without_proxyfix(direct_visitor: Visitor) -> None:
     """Without ProxyFix, X-Forwarded-Host and similar headers are ignored."""
-    visitor = Visitor(live("gunicorn-sync", APP, clean=False))
+    visitor = direct_visitor
     token = visitor.token()
     for header in ("X_Forwarded_Host", "X_Forwarded_Server", "Forwarded", "X_Original_Host"):
         value = "host=evil.com" if header == "Forwarded" else "evil.com"
@@ -105,7 +116,7 @@ def test_a_forwarded_host_without_a_proxy(live: Live) -> None:
     assert visitor.status(token) == 101
 
 
-def test_a_list_of_origins(live: Live) -> None:
+def test_list_of_origins_admits_exactly_its_entries(live: Live) -> None:
     """Exactly the listed origins are accepted, and a missing Origin only if configured."""
     config = {
         "BOKEH_ALLOW_WS_ORIGIN": ["https://partner.example"],
@@ -125,10 +136,9 @@ def test_a_list_of_origins(live: Live) -> None:
         assert visitor.status(token, Origin=origin) == status, origin
 
 
-def test_trusted_hosts(live: Live) -> None:
+def test_hosts_that_are_not_trusted_are_answered_400(direct_visitor: Visitor) -> None:
     """A Host that is not in TRUSTED_HOSTS gets a 400, which prevents DNS rebinding."""
-    config = {"TRUSTED_HOSTS": ["127.0.0.1", ".example.org"]}
-    visitor = Visitor(live("gunicorn-sync", APP, config=config, clean=False))
+    visitor = direct_visitor
     token = visitor.token()
     for host, status in [
         (visitor.site.address, 101),

@@ -1,4 +1,4 @@
-"""Response headers, and secrets in logs and answers."""
+"""Response headers, and secrets in logs and responses."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..support.visitors import Visitor
 APP = "tests.live_apps.guarded:create_app()"
 
 
-def test_headers_of_our_own_responses(site: LiveServer, visitor: Visitor) -> None:
-    """Our responses forbid MIME sniffing, caching of tokens and framing by other sites."""
+def test_own_responses_have_security_headers(site: LiveServer, visitor: Visitor) -> None:
+    """The extension's responses forbid MIME sniffing, caching of tokens and foreign frames."""
     page = visitor.get("/bokeh/page")
     script = visitor.get("/bokeh/page/autoload.js?bokeh-autoload-element=e")
     state = visitor.get("/bokeh/open/ws", Bokeh_Session_Token=visitor.token())
@@ -26,7 +26,7 @@ def test_headers_of_our_own_responses(site: LiveServer, visitor: Visitor) -> Non
     assert page.headers["Content-Security-Policy"] == "frame-ancestors 'self'"
 
 
-def test_nothing_secret_is_told(live: Live) -> None:
+def test_secrets_are_in_neither_log_nor_responses(live: Live) -> None:
     """No token, key, cookie or session ID is in the log or in responses to refused clients."""
     site = live("gunicorn-gthread", APP, clean=False)
     visitor = Visitor(site).log_in("ann")
@@ -45,10 +45,10 @@ def test_nothing_secret_is_told(live: Live) -> None:
     visitor.get("/close/ann")
     site.stop()
     cookies = [str(cookie.value) for one in (visitor, anonymous) for cookie in one.jar]
-    told = site.log + "".join(answers)
+    disclosed = site.log + "".join(answers)
     keys = [SECRET, KEY.hex(), base64.b64encode(KEY).decode()]
     ids = [ISSUER.read(token).visit.session_id for token in tokens[:3]]
     assert not any(secret in page for page in pages for secret in (*cookies, *keys))
     for secret in (*tokens, *ids, *cookies, *keys):
-        assert len(secret) < 12 or secret not in told
-        assert len(secret) < 30 or secret[:30] not in told
+        assert len(secret) < 12 or secret not in disclosed
+        assert len(secret) < 30 or secret[:30] not in disclosed

@@ -10,7 +10,7 @@ from ..support.visitors import Visitor
 APP = "tests.live_apps.guarded:create_app()"
 
 
-def test_a_slow_head(live: Live) -> None:
+def test_slow_request_head_blocks_no_other_client(live: Live) -> None:
     """A request head that arrives slowly blocks no other client and opens its WebSocket."""
     site = live("gunicorn-gthread", APP, clean=False)
     visitor = Visitor(site)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 from ..support.forgeries import ISSUER
@@ -13,8 +14,8 @@ from ..support.waiting import eventually
 APP = "tests.live_apps.guarded:create_app()"
 
 
-def test_of_another_application(visitor: Visitor) -> None:
-    """A token opens no application other than its own."""
+def test_token_of_another_application_is_refused(visitor: Visitor) -> None:
+    """A token opens only the application that it was issued for."""
     token = visitor.token("/show/open")
     assert visitor.status(token, "/other") == 403
     assert visitor.status(token, "/page") == 403
@@ -22,19 +23,19 @@ def test_of_another_application(visitor: Visitor) -> None:
     assert visitor.status(token) == 101
 
 
-def test_of_another_user(site: LiveServer) -> None:
+def test_token_of_another_user_is_refused(site: LiveServer) -> None:
     """A token is accepted only from the user who requested the page."""
-    ann, bob, nobody = (Visitor(site) for _ in range(3))
+    ann, bob, anonymous = (Visitor(site) for _ in range(3))
     token = ann.log_in("ann").token()
     assert bob.log_in("bob").status(token) == 403
-    assert nobody.status(token) == 403
+    assert anonymous.status(token) == 403
     assert ann.status(token) == 101
     assert Visitor(site).log_in("ann").status(token) == 101  # herself, in another browser
-    for state, principal in ((204, ann), (403, bob), (403, nobody)):
+    for state, principal in ((204, ann), (403, bob), (403, anonymous)):
         assert principal.get("/bokeh/open/ws", Bokeh_Session_Token=token).status == state
 
 
-def test_of_another_browser(site: LiveServer) -> None:
+def test_token_of_another_browser_is_refused(site: LiveServer) -> None:
     """An anonymous visitor's token requires the HttpOnly, SameSite=Lax cookie of that browser."""
     one, other = Visitor(site), Visitor(site)
     answer = one.get("/show/open")
@@ -56,8 +57,8 @@ def test_of_another_browser(site: LiveServer) -> None:
     assert "Secure" in secure
 
 
-def test_a_forged_cookie(site: LiveServer) -> None:
-    """A browser cookie without our valid signature is refused."""
+def test_forged_cookie_is_refused(site: LiveServer) -> None:
+    """A browser cookie without a valid signature is refused."""
     one = Visitor(site)
     token = one.token()
     name, _, value = one.cookies.partition("=")
@@ -67,7 +68,7 @@ def test_a_forged_cookie(site: LiveServer) -> None:
     assert one.status(token, Cookie=f"{name}={value}") == 101
 
 
-def test_more_than_one_cookie(site: LiveServer) -> None:
+def test_extra_cookies_neither_lock_out_nor_admit(site: LiveServer) -> None:
     """Extra cookies of the same name neither lock a visitor out nor admit another."""
     one, other = Visitor(site), Visitor(site)
     token, others = one.token(), other.token()
@@ -91,14 +92,15 @@ def test_more_than_one_cookie(site: LiveServer) -> None:
 
 def test_bearer_tokens_are_short_lived(live: Live) -> None:
     """Tokens that are not bound to a browser open new sessions for a short time only."""
-    config = {"BOKEH_BIND_BROWSER": False, "BOKEH_TOKEN_EXPIRATION": 1}
+    config = {"BOKEH_BIND_BROWSER": False, "BOKEH_TOKEN_EXPIRATION": 3}
     site = live("gunicorn-sync", APP, config=config, clean=False)
     visitor, other = Visitor(site), Visitor(site)
     token, unused = visitor.token(), visitor.token()
     assert visitor.cookies == ""
     with other.upgrade(token) as upgraded:
         assert upgraded.status == 101
+        eventually(lambda: json.loads(visitor.get("/stats").text)["sessions"] == 1, "its session")
         issued = ISSUER.read(unused).issued_at
-        eventually(lambda: time.time() - issued > 1, "the token to expire")
+        eventually(lambda: time.time() - issued > 3, "the token to expire")
         assert visitor.status(unused) == 403
         assert visitor.status(token) == 101  # its session still exists
