@@ -19,6 +19,7 @@ from ..live_apps.site import create_app
 from ..support.browser import Tab
 from ..support.certificates import certificate
 from ..support.nginx import running_nginx
+from ..support.personal import check_personal
 from ..support.programs import find_nginx
 from ..support.servers import Live, LiveServer
 from ..support.sockets import RefusedError, connect
@@ -133,17 +134,8 @@ def test_plots_work_behind_a_proxy(proxied: Proxied, tab: Tab) -> None:
 def test_sockets_work_behind_a_proxy(proxied: Proxied, kind: str) -> None:
     """Sockets of personal sessions open behind a proxy and answer changes."""
     front = proxied(kind=kind).front()
-    for page, path, title in (
-        ("/mine", "/sliders", "made for ann"),
-        ("/hook", "/hooked", "for ann 2024 Lyon"),
-    ):
-        token = front.token(f"{page}?user=ann")
-        with connect(front, path, token, query="user=ann") as client:
-            assert client.titles() == [title]
-            slider = {"id": client.ids()["k"]}
-            moved = {"kind": "ModelChanged", "model": slider, "attr": "value", "new": 3}
-            assert client.change(moved)["type"] == "OK"
-            assert client.titles() == [f"{title} k=3"]
+    check_personal(front, "/mine", "/sliders", "ann", "made for ann")
+    check_personal(front, "/hook", "/hooked", "ann", "for ann 2024 Lyon")
 
 
 def test_plots_work_if_nginx_terminates_tls(proxied: Proxied, tab: Tab) -> None:
@@ -159,7 +151,7 @@ def test_plots_work_below_a_sub_path(proxied: Proxied, tab: Tab) -> None:
     assert "GET /bokeh/sliders/ws?user=cid" in proxy.site.log
 
 
-def test_log_names_the_header_that_a_proxy_leaves_out(proxied: Proxied) -> None:
+def test_upgrade_that_a_proxy_leaves_out_is_logged(proxied: Proxied) -> None:
     """The log names the header Upgrade if a proxy leaves it out."""
     edit = ("proxy_set_header Upgrade $flask_bokeh_upgrade;", "")
     proxy = proxied(edit=edit, config=STRICT, clean=False)
@@ -189,7 +181,7 @@ def test_idle_socket_outlives_the_proxy_timeout(proxied: Proxied, tab: Tab) -> N
     assert proxy.site.log.count("/hooked/ws?user=dan") == 1  # still the first socket
 
 
-def test_message_from_a_client_is_limited_by_the_site(proxied: Proxied) -> None:
+def test_site_decides_on_the_size_of_messages(proxied: Proxied) -> None:
     """Messages through the proxy are limited by BOKEH_MAX_MESSAGE_SIZE only."""
     front = proxied(config=PATIENT).front()
     with connect(front, "/tiny", front.token("/tiny/direct")) as client:
@@ -199,7 +191,7 @@ def test_message_from_a_client_is_limited_by_the_site(proxied: Proxied) -> None:
         assert client.announce_big(30_000_000) == (1009, "the message is too large")
 
 
-def test_upload_is_limited_by_the_site(proxied: Proxied) -> None:
+def test_site_decides_on_the_size_of_uploads(proxied: Proxied) -> None:
     """Uploads through the proxy are limited by the site's MAX_CONTENT_LENGTH only."""
     proxy = proxied(config=STRICT, clean=False)
     for size, status in ((4_000_000, 200), (6_000_000, 413)):
