@@ -40,7 +40,7 @@ def test_every_socket_reaches_its_session(live: Live, config: dict[str, str], ki
     eventually(lambda: len(workers(r"/bokeh/sliders/ws\?user=")) == loads, "the log")
     pages, sockets = workers(r"/mine\?user="), workers(r"/bokeh/sliders/ws\?user=")
     passed_on = sum(pages[user] != sockets[user] for user in pages)
-    assert passed_on > loads / 4, passed_on
+    assert passed_on > loads / 6, passed_on  # two thirds on average
 
 
 @pytest.mark.parametrize("kind", ["gunicorn-sync", "gunicorn-sync-tls"])
