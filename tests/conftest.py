@@ -80,13 +80,13 @@ def live() -> Iterator[Live]:
 
 @pytest.fixture(scope="module")
 def module_live() -> Iterator[Live]:
-    """Start servers that the tests of a module share: one for the same arguments."""
+    """Start servers that the tests of a module share: one at a time for the same arguments."""
     servers: dict[str, LiveServer] = {}
     with _live_servers() as start:
 
         def shared(*args: Any, **options: Any) -> LiveServer:
             key = repr((args, sorted(options.items())))
-            if key not in servers:
+            if key not in servers or servers[key].process.poll() is not None:
                 servers[key] = start(*args, **options)
             return servers[key]
 

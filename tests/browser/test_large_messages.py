@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from ..support.browser import Tab
-from ..support.reloads import requests_of
+from ..support.reloads import RequestCounts
 from ..support.servers import Live
+from ..support.waiting import eventually
 
 APP = "tests.live_apps.reloads:create_app()"
+CONFIG = {"BOKEH_MAX_MESSAGE_SIZE": 1_000_000}
 
 
 TOO_LARGE = "What was sent to this plot was too large, and has not arrived."
@@ -20,9 +22,12 @@ TOO_LARGE = "What was sent to this plot was too large, and has not arrived."
 @pytest.mark.parametrize(
     "server", ["werkzeug", "gunicorn-gevent", "flask-bokeh-run", "werkzeug-tls"]
 )
-def test_an_upload_over_the_limit(live: Live, tab: Tab, tmp_path: Path, server: str) -> None:
-    """The visitor is told, the page stays, and the plot goes on with what the server has."""
-    site = live(server, APP, config={"BOKEH_MAX_MESSAGE_SIZE": 1_000_000}, clean=False)
+def test_upload_over_the_limit_is_a_message_in_the_page(
+    module_live: Live, quick_tab: Tab, tmp_path: Path, server: str
+) -> None:
+    """The page shows a message once, is not reloaded, and its plot reconnects."""
+    site, tab = module_live(server, APP, config=CONFIG, clean=False), quick_tab
+    requests, logged = RequestCounts(site), len(site.log)
     tab.open(f"{site.url}/show/upload")
     for name, size in (("large", 8_000_000), ("small", 3)):
         (tmp_path / name).write_bytes(os.urandom(size))
@@ -37,14 +42,18 @@ def test_an_upload_over_the_limit(live: Live, tab: Tab, tmp_path: Path, server: 
     assert box.count() == 0
     chooser.set_input_files(tmp_path / "small")
     tab.page.get_by_text("4 letters").wait_for(timeout=60_000)
-    site.until_logged("larger than BOKEH_MAX_MESSAGE_SIZE allows")
-    assert requests_of(site)["GET /show/upload"] == 1
+    reason = "larger than BOKEH_MAX_MESSAGE_SIZE allows"
+    eventually(lambda: reason in site.log[logged:], "the reason in the log")
+    assert requests["GET /show/upload"] == 1
     tab.forgive_the_network()
 
 
-def test_a_page_that_sends_too_much_again_and_again(live: Live, tab: Tab) -> None:
-    """It stops after some times: the page does not connect for ever."""
-    site = live(app=APP, config={"BOKEH_MAX_MESSAGE_SIZE": 1_000_000}, clean=False)
+def test_page_that_repeats_a_large_message_stops_reconnecting(
+    module_live: Live, quick_tab: Tab
+) -> None:
+    """A page that sends a message over the limit after each reconnect stops after five sockets."""
+    site, tab = module_live("werkzeug", APP, config=CONFIG, clean=False), quick_tab
+    requests = RequestCounts(site)
     tab.open(f"{site.url}/show/source")
     tab.page.evaluate(
         """() => {
@@ -57,6 +66,6 @@ def test_a_page_that_sends_too_much_again_and_again(live: Live, tab: Tab) -> Non
     )
     box = tab.page.get_by_text(f"{TOO_LARGE} Reload the page.")
     box.wait_for(timeout=60_000)
-    assert requests_of(site)["GET /show/source"] == 1
+    assert requests["GET /show/source"] == 1
     assert site.log.count("GET /bokeh/source/ws") == 5
     tab.forgive_the_network()

@@ -6,26 +6,32 @@ import pytest
 from bokeh.embed import server_document
 
 from ..support.browser import Tab
-from ..support.servers import COMMANDS, Live
+from ..support.servers import COMMANDS, Live, LiveServer
 from ..support.waiting import eventually
 
 
-def test_several_on_a_page(live: Live, tab: Tab) -> None:
+@pytest.fixture
+def site(module_live: Live) -> LiveServer:
+    """A server for tests with users of their own, which need a clean log."""
+    return module_live()
+
+
+def test_several_sessions_share_a_page(site: LiveServer, quick_tab: Tab) -> None:
     """A pulled session, one from a hook, and one root of a third share a page and BokehJS."""
-    site = live()
-    tab.open(f"{site.url}/many?user=ann", plots=3)
+    tab = quick_tab
+    tab.open(f"{site.url}/many?user=sam", plots=3)
     titles = tab.page.evaluate(
         "Bokeh.documents.map(d => d.roots().map(r => (r.title ?? r.children[1].title).text))"
     )
-    assert sorted(titles) == [["for ann  "], ["left", "right"], ["made for ann"]]
+    assert sorted(titles) == [["for sam  "], ["left", "right"], ["made for sam"]]
     assert tab.page.locator("script[src*='bokeh.min.js']").count() == 1
     shown = tab.page.locator(".bk-Figure").filter(visible=True)
     assert shown.count() == 3  # of four, one is hidden
     tab.move_slider()
-    tab.until_title("made for ann k=2")
+    tab.until_title("made for sam k=2")
 
 
-def test_an_error_stays_in_its_place(live: Live, tab: Tab) -> None:
+def test_error_is_shown_in_place_of_its_plot(live: Live, tab: Tab) -> None:
     """An application and a hook that raise show a box with a reference, which the log has, too."""
     site = live(clean=False)
     tab.open(f"{site.url}/broken", plots=2)
@@ -42,8 +48,7 @@ def test_an_error_stays_in_its_place(live: Live, tab: Tab) -> None:
     site.until_logged("KeyError")
 
 
-def test_an_error_in_debug_mode(live: Live, tab: Tab) -> None:
-    """In debug mode the box shows the traceback."""
+def test_traceback_is_shown_in_debug_mode(live: Live, tab: Tab) -> None:
     site = live(args=["--debug", "--no-reload"], clean=False)
     tab.open(f"{site.url}/broken", plots=2)
     box = tab.page.get_by_role("alert").first
@@ -51,17 +56,17 @@ def test_an_error_in_debug_mode(live: Live, tab: Tab) -> None:
     assert "in raises" in box.inner_text()
 
 
-def test_a_page_of_its_own(live: Live, tab: Tab) -> None:
-    """An application with page=True lives at its own address."""
-    site = live()
+def test_application_has_a_page_of_its_own(site: LiveServer, quick_tab: Tab) -> None:
+    """An application with page=True has a page at its path below /bokeh."""
+    tab = quick_tab
     tab.open(f"{site.url}/bokeh/sliders")
     tab.move_slider()
     tab.until_title("plain k=2")
 
 
-def test_autoload_in_a_plain_page(live: Live, tab: Tab) -> None:
-    """Bokeh's own server_document works with Flask's port."""
-    site = live()
+def test_server_document_of_bokeh_shows_a_plot(site: LiveServer, quick_tab: Tab) -> None:
+    """The script of Bokeh's own server_document works with Flask's port."""
+    tab = quick_tab
     tab.page.goto(f"{site.url}/stats")
     script = server_document(f"{site.url}/bokeh/sliders")
     tab.page.set_content(f"<body>{script}</body>")
@@ -71,22 +76,25 @@ def test_autoload_in_a_plain_page(live: Live, tab: Tab) -> None:
 
 
 @pytest.mark.parametrize("page", ["/mine", "/hook"])
-def test_a_broken_socket_reconnects(live: Live, tab: Tab, page: str) -> None:
+def test_page_with_an_expired_token_reconnects(
+    module_live: Live, quick_tab: Tab, page: str
+) -> None:
     """A page whose token has expired comes back to its session when its socket breaks."""
-    site = live(config={"BOKEH_TOKEN_EXPIRATION": 1})
-    tab.open(f"{site.url}{page}?user=ann")
+    site, tab = module_live(config={"BOKEH_TOKEN_EXPIRATION": 1}), quick_tab
+    user = f"user-of-{page[1:]}"
+    tab.open(f"{site.url}{page}?user={user}")
     tab.move_slider(3)
     tab.page.wait_for_function("Bokeh.documents[0].get_model_by_name('k').value == 4")
     changed = eventually(lambda: "k=4" in tab.title() and tab.title(), "the callback")
     tab.page.wait_for_timeout(1500)  # the token expires; the session lives
     site.post("/cut")
-    eventually(lambda: site.log.count("/ws?user=ann") == 2, "the second socket")
+    eventually(lambda: site.log.count(f"/ws?user={user}") == 2, "the second socket")
     tab.until_message("Reconnected websocket")
     tab.move_slider()
     tab.until_title(changed.replace("k=4", "k=5"))
 
 
-def test_a_hooks_session_is_rebuilt_after_a_restart(live: Live, tab: Tab, port: int) -> None:
+def test_hooked_session_is_rebuilt_after_a_restart(live: Live, tab: Tab, port: int) -> None:
     """When the server restarts, a page with a customize hook gets its document again."""
     first = live(port=port)
     tab.open(f"{first.url}/hook?user=ann")
@@ -101,51 +109,53 @@ def test_a_hooks_session_is_rebuilt_after_a_restart(live: Live, tab: Tab, port: 
     tab.forgive_the_network()
 
 
-def test_the_state_of_a_session_with_the_query_of_the_page(live: Live, tab: Tab) -> None:
-    """A page that can't reconnect asks for its state as its WebSocket does, and waits."""
-    site = live()
+def test_session_status_is_requested_with_the_query_of_the_page(
+    site: LiveServer, quick_tab: Tab
+) -> None:
+    """A page that can't reconnect requests the status of its session, and does not reload."""
+    tab = quick_tab
     blocked: list[bool] = []
     tab.page.route_web_socket(
         "**/ws*", lambda socket: socket.close() if blocked else socket.connect_to_server()
     )
-    tab.open(f"{site.url}/hook?user=ann")
+    tab.open(f"{site.url}/hook?user=dan")
     blocked.append(True)
     site.post("/cut")
-    asked = '"GET /bokeh/hooked/ws?user=ann HTTP/1.1" 204'
-    tab.page.wait_for_event("requestfinished", lambda one: "/ws?user=ann" in one.url)
-    eventually(lambda: asked in site.log, "the question")
-    assert site.log.count("GET /hook?user=ann") == 1
+    asked = '"GET /bokeh/hooked/ws?user=dan HTTP/1.1" 204'
+    tab.page.wait_for_event("requestfinished", lambda one: "/ws?user=dan" in one.url)
+    eventually(lambda: asked in site.log, "the request")
+    assert site.log.count("GET /hook?user=dan") == 1
     tab.forgive_the_network()
 
 
-def test_a_page_that_is_empty_at_first(live: Live, tab: Tab) -> None:
-    """An application's page follows its document, also one that gets its plots later."""
-    tab.open(f"{live().url}/bokeh/late")
+def test_plot_added_to_an_empty_document_is_shown(site: LiveServer, quick_tab: Tab) -> None:
+    """The page of an application shows plots that its document gets later."""
+    tab = quick_tab
+    tab.open(f"{site.url}/bokeh/late")
     tab.until_title("plain")
     tab.move_slider()
     tab.until_title("plain k=2")
 
 
-def test_a_plot_that_was_removed(live: Live, tab: Tab) -> None:
-    """When the session of a plot ends that the page shows no more, the page stays as it is."""
-    site = live()
+def test_page_that_removed_its_plot_is_not_reloaded(site: LiveServer, quick_tab: Tab) -> None:
+    """A page does not reload when the session of a plot ends that it has removed."""
+    tab = quick_tab
     tab.open(f"{site.url}/hook?user=ann")
     tab.page.evaluate("document.querySelector('.flask-bokeh').remove(); window.typed = 'kept'")
-    assert site.post("/close") == "1"
+    assert site.post("/close") == "1"  # no other test of this server is ann
     tab.until_message("permanently disconnected")
     assert tab.page.evaluate("window.typed") == "kept"
     tab.forgive_the_network()
 
 
-def test_a_long_outage(live: Live, tab: Tab) -> None:
-    """BokehJS gives up after half a minute; the page goes on, and comes back by itself."""
-    site = live()
+def test_page_reconnects_after_a_long_outage(site: LiveServer, tab: Tab) -> None:
+    """A page reconnects by itself even after BokehJS has given up."""
     blocked: list[bool] = []
     tab.page.route_web_socket(
         "**/ws*", lambda socket: socket.close() if blocked else socket.connect_to_server()
     )
     tab.page.clock.install()
-    tab.open(f"{site.url}/hook?user=ann")
+    tab.open(f"{site.url}/hook?user=eve")
     blocked.append(True)
     site.post("/cut")
 
@@ -157,12 +167,13 @@ def test_a_long_outage(live: Live, tab: Tab) -> None:
     blocked.clear()
     eventually(lambda: seen("Reconnected websocket", 1), "the page to come back")
     tab.move_slider()
-    tab.until_title("for ann 2024 Lyon k=2")
+    tab.until_title("for eve 2024 Lyon k=2")
     tab.forgive_the_network()
 
 
-def test_a_port_renews_no_token(live: Live, tab: Tab, port: int) -> None:
-    """A page whose token has expired reloads itself, if plots have a port of their own."""
+def test_page_on_a_port_of_its_own_reloads_with_an_expired_token(
+    live: Live, tab: Tab, port: int
+) -> None:
     config = {
         "BOKEH_TRANSPORT": "port",
         "BOKEH_TOKEN_EXPIRATION": 3,
@@ -178,8 +189,8 @@ def test_a_port_renews_no_token(live: Live, tab: Tab, port: int) -> None:
     tab.forgive_the_network()
 
 
-def test_a_pulled_session_is_not_replaced_after_a_restart(live: Live, tab: Tab, port: int) -> None:
-    """When the server restarts, a pulled session is refused, not replaced by a plain one."""
+def test_pulled_session_is_pulled_again_after_a_restart(live: Live, tab: Tab, port: int) -> None:
+    """After a restart the page of a pulled session reloads; it is not shown a plain session."""
     first = live(port=port, clean=False)
     tab.open(f"{first.url}/mine?user=ann")
     first.stop()
@@ -193,8 +204,8 @@ def test_a_pulled_session_is_not_replaced_after_a_restart(live: Live, tab: Tab, 
     tab.forgive_the_network()
 
 
-def test_a_page_reloads_itself_only_once(live: Live, tab: Tab) -> None:
-    """A session that ends again and again becomes a sentence, not a loop of reloads."""
+def test_page_reloads_itself_only_once(live: Live, tab: Tab) -> None:
+    """A page whose session ends again after the reload shows a message."""
     site = live(config={"BOKEH_TOKEN_MAX_AGE": 0.001}, clean=False)
     tab.page.goto(f"{site.url}/hook?user=ann")
     box = tab.page.get_by_role("alert")
@@ -205,8 +216,10 @@ def test_a_page_reloads_itself_only_once(live: Live, tab: Tab) -> None:
     tab.forgive("Failed to load Bokeh session", "Error rendering Bokeh items")
 
 
-def test_a_tornado_program(live: Live, tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a Tornado program the plots share its loop; edits and callbacks work; it ends clean."""
+def test_plots_work_in_a_tornado_program(
+    live: Live, tab: Tab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plots share the loop of a Tornado program, which stops with exit code 0."""
     monkeypatch.setitem(COMMANDS, "tornado", ["docs/tornado_program.py"])
     site = live("tornado")
     tab.open(site.url)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
 
+import pytest
+
 from ..support.browser import Tab
-from ..support.servers import Live
+from ..support.servers import Live, LiveServer
 from ..support.visitors import Visitor
 
 if TYPE_CHECKING:
@@ -15,8 +16,14 @@ if TYPE_CHECKING:
 APP = "tests.live_apps.guarded:create_app()"
 
 
-def test_a_limit_in_the_plots_place(live: Live, tab: Tab) -> None:
-    """Over a limit the page is whole, and the plot's place says why."""
+@pytest.fixture
+def site(module_live: Live) -> LiveServer:
+    """A server for tests with users of their own."""
+    return module_live("gunicorn-gthread", APP, clean=False)
+
+
+def test_reached_limit_is_shown_in_place_of_the_plot(live: Live, tab: Tab) -> None:
+    """A page over a limit shows a message in place of its plot and does not reload itself."""
     site = live("gunicorn-gthread", APP, config={"BOKEH_MAX_SESSIONS": 1}, clean=False)
     visitor = Visitor(site)
     with visitor.upgrade(visitor.token()) as upgraded:
@@ -32,9 +39,9 @@ def test_a_limit_in_the_plots_place(live: Live, tab: Tab) -> None:
     tab.forgive("Failed to load Bokeh session", "Error rendering Bokeh items")
 
 
-def test_a_logout_in_another_tab(live: Live, tab: Tab) -> None:
+def test_logout_in_another_tab_reloads_the_page(site: LiveServer, quick_tab: Tab) -> None:
     """After a logout in another tab, the page reloads itself and shows the login page."""
-    site = live("gunicorn-gthread", APP, clean=False)
+    tab = quick_tab
     tab.page.goto(f"{site.url}/login/ann")
     tab.open(f"{site.url}/show/private")
     other = tab.page.context.new_page()
@@ -45,10 +52,9 @@ def test_a_logout_in_another_tab(live: Live, tab: Tab) -> None:
     tab.forgive("status of 403")
 
 
-def test_a_guard_that_sends_elsewhere(live: Live, tab: Tab) -> None:
-    """A user who is suspended meanwhile is redirected by the guard of the page."""
-    config = {"BOKEH_SECRET_KEY": secrets.token_hex(16)}  # or it would meet other tests' workers
-    site = live("gunicorn-gthread", APP, config=config, clean=False)
+def test_guard_that_redirects_reloads_the_page(site: LiveServer, quick_tab: Tab) -> None:
+    """A page whose guard redirects its user meanwhile reloads itself when it reconnects."""
+    tab = quick_tab
     sockets: list[WebSocketRoute] = []
 
     def through(one: WebSocketRoute) -> None:
@@ -56,16 +62,18 @@ def test_a_guard_that_sends_elsewhere(live: Live, tab: Tab) -> None:
         one.connect_to_server()
 
     tab.page.route_web_socket("**/ws*", through)
-    tab.page.goto(f"{site.url}/login/ann")
-    tab.open(f"{site.url}/show/owned?owner=ann")
-    Visitor(site).get("/role/ann/suspended")
+    tab.page.goto(f"{site.url}/login/bob")
+    tab.open(f"{site.url}/show/owned?owner=bob")
+    Visitor(site).get("/role/bob/suspended")
     sockets[0].close()  # as a bad network would
     tab.page.wait_for_url("**/login", timeout=60_000)
     tab.forgive_the_network()
 
 
-def test_a_browser_that_comes_back(live: Live, tab: Tab, port: int) -> None:
-    """A browser's cookie lets its page reconnect, long after its token's short life."""
+def test_page_with_an_expired_token_reconnects_by_its_cookie(
+    live: Live, tab: Tab, port: int
+) -> None:
+    """A browser's cookie lets its page reconnect after its token's short life."""
     config = {"BOKEH_TOKEN_EXPIRATION": 1}
     site = live("gunicorn-gthread", APP, config=config, port=port, clean=False)
     tab.open(f"{site.url}/show/open")

@@ -10,8 +10,9 @@ from flask import Flask
 from flask_bokeh import FlaskBokeh
 
 from ..support.browser import Tab
-from ..support.reloads import requests_of
-from ..support.servers import Live
+from ..support.reloads import RequestCounts
+from ..support.servers import Live, LiveServer
+from ..support.waiting import eventually
 
 APP = "tests.live_apps.reloads:create_app()"
 
@@ -19,55 +20,72 @@ APP = "tests.live_apps.reloads:create_app()"
 DECIMAL = "can't serialize <class 'decimal.Decimal'>"
 
 
+@pytest.fixture
+def site(module_live: Live) -> LiveServer:
+    return module_live(app=APP, clean=False)
+
+
+@pytest.fixture
+def requests(site: LiveServer) -> RequestCounts:
+    """Requests since the start of the test: the tests share the server."""
+    return RequestCounts(site)
+
+
 PAGES = ["/show/decimal", "/bokeh/decimal", "/second-root", "/pull/direct", "/show/js"]
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/show/title"])
-def test_a_document_that_cannot_be_serialized(live: Live, tab: Tab, path: str) -> None:
-    """It is the box of a failed application, with a reference that the log has, once."""
-    site = live(app=APP, clean=False)
-    tab.page.goto(site.url + path)
-    box = tab.page.get_by_role("alert")
+def test_document_that_cannot_be_serialized_is_an_error_box(
+    site: LiveServer, requests: RequestCounts, quick_tab: Tab, path: str
+) -> None:
+    """The page shows the box of a failed application, with a reference that the log has, once."""
+    logged = len(site.log)
+    quick_tab.page.goto(site.url + path)
+    box = quick_tab.page.get_by_role("alert")
     box.wait_for(timeout=60_000)
     assert "This plot could not be made." in box.inner_text()
     assert "Decimal" not in box.inner_text()
     reference = box.locator("code").inner_text()
     site.until_logged(f"[reference {reference}]")
-    assert site.log.count("[reference ") == 1
-    assert "error handling message" not in site.log
+    log = site.log[logged:]
+    assert log.count("[reference ") == 1
+    assert "error handling message" not in log
     if not path.startswith("/bokeh/"):
-        assert requests_of(site)[f"GET {path}"] == 1
+        assert requests[f"GET {path}"] == 1
     else:
-        assert site.log.count("GET /bokeh/decimal HTTP") == 1
-        tab.forgive("404")  # no icon
+        assert log.count("GET /bokeh/decimal HTTP") == 1
+        quick_tab.forgive("404")  # no icon
 
 
-def test_the_model_is_named(live: Live, tab: Tab) -> None:
+def test_log_and_debug_box_name_the_value(live: Live, tab: Tab) -> None:
     """The log, and in debug mode the box, name model, property, column and type."""
     site = live(app=APP, args=["--debug", "--no-reload"], clean=False)
     tab.page.goto(f"{site.url}/show/decimal")
     box = tab.page.get_by_role("alert")
     box.wait_for(timeout=60_000)
-    told = r"ColumnDataSource\(id='p\d+', name='sales'\)\.data\['price'\]: " + re.escape(DECIMAL)
-    assert re.search(told, box.inner_text())
+    named = r"ColumnDataSource\(id='p\d+', name='sales'\)\.data\['price'\]: " + re.escape(DECIMAL)
+    assert re.search(named, box.inner_text())
     site.until_logged("[reference ")
-    assert re.search(told, site.log)
+    assert re.search(named, site.log)
 
 
-def test_a_client_pulls_it(live: Live) -> None:
+def test_view_that_pulls_by_client_gets_the_error(site: LiveServer) -> None:
     """With transport='client', the view that pulls the session gets the error."""
-    site = live(app=APP, clean=False)
+    logged = len(site.log)
     with pytest.raises(OSError, match="500"):
         site.get("/pull/client")
-    site.until_logged(f"name='sales').data['price']: {DECIMAL}")
+    reason = f"name='sales').data['price']: {DECIMAL}"
+    eventually(lambda: reason in site.log[logged:], "the reason in the log")
 
 
-def test_a_callback_sets_it(live: Live, tab: Tab) -> None:
-    """The page says so and stays; the log has the reason; who connects again gets the box."""
-    site = live(app=APP, clean=False)
+def test_value_set_by_a_callback_is_a_message_in_the_page(
+    site: LiveServer, requests: RequestCounts, quick_tab: Tab
+) -> None:
+    """The page stays and shows a message, the log has the reason, and a reconnect the box."""
+    tab, logged = quick_tab, len(site.log)
     tab.open(f"{site.url}/show/callback")
     tab.page.get_by_role("button", name="break").click()
-    site.until_logged(DECIMAL)
+    eventually(lambda: DECIMAL in site.log[logged:], "the reason in the log")
     alert = tab.page.get_by_role("alert")
     alert.get_by_text("Something went wrong here.").wait_for(timeout=60_000)
     site.post("/cut")
@@ -75,13 +93,13 @@ def test_a_callback_sets_it(live: Live, tab: Tab) -> None:
     box.wait_for(timeout=60_000)
     site.until_logged(f"[reference {box.locator('code').inner_text()}]")
     assert re.search(r"Button\(id='p\d+', name='button'\)\.tags: ", site.log)
-    assert requests_of(site)["GET /show/callback"] == 1
+    assert requests["GET /show/callback"] == 1
     tab.forgive_the_network()
     tab.forgive("Unhandled ERROR reply")
 
 
-def test_check_serializable(app: Flask, bokeh: FlaskBokeh) -> None:
-    """flask bokeh check names what can't be sent, and fails."""
+def test_check_names_values_that_cannot_be_serialized(app: Flask, bokeh: FlaskBokeh) -> None:
+    """``flask bokeh check`` fails and names model, property, column and type."""
     from ..live_apps.reloads import decimal, plot
 
     bokeh.add_application("/plot", plot)

@@ -20,7 +20,7 @@ class Input(io.BufferedReader):
         super().__init__(sock.makefile("rb", buffering=0))  # type: ignore[arg-type,unused-ignore]
 
 
-def test_the_server_keeps_a_placeholder() -> None:
+def test_server_keeps_a_placeholder_that_it_may_close() -> None:
     """The server's object becomes a silent placeholder that may be closed."""
     client, server = socket.socketpair()
     before = set(os.listdir("/proc/self/fd"))
@@ -42,7 +42,7 @@ def test_the_server_keeps_a_placeholder() -> None:
     assert set(os.listdir("/proc/self/fd")) <= before
 
 
-def test_early_bytes_give_the_client_back() -> None:
+def test_client_that_sent_early_bytes_is_restored() -> None:
     """Data sent before the WebSocket is open is refused, and the server gets its client back."""
     client, server = socket.socketpair()
     client.sendall(b"early")
@@ -66,7 +66,7 @@ def test_early_bytes_give_the_client_back() -> None:
         ({"werkzeug.socket": object(), "HTTP_TRANSFER_ENCODING": "chunked"}, 400),
     ],
 )
-def test_what_can_not_be_hijacked(environ: dict[str, Any], status: int) -> None:
+def test_request_that_cannot_be_hijacked_is_refused(environ: dict[str, Any], status: int) -> None:
     """A server without a socket and a request with a body are refused."""
     with pytest.raises(HandoffError) as caught:
         hijack(environ)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from concurrent.futures import ThreadPoolExecutor
 
 from ..support.html import tokens_in
-from ..support.servers import Live
+from ..support.servers import Live, LiveServer
 from ..support.sockets import connect
+from ..support.waiting import eventually
 
 
-def test_a_forked_child_keeps_no_socket(live: Live) -> None:
+def test_forked_child_keeps_no_socket_open(live: Live) -> None:
     """A client's connection is closed even while a forked child of the worker lives."""
     site = live("gunicorn-sync", clean=False)
     token = site.token("/hook?user=ann")
@@ -26,12 +28,37 @@ def test_a_forked_child_keeps_no_socket(live: Live) -> None:
             os.kill(child, signal.SIGKILL)
 
 
-def test_clients_under_gevent(live: Live) -> None:
+def test_greenlets_pull_sessions_of_their_own(module_live: Live) -> None:
     """Greenlets that pull through bokeh.client concurrently each get their own session."""
-    site = live("gunicorn-gevent")
+    site = module_live("gunicorn-gevent")
     with ThreadPoolExecutor(6) as pool:
         pages = list(pool.map(lambda n: site.get(f"/client?user=u{n}"), range(6)))
     for n, page in enumerate(pages):
         (token,) = tokens_in(page)
         with connect(site, "/sliders", token, query=f"user=u{n}") as client:
             assert client.titles() == [f"made for u{n}"]
+
+
+def test_plots_answer_while_a_view_blocks_gevent(module_live: Live) -> None:
+    """Plots under gevent run on a native thread, which a blocking view does not hold up."""
+    site = module_live("gunicorn-gevent")
+    with (
+        connect(site, "/tiny", site.token("/tiny/direct")) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        blocking = pool.submit(site.get, "/block")
+        eventually(lambda: not answers(site), "the view to block", 3)
+        assert client.send_big(10) == "OK"
+        assert not blocking.done()
+        assert blocking.result(10) == "blocked"
+
+
+def answers(site: LiveServer) -> bool:
+    host, port = site.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as sock:
+        sock.settimeout(0.3)
+        sock.sendall(f"GET /favicon.ico HTTP/1.1\r\nHost: {site.address}\r\n\r\n".encode())
+        try:
+            return bool(sock.recv(10))
+        except TimeoutError:
+            return False

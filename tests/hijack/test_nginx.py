@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -18,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from ..support import ROOT
+from ..live_apps.site import create_app
 from ..support.browser import Tab
 from ..support.certificates import certificate
 from ..support.nginx import running_nginx
+from ..support.personal import check_personal
 from ..support.programs import find_nginx
-from ..support.servers import COMMANDS, SITE, Live, LiveServer
+from ..support.servers import Live, LiveServer
 from ..support.sockets import RefusedError, connect
 
 pytestmark = pytest.mark.skipif(
@@ -48,6 +46,15 @@ class Proxy:
         return front
 
 
+def print_configuration(config: dict[str, object], *arguments: str) -> str:
+    """Run ``flask bokeh nginx`` for a site with some settings."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SITE_CONFIG", json.dumps(config))
+        printed = create_app().test_cli_runner().invoke(args=["bokeh", "nginx", *arguments])
+    assert printed.exit_code == 0, printed.output
+    return printed.output
+
+
 @contextmanager
 def running_proxy(
     site: LiveServer,
@@ -59,19 +66,10 @@ def running_proxy(
     """Run nginx in front of a site; its log must stay clean."""
 
     def configure(address: str) -> str:
-        command = ["-m", "flask", "--app", SITE, "bokeh", "nginx"]
         addresses = ["--upstream", site.address, "--listen", address]
-        printed = subprocess.run(
-            [sys.executable, *command, *addresses, *options],
-            cwd=ROOT,
-            env={**os.environ, "SITE_CONFIG": json.dumps(config)},
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        assert printed.stderr == ""
-        assert edit[0] in printed.stdout
-        return printed.stdout.replace(*edit)
+        printed = print_configuration(config, *addresses, *options)
+        assert edit[0] in printed
+        return printed.replace(*edit)
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -84,9 +82,10 @@ def running_proxy(
     assert trouble == [] or not clean
 
 
-@pytest.fixture
-def proxied(live: Live) -> Iterator[Proxied]:
-    """Start a site and nginx in front of it."""
+@pytest.fixture(scope="module")
+def proxied(module_live: Live) -> Iterator[Proxied]:
+    """Start a site and nginx in front of it: one of each for the same arguments."""
+    proxies: dict[str, Proxy] = {}
     with ExitStack() as stack:
 
         def start(
@@ -96,46 +95,66 @@ def proxied(live: Live) -> Iterator[Proxied]:
             kind: str = "gunicorn-gthread",
             clean: bool = True,
         ) -> Proxy:
-            site = live(kind, config={"PROXIES": 1, **(config or {})}, clean=clean)
-            proxy = running_proxy(site, options, edit, config or {}, clean)
-            return stack.enter_context(proxy)
+            key = repr((options, edit, config, kind, clean))
+            if key not in proxies:
+                site = module_live(kind, config={"PROXIES": 1, **(config or {})}, clean=clean)
+                proxy = running_proxy(site, options, edit, config or {}, clean)
+                proxies[key] = stack.enter_context(proxy)
+            return proxies[key]
 
         yield start
 
 
-def live_and_personal(tab: Tab, url: str) -> None:
-    tab.open(f"{url}/mine?user=ann")
-    assert tab.title() == "made for ann"
+PATIENT: dict[str, object] = {
+    "BOKEH_MAX_MESSAGE_SIZE": 40 * 1024 * 1024,
+    "BOKEH_SERVER_OPTIONS": {"keep_alive_milliseconds": 1000},
+}
+"""Settings of a site with clean logs, which most tests share."""
+STRICT: dict[str, object] = {"MAX_CONTENT_LENGTH": 5_000_000}
+"""Settings of a site whose log has the requests that it refuses."""
+
+
+def check_plots(tab: Tab, url: str, user: str) -> None:
+    """Check that a pulled and a hooked session are personal and answer their sliders."""
+    tab.open(f"{url}/mine?user={user}")
+    assert tab.title() == f"made for {user}"
     tab.move_slider(2)
-    tab.until_title("made for ann k=3")
-    tab.open(f"{url}/hook?user=bob")
+    tab.until_title(f"made for {user} k=3")
+    tab.open(f"{url}/hook?user={user}")
     tab.move_slider()
-    tab.until_title("for bob 2024 Lyon k=2")
+    tab.until_title(f"for {user} 2024 Lyon k=2")
 
 
-@pytest.mark.parametrize("kind", ["gunicorn-sync", "uwsgi", "flask-bokeh-run"])
-def test_plain(proxied: Proxied, tab: Tab, kind: str) -> None:
-    """Plots are live and personal behind a proxy."""
-    assert kind in COMMANDS
-    live_and_personal(tab, proxied(kind=kind).url)
+def test_plots_work_behind_a_proxy(proxied: Proxied, tab: Tab) -> None:
+    """Plots are live and personal in a browser behind a proxy."""
+    check_plots(tab, proxied(kind="gunicorn-sync").url, "ann")
 
 
-def test_tls(proxied: Proxied, tab: Tab) -> None:
+@pytest.mark.parametrize("kind", ["uwsgi", "flask-bokeh-run"])
+def test_sockets_work_behind_a_proxy(proxied: Proxied, kind: str) -> None:
+    """Sockets of personal sessions open behind a proxy and answer changes."""
+    front = proxied(kind=kind).front()
+    check_personal(front, "/mine", "/sliders", "ann", "made for ann")
+    check_personal(front, "/hook", "/hooked", "ann", "for ann 2024 Lyon")
+
+
+def test_plots_work_if_nginx_terminates_tls(proxied: Proxied, tab: Tab) -> None:
     """The page's scheme is known and its origin accepted when nginx terminates TLS."""
     cert, key = certificate()
-    live_and_personal(tab, proxied("--cert", cert, "--key", key).url)
+    check_plots(tab, proxied("--cert", cert, "--key", key, config=PATIENT).url, "bob")
 
 
-def test_a_sub_path(proxied: Proxied, tab: Tab) -> None:
+def test_plots_work_below_a_sub_path(proxied: Proxied, tab: Tab) -> None:
     """Pages, static files and WebSockets work under the sub-path /shop."""
-    proxy = proxied("--path", "/shop")
-    live_and_personal(tab, f"{proxy.url}/shop")
-    assert "GET /bokeh/sliders/ws" in proxy.site.log
+    proxy = proxied("--path", "/shop", config=PATIENT)
+    check_plots(tab, f"{proxy.url}/shop", "cid")
+    assert "GET /bokeh/sliders/ws?user=cid" in proxy.site.log
 
 
-def test_a_proxy_that_passes_no_upgrade(proxied: Proxied) -> None:
-    """The log names the Upgrade header that a proxy leaves out."""
-    proxy = proxied(edit=("proxy_set_header Upgrade $flask_bokeh_upgrade;", ""), clean=False)
+def test_upgrade_that_a_proxy_leaves_out_is_logged(proxied: Proxied) -> None:
+    """The log names the header Upgrade if a proxy leaves it out."""
+    edit = ("proxy_set_header Upgrade $flask_bokeh_upgrade;", "")
+    proxy = proxied(edit=edit, config=STRICT, clean=False)
     front = proxy.front()
     with pytest.raises(RefusedError, match="400"):
         connect(front, "/hooked", front.token("/hook"))
@@ -143,63 +162,56 @@ def test_a_proxy_that_passes_no_upgrade(proxied: Proxied) -> None:
 
 
 @pytest.mark.parametrize("upgrade", ["h2c", "h2c, websocket", "websocket, h2c", "TLS/1.2"])
-def test_other_upgrades(proxied: Proxied, upgrade: str) -> None:
+def test_other_upgrades_are_not_forwarded(proxied: Proxied, upgrade: str) -> None:
     """nginx forwards only pure WebSocket upgrades, as h2c would bypass the proxy's rules."""
-    proxy = proxied(kind="gunicorn-sync", clean=False)
+    proxy = proxied(kind="gunicorn-sync")
     hop = {"Upgrade": upgrade, "Connection": "Upgrade, HTTP2-Settings", "HTTP2-Settings": "AAMA"}
     request = urllib.request.Request(f"{proxy.url}/upgrade", headers=hop)
     with urllib.request.urlopen(request, timeout=60) as answer:
         assert json.load(answer) == {"upgrade": None, "connection": "close"}
 
 
-def test_a_short_time_out(proxied: Proxied, tab: Tab) -> None:
+def test_idle_socket_outlives_the_proxy_timeout(proxied: Proxied, tab: Tab) -> None:
     """A socket with keep-alive every second outlives a proxy timeout of 3 s."""
-    proxy = proxied(
-        edit=("proxy_read_timeout 90s", "proxy_read_timeout 3s"),
-        config={"BOKEH_SERVER_OPTIONS": {"keep_alive_milliseconds": 1000}},
-    )
-    tab.open(f"{proxy.url}/hook?user=ann")
+    proxy = proxied(edit=("proxy_read_timeout 90s", "proxy_read_timeout 3s"), config=PATIENT)
+    tab.open(f"{proxy.url}/hook?user=dan")
     time.sleep(7)  # the idle time under test
     tab.move_slider()
-    tab.until_title("for ann 2024 Lyon k=2")
-    assert proxy.site.log.count("/hooked/ws") == 1  # still the first socket
+    tab.until_title("for dan 2024 Lyon k=2")
+    assert proxy.site.log.count("/hooked/ws?user=dan") == 1  # still the first socket
 
 
-def test_thirty_megabytes_from_a_client(proxied: Proxied) -> None:
+def test_site_decides_on_the_size_of_messages(proxied: Proxied) -> None:
     """Messages through the proxy are limited by BOKEH_MAX_MESSAGE_SIZE only."""
-    size = {"BOKEH_MAX_MESSAGE_SIZE": 40 * 1024 * 1024}
-    for config, outcome in ((size, "OK"), ({}, None)):
-        proxy = proxied(config=config, clean=outcome is not None)
-        front = proxy.front()
-        with connect(front, "/tiny", front.token("/tiny/direct")) as client:
-            if outcome is not None:
-                assert client.send_big(30_000_000) == outcome
-            else:
-                told = "the message is too large"
-                assert client.announce_big(30_000_000) == (1009, told)
+    front = proxied(config=PATIENT).front()
+    with connect(front, "/tiny", front.token("/tiny/direct")) as client:
+        assert client.send_big(30_000_000) == "OK"
+    front = proxied(config=STRICT, clean=False).front()
+    with connect(front, "/tiny", front.token("/tiny/direct")) as client:
+        assert client.announce_big(30_000_000) == (1009, "the message is too large")
 
 
-def test_uploads(proxied: Proxied) -> None:
+def test_site_decides_on_the_size_of_uploads(proxied: Proxied) -> None:
     """Uploads through the proxy are limited by the site's MAX_CONTENT_LENGTH only."""
-    proxy = proxied(config={"MAX_CONTENT_LENGTH": 5_000_000}, kind="gunicorn-sync", clean=False)
+    proxy = proxied(config=STRICT, clean=False)
     for size, status in ((4_000_000, 200), (6_000_000, 413)):
         request = urllib.request.Request(f"{proxy.url}/length", b"x" * size)
-        opener = urllib.request.build_opener(Whatever)
+        opener = urllib.request.build_opener(ErrorResponses)
         with opener.open(request, timeout=20) as answer:
             assert answer.status == status
             assert (answer.read() == str(size).encode()) == (status == 200)
 
 
-class Whatever(urllib.request.HTTPErrorProcessor):
+class ErrorResponses(urllib.request.HTTPErrorProcessor):
     """Return error responses instead of raising HTTPError."""
 
     def http_response(self, request: object, response: object) -> Any:
         return response
 
 
-def test_thirty_megabytes(proxied: Proxied, tab: Tab) -> None:
+def test_thirty_megabytes_reach_the_browser(proxied: Proxied, tab: Tab) -> None:
     """A click sends a data source of 30 MB to the browser."""
-    proxy = proxied()
+    proxy = proxied(config=PATIENT)
     tab.open(f"{proxy.url}/big")
     tab.page.get_by_role("button", name="more").click()
     tab.page.get_by_role("button", name="done").wait_for(timeout=60_000)

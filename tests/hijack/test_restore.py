@@ -16,7 +16,7 @@ from flask_bokeh.hijack.adapters import hijack
 
 
 @pytest.mark.parametrize("error", [AttributeError("peek"), KeyboardInterrupt(), SystemExit()])
-def test_the_client_is_restored_after_an_error(
+def test_client_is_restored_after_an_error(
     monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     """The WSGI server gets its socket back after any exception in hijack()."""
@@ -38,7 +38,7 @@ def test_the_client_is_restored_after_an_error(
 
 
 @pytest.mark.parametrize("committed", [False, True])
-def test_a_hijacked_client_is_restored(committed: bool) -> None:
+def test_restore_gives_the_socket_back_once(committed: bool) -> None:
     """restore() gives the socket back to the WSGI server once, even after commit()."""
     client, server = socket.socketpair()
     before = set(os.listdir("/proc/self/fd"))
@@ -57,13 +57,13 @@ def test_a_hijacked_client_is_restored(committed: bool) -> None:
     server.close()
 
 
-def test_a_server_that_middleware_hides() -> None:
+def test_error_names_the_key_that_middleware_hides() -> None:
     """The error for an environ without the server's socket names the missing key."""
     with pytest.raises(HandoffError, match=r"gunicorn hands out .*'gunicorn\.socket'"):
         hijack({"SERVER_SOFTWARE": "gunicorn/27.0.1"})
 
 
-def test_a_server_that_stops_meanwhile(app: Flask, bokeh: FlaskBokeh) -> None:
+def test_client_of_a_stopped_server_is_answered_503(app: Flask, bokeh: FlaskBokeh) -> None:
     """A client of a stopped server is restored, gets a 503 and releases its reservation."""
     bokeh.user_loader(lambda: "ann")
     bokeh.add_application("/x", lambda doc: None)

@@ -7,7 +7,6 @@ import signal
 import socket
 import tempfile
 import urllib.error
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from flask import Flask
@@ -16,39 +15,74 @@ from flask_bokeh import FlaskBokeh
 
 from ..support.browser import Tab
 from ..support.html import tokens_in
+from ..support.personal import check_personal
 from ..support.servers import REFUSED, SERVERS, Live, LiveServer
-from ..support.sockets import RefusedError, connect
+from ..support.sockets import RefusedError, connect, open_sockets
 from ..support.waiting import eventually
 
+# By module: the tests of one server come after each other, and the last of them stops it.
+on_every_server = pytest.mark.parametrize("server", SERVERS, scope="module")
 
-@pytest.mark.parametrize("server", SERVERS)
-def test_a_site_on_every_server(live: Live, tab: Tab, server: str) -> None:
-    """Every server supports personal pages and live callbacks, and stops with a clean log."""
-    site = live(server)
-    for user in ("ann", "bob"):  # with_session
-        tab.open(f"{site.url}/mine?user={user}")
-        assert tab.title() == f"made for {user}"
-        tab.move_slider(3)
-        tab.until_title(f"made for {user} k=4")
+
+@pytest.fixture
+def site(module_live: Live, server: str) -> LiveServer:
+    return module_live(server)
+
+
+@on_every_server
+def test_plots_work_on_every_server(site: LiveServer, tab: Tab, server: str) -> None:
+    """Every server supports personal pages and live callbacks."""
+    tab.open(f"{site.url}/mine?user=ann")  # with_session
+    assert tab.title() == "made for ann"
+    tab.move_slider(3)
+    tab.until_title("made for ann k=4")
+    check_personal(site, "/mine", "/sliders", "bob", "made for bob")
     tab.open(f"{site.url}/hook?user=ann")  # a hook
     assert tab.title() == "for ann 2024 Lyon"
     tab.move_slider()
     tab.until_title("for ann 2024 Lyon k=2")
-    tab.open(f"{site.url}/client?user=bob")  # bokeh.client
-    assert tab.title() == "made for bob"
-    tab.move_slider()
-    tab.until_title("made for bob k=2")
+    check_personal(site, "/client", "/sliders", "bob", "made for bob")  # bokeh.client
     if server not in ("waitress", "cheroot"):  # these have no access log
-        lines = [line for line in site.log.splitlines() if "/bokeh/sliders/ws?user=" in line]
-        assert len([line for line in lines if re.search(r"\b101\b", line)]) == 3
+        eventually(lambda: upgrades(site) == 3, "three upgrades in the log")
     # Chromium keeps spare TLS connections, and gunicorn gthread waits for a request on them.
     tab.page.context.close()
     eventually(lambda: site.stats()["sockets"] == 0, "no socket")
+
+
+def upgrades(site: LiveServer) -> int:
+    """Return the number of opened WebSockets of /sliders in the access log."""
+    lines = [line for line in site.log.splitlines() if "/bokeh/sliders/ws?user=" in line]
+    return len([line for line in lines if re.search(r"\b101\b", line)])
+
+
+@on_every_server
+def test_sockets_leak_nothing_on_every_server(site: LiveServer) -> None:
+    """Pages and sockets that come and go leak no descriptors or threads."""
+
+    def descriptors(limit: int) -> bool:
+        stats = site.stats()
+        return bool(stats["descriptors"] <= limit and stats["sockets"] == 0)
+
+    for _ in range(2):  # executors start their threads
+        with open_sockets(site, "/hook", "/hooked", 8):
+            eventually(lambda: site.stats()["sockets"] == 8, "eight sockets")
+        eventually(lambda: descriptors(1000), "no socket")
+    before = site.stats()
+    with open_sockets(site, "/hook", "/hooked", 12):
+        assert site.stats()["descriptors"] >= before["descriptors"] + 10
+    eventually(lambda: descriptors(before["descriptors"]), f"{before} again")
+    assert site.stats()["threads"] <= before["threads"] + 4
+
+
+@on_every_server
+def test_sockets_are_closed_with_1001_on_every_server(site: LiveServer) -> None:
+    """Every server closes its sockets with 1001 when it stops, and has logged no problem."""
     going_away(site)
+    assert site.trouble == "", site.log
 
 
 @pytest.mark.parametrize("server", REFUSED)
-def test_tls_that_can_not_be_hijacked(live: Live, server: str) -> None:
+def test_tls_that_cannot_be_hijacked_is_answered_501(live: Live, server: str) -> None:
     """A TLS socket that cannot be hijacked gets a 501, and the log says what to do."""
     site = live(server, clean=False)
     with pytest.raises(RefusedError, match="501"):
@@ -57,7 +91,7 @@ def test_tls_that_can_not_be_hijacked(live: Live, server: str) -> None:
     assert "Traceback" not in site.log
 
 
-def test_a_server_that_keeps_its_sockets(live: Live, tab: Tab, port: int) -> None:
+def test_plots_on_hypercorn_need_a_port_of_their_own(live: Live, tab: Tab, port: int) -> None:
     """Plots on hypercorn fail with a notice, and work with BOKEH_TRANSPORT = 'port'."""
     site = live("hypercorn", port=port, clean=False)
     tab.page.goto(f"{site.url}/hook?user=ann")
@@ -76,41 +110,15 @@ def test_a_server_that_keeps_its_sockets(live: Live, tab: Tab, port: int) -> Non
         tab.until_title(f"{title} k=3")
 
 
-def test_gevent_does_not_hold_up_plots(live: Live) -> None:
-    """A view that blocks under gevent does not block plots, which run on a native thread."""
-    site = live("gunicorn-gevent")
-    with (
-        connect(site, "/tiny", site.token("/tiny/direct")) as client,
-        ThreadPoolExecutor(1) as pool,
-    ):
-        blocking = pool.submit(site.get, "/block")
-        eventually(lambda: not answers(site), "the view to block", 3)
-        assert client.send_big(10) == "OK"
-        assert not blocking.done()
-        assert blocking.result(10) == "blocked"
-
-
-def answers(site: LiveServer) -> bool:
-    host, port = site.address.split(":")
-    with socket.create_connection((host, int(port)), timeout=60) as sock:
-        sock.settimeout(0.3)
-        sock.sendall(f"GET /favicon.ico HTTP/1.1\r\nHost: {site.address}\r\n\r\n".encode())
-        try:
-            return bool(sock.recv(10))
-        except TimeoutError:
-            return False
-
-
-def test_uwsgi_without_threads(live: Live) -> None:
-    """uWSGI without threads is refused, and the log names the missing option."""
+def test_uwsgi_without_threads_is_refused(live: Live) -> None:
+    """Pages on uWSGI without threads are answered 500, and the log names the missing option."""
     site = live("uwsgi-without-threads", clean=False)
     with pytest.raises(urllib.error.HTTPError, match="500"):
         site.get("/mine")
     site.until_logged("Start it with --enable-threads.")
 
 
-def test_a_unix_socket(live: Live) -> None:
-    """A client of Werkzeug's server on a Unix socket gets its WebSocket."""
+def test_werkzeug_on_a_unix_socket_opens_websockets(live: Live) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/site"
         site = live("werkzeug", args=["--host", f"unix://{path}"])
@@ -139,7 +147,7 @@ def test_a_unix_socket(live: Live) -> None:
             assert answer.startswith(b"HTTP/1.1 101 ")
 
 
-def test_a_closed_server_is_told_of_once(
+def test_server_that_keeps_its_sockets_is_logged_once(
     app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A server that does not hand out its sockets is logged once, with the remedy."""
@@ -153,8 +161,7 @@ def test_a_closed_server_is_told_of_once(
     assert "BOKEH_TRANSPORT = 'port'" in line
 
 
-def test_ctrl_c_on_gunicorn(live: Live) -> None:
-    """Ctrl-C on gunicorn closes open sockets with 1001."""
+def test_ctrl_c_on_gunicorn_closes_sockets_with_1001(live: Live) -> None:
     going_away(live("gunicorn-sync"), signal.SIGINT)
 
 

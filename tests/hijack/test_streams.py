@@ -18,14 +18,14 @@ from ..support.servers import Live
 from ..support.sockets import connect
 
 
-def test_a_message_within_the_limit(live: Live) -> None:
+def test_message_within_the_limit_is_accepted(live: Live) -> None:
     """A client's message of 30 MB is accepted if BOKEH_MAX_MESSAGE_SIZE allows it."""
     site = live("gunicorn-gthread", config={"BOKEH_MAX_MESSAGE_SIZE": 40 * 1024 * 1024})
     with connect(site, "/tiny", site.token("/tiny/direct")) as client:
         assert client.send_big(30_000_000) == "OK"
 
 
-def test_a_message_over_the_limit(live: Live) -> None:
+def test_message_over_the_limit_is_refused(live: Live) -> None:
     """A message over the limit is refused with a reason, and the log names the setting."""
     site = live("gunicorn-gthread", clean=False)
     with connect(site, "/tiny", site.token("/tiny/direct")) as client:
@@ -51,18 +51,18 @@ def answer(frame: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("code", "legal"), [(10000, 1011), (10001, 1002), (1000, 1000), (1001, 1001)]
 )
-def test_close_codes_are_legal(code: int, legal: int) -> None:
+def test_illegal_close_codes_are_replaced(code: int, legal: int) -> None:
     """Bokeh's close codes that RFC 6455 does not allow are replaced by legal ones."""
     assert answer(close_frame(code, "why")) == close_frame(legal, "why")
 
 
-def test_other_frames_stay_as_they_are() -> None:
+def test_other_frames_are_unchanged() -> None:
     """Data, pings and an empty close frame are written unchanged."""
     for frame in (b"\x81\x03abc", b"\x82\x00", b"\x89\x01a", b"\x88\x00", b"\x88"):
         assert answer(frame) == frame
 
 
-def test_a_client_that_never_reads_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
+def test_client_that_never_reads_is_closed(caplog: pytest.LogCaptureFixture) -> None:
     """A client that does not read is closed when its write buffer exceeds the limit."""
 
     async def fill() -> None:
@@ -84,7 +84,7 @@ def test_a_client_that_never_reads_is_bounded(caplog: pytest.LogCaptureFixture) 
     assert "a client that does not read" in caplog.text
 
 
-def test_a_client_that_stops_reading_is_given_up(
+def test_client_that_stops_reading_is_closed(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that reads nothing for a while is closed; one that reads slowly is not."""
@@ -112,7 +112,7 @@ def test_a_client_that_stops_reading_is_given_up(
 
 
 @pytest.mark.parametrize("reads", [True, False])
-def test_a_client_that_sends_too_much_gets_the_code(
+def test_client_that_still_sends_gets_the_close_code(
     monkeypatch: pytest.MonkeyPatch, reads: bool
 ) -> None:
     """Data still being sent is drained for a while, so the client gets the close frame."""

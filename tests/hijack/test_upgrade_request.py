@@ -23,7 +23,7 @@ ENVIRON = {
 }
 
 
-def test_a_head_is_rebuilt_from_a_list() -> None:
+def test_head_has_only_listed_headers() -> None:
     """A head has our own target, Connection, Upgrade and token, and only listed client headers."""
     lines = request_head("/x/ws", ENVIRON, "to.ken").decode().split("\r\n")
     assert lines == [
@@ -42,7 +42,7 @@ def test_a_head_is_rebuilt_from_a_list() -> None:
 
 @pytest.mark.parametrize("char", ["\r", "\n", "\r\n\r\n", "\0", "\x0b", "\x1f", "\x7f", "\u0100"])
 @pytest.mark.parametrize("name", ["HOST", "COOKIE", "USER_AGENT", "SEC_WEBSOCKET_KEY"])
-def test_a_header_can_not_end_its_line(name: str, char: str) -> None:
+def test_header_cannot_end_its_line(name: str, char: str) -> None:
     """A control character in any forwarded header is refused."""
     with pytest.raises(HandoffError) as caught:
         request_head("/x/ws", {**ENVIRON, f"HTTP_{name}": f"a{char}GET /b HTTP/1.1"}, "to.ken")
@@ -50,13 +50,13 @@ def test_a_header_can_not_end_its_line(name: str, char: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["/x y", "/x\r\nHost: b", "x", "/x?y", "/ä", ""])
-def test_a_target_is_a_plain_path(target: str) -> None:
+def test_target_must_be_a_plain_path(target: str) -> None:
     """A target that is not a plain path is refused."""
     with pytest.raises(HandoffError):
         request_head(target, ENVIRON, "to.ken")
 
 
-def test_a_head_has_a_limit() -> None:
+def test_head_over_the_limit_is_refused_with_431() -> None:
     """Headers of more than 32 KB are refused with 431."""
     with pytest.raises(HandoffError) as caught:
         request_head("/x/ws", {**ENVIRON, "HTTP_COOKIE": "a" * 33_000}, "to.ken")
@@ -70,7 +70,7 @@ def test_a_head_has_a_limit() -> None:
         st.text(max_size=60),
     )
 )
-def test_no_header_makes_another_line(environ: dict[str, str]) -> None:
+def test_no_header_adds_another_line(environ: dict[str, str]) -> None:
     """Any headers are either refused or produce one request that ends with our own lines."""
     try:
         head = request_head("/x/ws", environ, "to.ken")

@@ -27,16 +27,16 @@ from ..support.sockets import RefusedError, Socket, connect
 from ..support.waiting import eventually
 
 
-def meeting_place(config: dict[str, str]) -> Path:
+def runtime_dir_of(config: dict[str, str]) -> Path:
     (folder,) = Path(config["BOKEH_RUNTIME_DIR"]).iterdir()
     return folder
 
 
-def test_the_meeting_place_is_private(live: Live, config: dict[str, str]) -> None:
+def test_runtime_folder_is_private_and_cleaned_up(live: Live, config: dict[str, str]) -> None:
     """The runtime folder has mode 0700, and the sockets of dead workers are removed."""
     site = live("gunicorn-sync", config=config, clean=False)
     site.get("/mine")
-    folder = meeting_place(config)
+    folder = runtime_dir_of(config)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     (first,) = folder.iterdir()
     os.kill(site.stats()["pid"], signal.SIGKILL)
@@ -47,8 +47,9 @@ def test_the_meeting_place_is_private(live: Live, config: dict[str, str]) -> Non
     assert list(folder.iterdir()) == []
 
 
-def test_no_folder_for_a_random_key(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
-    """A worker with a random key leaves no runtime folder."""
+def test_worker_with_a_random_key_leaves_no_folder(
+    app: Flask, bokeh: FlaskBokeh, tmp_path: Path
+) -> None:
     app.secret_key = None
     app.config["BOKEH_RUNTIME_DIR"] = str(tmp_path)
     bokeh.init_app(app)
@@ -59,7 +60,7 @@ def test_no_folder_for_a_random_key(app: Flask, bokeh: FlaskBokeh, tmp_path: Pat
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_another_user_is_not_served(config: dict[str, str]) -> None:
+def test_no_client_is_sent_to_another_user(config: dict[str, str]) -> None:
     """A process of another user is refused, even if the folder is open to all users."""
     program = (
         "import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX); "
@@ -83,11 +84,11 @@ def test_another_user_is_not_served(config: dict[str, str]) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_another_user_is_not_heard(live: Live, config: dict[str, str]) -> None:
+def test_worker_does_not_answer_another_user(live: Live, config: dict[str, str]) -> None:
     """A worker does not answer another user, even if folder and socket are open to all users."""
     site = live("gunicorn-sync", config=config, clean=False)
     token = site.token("/mine")
-    (path,) = meeting_place(config).iterdir()
+    (path,) = runtime_dir_of(config).iterdir()
     for one in (path, path.parent, path.parent.parent):
         one.chmod(0o777)
     program = (
@@ -106,7 +107,7 @@ def test_another_user_is_not_heard(live: Live, config: dict[str, str]) -> None:
     site.until_logged("The process at the other end runs as user 65534")
 
 
-def test_a_name_is_no_path(config: dict[str, str]) -> None:
+def test_worker_name_cannot_leave_the_folder(config: dict[str, str]) -> None:
     """No worker name in a token reaches a socket outside the folder."""
     folder = Path(config["BOKEH_RUNTIME_DIR"]) / "inside"
     folder.mkdir()
@@ -119,7 +120,7 @@ def test_a_name_is_no_path(config: dict[str, str]) -> None:
             assert caught.value.status == 410
 
 
-def test_tls_is_not_passed_on(live: Live, config: dict[str, str]) -> None:
+def test_tls_socket_cannot_be_transferred(live: Live, config: dict[str, str]) -> None:
     """A worker refuses another worker's pulled session under TLS and logs what to do."""
     site = live("gunicorn-sync-tls", config=config, args=["-w", "2"], clean=False)
 
@@ -135,7 +136,7 @@ def test_tls_is_not_passed_on(live: Live, config: dict[str, str]) -> None:
     assert "Traceback" not in site.log
 
 
-def test_an_owner_that_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transfer_succeeds_if_the_owner_closes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A transfer succeeds if the owner receives the client and closes the channel at once."""
     ours, theirs = socket.socketpair()
     client, browser = socket.socketpair()
@@ -157,12 +158,12 @@ def test_an_owner_that_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     browser.close()
 
 
-def test_hostile_knocks(live: Live, config: dict[str, str]) -> None:
+def test_malformed_requests_leak_nothing(live: Live, config: dict[str, str]) -> None:
     """Malformed requests are closed in bounded time and leak no descriptors."""
     site = live("gunicorn-sync", config=config, clean=False)
     site.get("/mine")
     token = site.token("/mine")
-    (path,) = meeting_place(config).iterdir()
+    (path,) = runtime_dir_of(config).iterdir()
     before = site.stats()["descriptors"]
     malformed = (b"", b"x", b"x" * 9000, b"transfer /sliders\n", b"close \n", b"\xff\xff\n")
     for data in (*malformed, b"transfer /sliders nobody\n"):

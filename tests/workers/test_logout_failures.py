@@ -28,7 +28,9 @@ def breaks(*_: Any, **__: Any) -> Any:
     raise BrokenError
 
 
-def test_an_error_here(app: Flask, bokeh: FlaskBokeh, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_close_sessions_raises_for_an_error_in_this_worker(
+    app: Flask, bokeh: FlaskBokeh, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """close_sessions() raises SessionsNotEndedError for one session and closes the others."""
     bokeh.add_application("/x", lambda doc: None)
     bokeh.user_loader(lambda: "ann")
@@ -48,7 +50,7 @@ def test_an_error_here(app: Flask, bokeh: FlaskBokeh, monkeypatch: pytest.Monkey
     eventually(lambda: living(app) == 0, "the end of both")  # nobody was connected
 
 
-def test_an_error_later(
+def test_error_after_close_sessions_returned_is_logged(
     app: Flask,
     bokeh: FlaskBokeh,
     monkeypatch: pytest.MonkeyPatch,
@@ -65,7 +67,7 @@ def test_an_error_later(
     assert "Sessions that should have been closed may live on" in caplog.text
 
 
-def test_an_error_there(
+def test_close_sessions_raises_for_an_error_in_another_worker(
     two: list[Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """close_sessions() raises if another worker fails, and that worker logs the error."""
@@ -77,7 +79,9 @@ def test_an_error_there(
     assert "that another worker has asked to close may still be open" in caplog.text
 
 
-def test_a_worker_that_does_not_answer(two: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_close_sessions_names_a_worker_that_does_not_answer(
+    two: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """close_sessions() raises an error that names a worker that does not answer."""
     monkeypatch.setattr("flask_bokeh.workers.sender.TIMEOUT", 0.3)
     here, ours = two[0]
@@ -89,7 +93,7 @@ def test_a_worker_that_does_not_answer(two: list[Any], monkeypatch: pytest.Monke
             close(here, ours)
 
 
-def test_a_session_that_takes_long_to_fill(
+def test_session_that_takes_long_to_fill_ends_after_a_logout(
     app: Flask, bokeh: FlaskBokeh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A session whose user logs out while it is being filled ends once it exists."""
@@ -129,7 +133,7 @@ def test_a_session_that_takes_long_to_fill(
     eventually(lambda: living(app) == 0, "the end")
 
 
-def test_logouts_share_threads(
+def test_many_logouts_share_few_threads(
     app: Flask, bokeh: FlaskBokeh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many logouts run on a few threads, which end with the server."""

@@ -28,8 +28,7 @@ ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 @pytest.mark.parametrize("user", ["ann", "x" * 200_000], ids=["short", "long"])
-def test_a_user_of_any_length(two: list[Any], user: str) -> None:
-    """A logout reaches other workers for a user name of any length."""
+def test_logout_reaches_other_workers_for_a_user_of_any_length(two: list[Any], user: str) -> None:
     (here, ours), (there, theirs) = two
     there.config["USER"] = user
     # The token also contains the user and has a size limit, so a page cannot have a longer name.
@@ -45,7 +44,7 @@ def test_a_user_of_any_length(two: list[Any], user: str) -> None:
 
 @pytest.mark.live  # for its waits
 @pytest.mark.parametrize("take", [shutil.rmtree, open_to_all])
-def test_a_folder_that_is_lost_while_workers_run(
+def test_logout_reaches_workers_whose_folder_is_lost(
     two: list[Any], short: Path, take: Callable[[Path], None]
 ) -> None:
     """Logouts reach the other worker even right after the folder is lost."""
@@ -68,7 +67,7 @@ def sockets(folder: Path) -> list[Path]:
 
 
 @pytest.mark.live  # for its waits
-def test_workers_without_a_folder(
+def test_worker_without_a_folder_closes_its_own_sessions(
     app: Flask, bokeh: FlaskBokeh, short: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A worker without a folder closes its own sessions, warns, and listens once one exists."""
@@ -87,31 +86,35 @@ def test_workers_without_a_folder(
     assert sockets(folder) == []
 
 
-def test_a_folder_that_goes_just_now(tmp_path: Path) -> None:
-    """broadcast_close() reports a missing folder instead of raising an error."""
+def test_broadcast_close_reports_a_missing_folder(tmp_path: Path) -> None:
     closed, failed = broadcast_close(tmp_path / "gone", None, [], 0.0)
     assert closed == 0
     assert "No such file" in failed[0]
 
 
-@pytest.mark.parametrize("take", [shutil.rmtree, open_to_all, *([give_away] if ROOT else [])])
-def test_a_logout_of_real_workers(live: Live, short: Path, take: Callable[[Path], None]) -> None:
-    """A logout closes the user's plots in both gunicorn workers after their folder is lost."""
+def test_logout_reaches_both_workers_of_gunicorn(live: Live, short: Path) -> None:
+    """A logout closes the user's plots in both workers each time after their folder is lost."""
     config = {"BOKEH_RUNTIME_DIR": str(short), "BOKEH_SECRET_KEY": SECRET}
     site = live("gunicorn-gthread", APP, config=config, args=["--workers", "2"], clean=False)
-    ann = Visitor(site).log_in("ann")
-    pids: set[int] = set()
+    ann = Visitor(site)
+    lost: set[Path] = set()
+    ways: list[Callable[[Path], Any]] = [open_to_all, shutil.rmtree]
+    for take in [*([give_away] if ROOT else []), *ways]:
+        ann.log_in("ann")
+        pids: set[int] = set()
+        opened: list[Upgraded] = []
 
-    def both_have_one() -> bool:
-        opened.append(stack.enter_context(ann.upgrade(ann.token())))
-        pids.add(json.loads(ann.get("/stats").text)["pid"])
-        (folder,) = short.iterdir()
-        return len(pids) == 2 and len(sockets(folder)) == 2 and len(opened) > 8
+        def both_have_one() -> Path | None:
+            opened.append(stack.enter_context(ann.upgrade(ann.token())))  # noqa: B023
+            pids.add(json.loads(ann.get("/stats").text)["pid"])  # noqa: B023
+            (folder,) = set(short.iterdir()) - lost or {short}
+            both = len(sockets(folder)) == 2 and len(pids) == 2  # noqa: B023
+            return folder if both and len(opened) > 8 else None  # noqa: B023
 
-    opened: list[Upgraded] = []
-    with ExitStack() as stack:
-        eventually(both_have_one, "plots in both workers")
-        (folder,) = short.iterdir()
-        take(folder)
-        assert ann.get("/logout").text == "out"
-        assert [one.close_code() for one in opened] == [1008] * len(opened)
+        with ExitStack() as stack:
+            folder = eventually(both_have_one, "plots in both workers")
+            assert folder is not None
+            take(folder)
+            lost.add(folder)
+            assert ann.get("/logout").text == "out"
+            assert [one.close_code() for one in opened] == [1008] * len(opened), take

@@ -46,7 +46,7 @@ TAKEN = [
 
 
 @pytest.mark.parametrize(("take", "why"), TAKEN)
-def test_a_folder_that_was_taken(
+def test_workers_avoid_a_folder_that_was_taken(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, take: Callable[[Path], None], why: str
 ) -> None:
     """All workers use the next secret name if a folder was taken, and each logs this once."""
@@ -73,8 +73,8 @@ def test_a_folder_that_was_taken(
     assert one.problem is None
 
 
-def test_names_of_folders() -> None:
-    """Folder names, including those of fallbacks, depend on the key."""
+def test_folder_names_depend_on_the_key() -> None:
+    """The names of the folder and of its fallbacks depend on the key."""
     names = {
         folder.name
         for key in (KEY, b"another key")
@@ -83,7 +83,9 @@ def test_names_of_folders() -> None:
     assert len(names) == 20
 
 
-def test_a_folder_that_can_not_be(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_folder_that_cannot_be_created_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """A folder that cannot be created is logged once, with the consequences and the remedy."""
     folder = RuntimeDir(KEY, str(tmp_path / "nowhere"))
     assert folder.find() is None
@@ -101,7 +103,7 @@ def test_a_folder_that_can_not_be(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 
 @pytest.mark.parametrize(("take", "why"), TAKEN)
-def test_check_a_folder_that_was_taken(
+def test_check_fails_for_a_folder_that_was_taken(
     app: Flask, bokeh: FlaskBokeh, tmp_path: Path, take: Callable[[Path], None], why: str
 ) -> None:
     """``flask bokeh check`` fails and says why if the folder was taken."""
@@ -114,7 +116,9 @@ def test_check_a_folder_that_was_taken(
     assert why in result.output
 
 
-def test_check_a_folder_that_can_not_be(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
+def test_check_fails_if_the_folder_cannot_be_created(
+    app: Flask, bokeh: FlaskBokeh, tmp_path: Path
+) -> None:
     """``flask bokeh check`` fails if the folder cannot be created."""
     app.config["BOKEH_RUNTIME_DIR"] = str(tmp_path / "nowhere")
     bokeh.init_app(app)
@@ -123,7 +127,7 @@ def test_check_a_folder_that_can_not_be(app: Flask, bokeh: FlaskBokeh, tmp_path:
     assert "PROBLEM Logouts and close_sessions() reach only the worker" in result.output
 
 
-def test_workers_that_start_at_the_same_time(
+def test_concurrent_workers_find_the_same_folder(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Workers that start concurrently find the same folder and log nothing."""

@@ -21,14 +21,10 @@ from ..support.waiting import eventually
 LOG_PIDS = ["--access-logformat", "%(p)s %(r)s %(s)s"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "loads"), [("gunicorn-sync", 200), ("gunicorn-gthread", 50), ("gunicorn-gevent", 50)]
-)
-def test_every_load_reaches_its_session(
-    live: Live, config: dict[str, str], kind: str, loads: int
-) -> None:
-    """Every socket reaches its pulled session with four workers and no sticky sessions."""
-    site = live(kind, config=config, args=["-w", "4", *LOG_PIDS])
+@pytest.mark.parametrize("kind", ["gunicorn-sync", "gunicorn-gthread", "gunicorn-gevent"])
+def test_every_socket_reaches_its_session(live: Live, config: dict[str, str], kind: str) -> None:
+    """Every socket reaches its pulled session with three workers and no sticky sessions."""
+    site, loads = live(kind, config=config, args=["-w", "3", *LOG_PIDS]), 50
 
     def load(number: int) -> bool:
         with connect(
@@ -44,11 +40,11 @@ def test_every_load_reaches_its_session(
     eventually(lambda: len(workers(r"/bokeh/sliders/ws\?user=")) == loads, "the log")
     pages, sockets = workers(r"/mine\?user="), workers(r"/bokeh/sliders/ws\?user=")
     passed_on = sum(pages[user] != sockets[user] for user in pages)
-    assert passed_on > loads / 4, passed_on
+    assert passed_on > loads / 6, passed_on  # two thirds on average
 
 
 @pytest.mark.parametrize("kind", ["gunicorn-sync", "gunicorn-sync-tls"])
-def test_a_page_of_an_application(
+def test_application_of_a_page_runs_once_for_all_workers(
     live: Live, config: dict[str, str], tmp_path: Path, kind: str
 ) -> None:
     """A page's application runs again only if its session ended or TLS prevents a transfer."""
@@ -123,8 +119,8 @@ def freeze(pid: int) -> None:
     eventually(stopped, f"process {pid} to stop")
 
 
-def test_a_worker_is_killed(two: LiveServer, tab: Tab) -> None:
-    """A killed worker's hooked sessions are rebuilt in a sibling; pulled ones reload once."""
+def test_plots_of_a_killed_worker_come_back(two: LiveServer, tab: Tab) -> None:
+    """Hooked sessions of a killed worker are rebuilt in another; pages of pulled ones reload."""
     other = tab.page.context.new_page()
     pulled = Tab(other)
     tab.open(f"{two.url}/hook?user=ann")
@@ -142,8 +138,8 @@ def test_a_worker_is_killed(two: LiveServer, tab: Tab) -> None:
     assert pulled.trouble == []
 
 
-def test_a_frozen_worker(two: LiveServer) -> None:
-    """Visitors of a frozen worker get a 503 in bounded time, and a socket once it resumes."""
+def test_sockets_of_a_frozen_worker_are_answered_503(two: LiveServer) -> None:
+    """Sockets of a frozen worker are answered 503 in bounded time, and open once it resumes."""
     from websocket import WebSocketException
 
     token = two.token("/mine?user=ann")
@@ -172,11 +168,13 @@ def test_a_frozen_worker(two: LiveServer) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gunicorn-sync", "gunicorn-gthread", "gunicorn-gevent"])
-def test_a_reload(live: Live, tab: Tab, config: dict[str, str], kind: str) -> None:
+def test_pages_reconnect_after_a_reload(
+    live: Live, tab: Tab, config: dict[str, str], kind: str
+) -> None:
     """SIGHUP closes sockets with 1001, and pages reconnect to a new personal document."""
     from playwright.sync_api import TimeoutError as BrowserTimeout
 
-    site = live(kind, config=config, args=["-w", "2"])
+    site = live(kind, config=config)
     client = connect(site, "/hooked", site.token("/hook"))
     tab.open(f"{site.url}/hook?user=ann")
     tab.move_slider(2)
@@ -203,7 +201,7 @@ def test_a_reload(live: Live, tab: Tab, config: dict[str, str], kind: str) -> No
     assert tab.page.url.endswith("/hook?user=ann")
 
 
-def test_max_requests(live: Live, config: dict[str, str]) -> None:
+def test_max_requests_closes_sockets_with_1001(live: Live, config: dict[str, str]) -> None:
     """A worker recycled by --max-requests closes its sockets with 1001."""
     site = live("gunicorn-sync", config=config, args=["--max-requests", "20"])
     client = connect(site, "/hooked", site.token("/hook"))
