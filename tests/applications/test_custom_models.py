@@ -19,19 +19,21 @@ APP = "tests.live_apps.custom_models:create_app()"
 BOX = "This plot could not be made."
 
 
-def compiled(live: Live, server: str) -> LiveServer:
-    """Start a site and request its first page, for which Node.js runs a few times."""
-    args = ["--timeout", "120"] if server.startswith("gunicorn") else []
-    site = live(server, APP, args=args, clean=False)
+needs_node = pytest.mark.skipif(nodejs_version() is None, reason="needs Node.js")
+
+
+@pytest.fixture
+def compiled(module_live: Live) -> LiveServer:
+    """A site whose first page, for which Node.js runs a few times, has been requested."""
+    site = module_live("gunicorn-sync", APP, args=["--timeout", "120"], clean=False)
     urllib.request.urlopen(f"{site.url}/show/plain", timeout=90).close()
     return site
 
 
-@pytest.mark.skipif(nodejs_version() is None, reason="needs Node.js")
-@pytest.mark.parametrize("server", ["gunicorn-sync"])
-def test_one_custom_model_does_not_compile(live: Live, tab: Tab, server: str) -> None:
+@needs_node
+def test_one_custom_model_does_not_compile(compiled: LiveServer, tab: Tab) -> None:
     """The other models work, the worker survives, and the error is in the box and the log."""
-    site = compiled(live, server)
+    site = compiled
     worker = site.get("/pid")
     tab.open(f"{site.url}/show/plain,good,bad", plots=3)
     tab.page.locator("[title=compiled]").wait_for(timeout=60_000)
@@ -46,10 +48,10 @@ def test_one_custom_model_does_not_compile(live: Live, tab: Tab, server: str) ->
     assert site.log.count("The custom model Bad can't be compiled:") == 1
 
 
-@pytest.mark.skipif(nodejs_version() is None, reason="needs Node.js")
-def test_a_script_with_a_custom_model(live: Live, tab: Tab) -> None:
+@needs_node
+def test_a_script_with_a_custom_model(compiled: LiveServer, tab: Tab) -> None:
     """The model exists only after the first session, and does not break later pages."""
-    site = compiled(live, "gunicorn-sync")
+    site = compiled
     for _ in range(2):
         with connect(site, "/script", site.token("/show/script")):
             pass
