@@ -49,16 +49,15 @@ def test_one_custom_model_does_not_compile(compiled: LiveServer, tab: Tab) -> No
 
 
 @needs_node
-def test_a_script_with_a_custom_model(compiled: LiveServer, tab: Tab) -> None:
-    """The model exists only after the first session, and does not break later pages."""
+def test_script_with_a_custom_model_fails_alone(compiled: LiveServer, tab: Tab) -> None:
+    """The script's model exists only after its first session, and does not break later pages."""
     site = compiled
-    for _ in range(2):
-        with connect(site, "/script", site.token("/show/script")):
-            pass
-    site.until_logged("ScriptError: The custom model InScript can't be compiled [reference ")
+    with connect(site, "/script", site.token("/show/script")):
+        pass
     tab.open(f"{site.url}/show/plain,script,good", plots=3)
     tab.page.get_by_text(BOX).wait_for(timeout=60_000)
     tab.page.locator("[title=compiled]").wait_for(timeout=60_000)
+    site.until_logged("ScriptError: The custom model InScript can't be compiled [reference ")
 
 
 def test_no_compiler(live: Live, tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
