@@ -1,4 +1,4 @@
-"""Workers, forks, reloaders and programs: each process has a server of its own."""
+"""One server for each process: workers, forks, reloaders and programs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ APP = "tests.live_apps.lifecycle:create_app()"
 
 @pytest.fixture
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file in which the application writes down what happens to it."""
+    """The file in which the application records its life-cycle events."""
     path = tmp_path / "notes"
     path.touch()
     monkeypatch.setenv("LIFECYCLE_LOG", str(path))
@@ -77,8 +77,8 @@ def test_hooks_run_when_a_worker_ends(live: Live, notes: Path, how: str) -> None
     assert eventually(lambda: site.get("/pulled"), "a new worker") != worker
 
 
-def test_each_worker_has_a_server_of_its_own(live: Live, notes: Path) -> None:
-    """With --preload and several workers each process starts its own server on first use."""
+def test_each_worker_starts_its_own_server(live: Live, notes: Path) -> None:
+    """With --preload and two workers, each process starts its own server on first use."""
     site = live("gunicorn-sync", APP, args=["--workers", "2", "--preload"])
     workers: set[str] = set()
 
@@ -90,7 +90,7 @@ def test_each_worker_has_a_server_of_its_own(live: Live, notes: Path) -> None:
     assert pids(notes) == workers
 
 
-def test_a_server_from_before_a_fork_is_not_used(
+def test_server_from_before_a_fork_is_not_used(
     live: Live, notes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server started in the parent stays there; the worker starts its own and serves plots."""
@@ -144,8 +144,8 @@ def test_directory_application_has_its_theme_and_static_files(notes: Path) -> No
 
 
 @pytest.mark.live
-def test_hooks_at_exit_of_a_program(tmp_path: Path, notes: Path) -> None:
-    """A program that just ends lets the hooks run, without a word on stderr."""
+def test_hooks_run_when_a_program_ends(tmp_path: Path, notes: Path) -> None:
+    """A program may end without stop(); it writes nothing to stderr."""
     code = (
         "from tests.live_apps.lifecycle import create_app; app = create_app();"
         "client = app.test_client();"

@@ -119,7 +119,7 @@ def test_pulled_sessions_leave_nothing_behind(app: Flask, transport: str, way: s
     # A client's late session is refused, stays empty, and is dropped as unused.
     if (transport, way) != ("client", "timeout"):
         good = done - len(refused)
-        eventually(lambda: live_sessions(app) == good, "the failed sessions to be given up")
+        eventually(lambda: live_sessions(app) == good, "the failed sessions to be discarded")
     with app.app_context():
         bokeh.stop()
     assert server.get_sessions() == []
