@@ -19,19 +19,26 @@ APP = "tests.live_apps.custom_models:create_app()"
 BOX = "This plot could not be made."
 
 
-def compiled(live: Live, server: str) -> LiveServer:
-    """Start a site and request its first page, for which Node.js runs a few times."""
-    args = ["--timeout", "120"] if server.startswith("gunicorn") else []
-    site = live(server, APP, args=args, clean=False)
-    urllib.request.urlopen(f"{site.url}/show/plain", timeout=90).close()
+needs_node = pytest.mark.skipif(nodejs_version() is None, reason="needs Node.js")
+
+
+@pytest.fixture
+def compiled(module_live: Live) -> LiveServer:
+    """A site that has compiled the custom models that it has imported."""
+    site = module_live("gunicorn-sync", APP, args=["--timeout", "120"], clean=False)
+    compile_models(site)
     return site
 
 
-@pytest.mark.skipif(nodejs_version() is None, reason="needs Node.js")
-@pytest.mark.parametrize("server", ["gunicorn-sync"])
-def test_one_custom_model_does_not_compile(live: Live, tab: Tab, server: str) -> None:
-    """The other models work, the worker survives, and the error is in the box and the log."""
-    site = compiled(live, server)
+def compile_models(site: LiveServer) -> None:
+    """Request a page, for which Node.js runs a few times, with a longer time-out than a browser."""
+    urllib.request.urlopen(f"{site.url}/show/plain", timeout=90).close()
+
+
+@needs_node
+def test_one_broken_custom_model_fails_alone(compiled: LiveServer, tab: Tab) -> None:
+    """Other models work, the worker survives, and the error is shown in the box and logged."""
+    site = compiled
     worker = site.get("/pid")
     tab.open(f"{site.url}/show/plain,good,bad", plots=3)
     tab.page.locator("[title=compiled]").wait_for(timeout=60_000)
@@ -46,21 +53,23 @@ def test_one_custom_model_does_not_compile(live: Live, tab: Tab, server: str) ->
     assert site.log.count("The custom model Bad can't be compiled:") == 1
 
 
-@pytest.mark.skipif(nodejs_version() is None, reason="needs Node.js")
-def test_a_script_with_a_custom_model(live: Live, tab: Tab) -> None:
-    """The model exists only after the first session, and does not break later pages."""
-    site = compiled(live, "gunicorn-sync")
-    for _ in range(2):
-        with connect(site, "/script", site.token("/show/script")):
-            pass
-    site.until_logged("ScriptError: The custom model InScript can't be compiled [reference ")
+@needs_node
+def test_script_with_a_custom_model_fails_alone(compiled: LiveServer, tab: Tab) -> None:
+    """The script's model exists only after its first session, and does not break later pages."""
+    site = compiled
+    with connect(site, "/script", site.token("/show/script")):
+        pass
+    compile_models(site)
     tab.open(f"{site.url}/show/plain,script,good", plots=3)
     tab.page.get_by_text(BOX).wait_for(timeout=60_000)
     tab.page.locator("[title=compiled]").wait_for(timeout=60_000)
+    site.until_logged("ScriptError: The custom model InScript can't be compiled [reference ")
 
 
-def test_no_compiler(live: Live, tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without Node.js, the applications that need it show an error, and the others work."""
+def test_only_custom_models_fail_without_nodejs(
+    live: Live, tab: Tab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without Node.js, applications with custom models show an error, and the others work."""
     monkeypatch.setenv("BOKEH_NODEJS_PATH", "/nowhere/node")
     site = live("gunicorn-sync", APP, clean=False)
     tab.open(f"{site.url}/show/plain,good", plots=2)
@@ -70,8 +79,8 @@ def test_no_compiler(live: Live, tab: Tab, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.live
-def test_check_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """flask bokeh check names the application."""
+def test_check_names_applications_that_do_not_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``flask bokeh check`` fails without Node.js, and names each affected application."""
     monkeypatch.setenv("BOKEH_NODEJS_PATH", "/nowhere/node")
     done = subprocess.run(
         [sys.executable, "-m", "flask", "--app", APP, "bokeh", "check"],

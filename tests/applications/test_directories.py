@@ -63,20 +63,20 @@ RELATIVE = MAIN.format(imports="from . import names")
 
 
 @pytest.mark.live
-def test_a_module_of_the_site(tmp_path: Path) -> None:
-    """A directory that would import the site's module is refused; the error says what to do."""
+def test_directory_that_would_import_a_site_module_is_refused(tmp_path: Path) -> None:
+    """The error explains how to make the directory a package, which works."""
     files = {"names.py": "NAME = 'site'", "one/names.py": "NAME = 'one'", "one/main.py": ABSOLUTE}
     files |= {"two/names.py": "NAME = 'two'", "two/main.py": RELATIVE, "two/__init__.py": ""}
     said = show(tmp_path, "names", files)
     assert f"'import names' means its {tmp_path}/one/names.py, but Python gives it" in said
     assert f"{tmp_path}/names.py. Give the directory an __init__.py and write 'from . imp" in said
     assert "/one site" not in said
-    assert "/two two" in said  # the cure
+    assert "/two two" in said  # with the advice followed
 
 
 @pytest.mark.live
-def test_two_directories(tmp_path: Path) -> None:
-    """With a module of the same name in each, the second is refused, whichever is shown first."""
+def test_second_directory_with_an_equal_module_is_refused(tmp_path: Path) -> None:
+    """Two directories have a module of the same name; the second one is refused."""
     files = {f"{name}/names.py": f"NAME = '{name}'" for name in ("one", "two")}
     files |= {f"{name}/main.py": ABSOLUTE for name in ("one", "two")}
     said = show(tmp_path, "os", files)
@@ -87,8 +87,8 @@ def test_two_directories(tmp_path: Path) -> None:
 
 
 @pytest.mark.live
-def test_a_module_that_the_site_may_import_later(tmp_path: Path) -> None:
-    """A warning says that the first import decides."""
+def test_module_that_the_site_may_import_later_is_warned_of(tmp_path: Path) -> None:
+    """A warning says that the first import of the ambiguous name wins."""
     files = {"names.py": "NAME = 'site'", "one/names.py": "NAME = 'one'", "one/main.py": ABSOLUTE}
     files |= {"two/main.py": ""}
     said = show(tmp_path, "os", files)
@@ -97,7 +97,7 @@ def test_a_module_that_the_site_may_import_later(tmp_path: Path) -> None:
 
 
 @pytest.mark.live
-def test_modules_that_are_nobody_elses(tmp_path: Path) -> None:
+def test_unambiguous_modules_are_accepted(tmp_path: Path) -> None:
     """Unambiguous modules, copies of others and the standard library raise no error."""
     main = MAIN.format(imports="import copied, names, types")
     files = {f"one/{name}.py": "NAME = 'one'" for name in ("names", "copied", "types")}
@@ -109,8 +109,10 @@ def test_modules_that_are_nobody_elses(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("hooks", ["app_hooks.py", "a handler"])
-def test_process_request(app: Flask, bokeh: FlaskBokeh, tmp_path: Path, hooks: str) -> None:
-    """The error names the function and says what to do instead."""
+def test_process_request_is_refused(
+    app: Flask, bokeh: FlaskBokeh, tmp_path: Path, hooks: str
+) -> None:
+    """The error names the function and recommends visit.user."""
     (tmp_path / "main.py").write_text("")
     (tmp_path / "app_hooks.py").write_text("def process_request(request):\n    return {}\n")
     handler = RequestHandler()
@@ -125,7 +127,7 @@ def test_process_request(app: Flask, bokeh: FlaskBokeh, tmp_path: Path, hooks: s
         pass
 
 
-def test_other_hooks(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
+def test_other_hooks_are_accepted(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
     """Other life-cycle hooks, and a request handler without a function, are accepted."""
     (tmp_path / "main.py").write_text("")
     (tmp_path / "app_hooks.py").write_text("def on_server_loaded(server_context):\n    pass\n")
@@ -137,8 +139,10 @@ def test_other_hooks(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", ["import no_such_library", "def ("])
-def test_a_package_that_fails(app: Flask, bokeh: FlaskBokeh, tmp_path: Path, code: str) -> None:
-    """An error in the __init__.py of a directory makes its application fail."""
+def test_broken_package_fails_only_its_application(
+    app: Flask, bokeh: FlaskBokeh, tmp_path: Path, code: str
+) -> None:
+    """An error in the __init__.py of a directory does not affect other applications."""
     (tmp_path / "main.py").write_text("")
     (tmp_path / "__init__.py").write_text(code)
     bokeh.add_application("/x", tmp_path)

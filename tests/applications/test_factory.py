@@ -46,8 +46,10 @@ def after(bokeh: FlaskBokeh, app: Flask, register: Callable[[], None]) -> None:
 
 @pytest.mark.parametrize("order", [before, after])
 @pytest.mark.parametrize("pages", [True, False], ids=["with pages", "without pages"])
-def test_factory_called_again_repeats_nothing(bokeh: FlaskBokeh, order: Any, pages: bool) -> None:
-    """Hooks and guards that it registers repeatedly run once in each application."""
+def test_factory_called_again_adds_no_duplicates(
+    bokeh: FlaskBokeh, order: Any, pages: bool
+) -> None:
+    """Hooks and guards that the factory registers again run once in each application."""
     asked: list[str] = []
 
     def create_app() -> Flask:
@@ -88,8 +90,8 @@ def test_factory_called_again_repeats_nothing(bokeh: FlaskBokeh, order: Any, pag
     assert asked == ["asked"] * 3
 
 
-def test_each_application_has_its_own_copy(bokeh: FlaskBokeh) -> None:
-    """Later registrations are for Flask applications that have not made a page."""
+def test_each_application_has_its_own_registrations(bokeh: FlaskBokeh) -> None:
+    """Later registrations apply only to Flask applications that have not made a page."""
     bokeh.add_application("/x", fill)
     first = new_app()
     bokeh.init_app(first)
@@ -103,7 +105,7 @@ def test_each_application_has_its_own_copy(bokeh: FlaskBokeh) -> None:
     assert title(second, bokeh) == "for bob"
     for again in range(2):
         assert title(first, bokeh) == "filled", again
-        with first.app_context():  # a new server has the same
+        with first.app_context():  # the next server has the same registrations
             bokeh.stop()
     with pytest.raises(UnknownApplicationError, match="Registered: /x"):
         title(first, bokeh, "/y")
@@ -130,7 +132,7 @@ LATE = [add_late_application, add_late_hook, add_late_guard, add_late_user_loade
 
 @pytest.mark.parametrize("register", LATE)
 def test_late_registration_in_a_view_is_refused(bokeh: FlaskBokeh, register: Any) -> None:
-    """All applications have made their first page, so it would have no effect."""
+    """It would have no effect: all applications have made their first page."""
     app = new_app()
     bokeh.add_application("/x", fill)
     bokeh.init_app(app)
@@ -159,8 +161,10 @@ def test_late_registration_outside_of_views_is_refused(bokeh: FlaskBokeh, regist
 
 @pytest.mark.parametrize("newer", ["initialized before", "initialized after"])
 @pytest.mark.parametrize("register", LATE)
-def test_registration_for_a_newer_application(bokeh: FlaskBokeh, register: Any, newer: str) -> None:
-    """An application that has made its first page does not have it; one that has not, does."""
+def test_late_registration_is_for_newer_applications(
+    bokeh: FlaskBokeh, register: Any, newer: str
+) -> None:
+    """Only applications without a first page get the registration."""
     old, new = new_app(), new_app()
     bokeh.add_application("/x", fill)
     bokeh.init_app(old)
@@ -203,8 +207,10 @@ def register_one(bokeh: FlaskBokeh, name: str) -> None:
 
 @pytest.mark.parametrize("first", [0, 1, 10], ids=["init_app first", "between", "init_app last"])
 @pytest.mark.parametrize("keep", [True, False], ids=["apps are kept", "apps are dropped"])
-def test_factory_for_each_test(bokeh: FlaskBokeh, first: int, keep: bool) -> None:
-    """Each test makes an application, with other plots, and looks at pages of it."""
+def test_factory_may_register_other_plots_for_each_test(
+    bokeh: FlaskBokeh, first: int, keep: bool
+) -> None:
+    """Each application has its own plots, in any order of init_app and registrations."""
     kept = []
     for names in NAMES:
         app = new_app()
@@ -252,8 +258,8 @@ def test_functions_bound_to_one_application_are_refused(
         create_app("other")
 
 
-def test_functions_of_one_kind_are_all_kept(bokeh: FlaskBokeh) -> None:
-    """Guards that a loop or a function makes, which differ only in a value, all run."""
+def test_guards_that_differ_in_a_value_all_run(bokeh: FlaskBokeh) -> None:
+    """Guards from one function, which differ only in a value of its closure, are all kept."""
     app, asked = new_app(), []
 
     def require(role: str) -> Callable[[], bool]:
@@ -316,6 +322,6 @@ application, unlike = Application(), object()
         (fill, "a.py", False),
     ],
 )
-def test_is_same_source(one: object, other: object, same: bool) -> None:
+def test_same_source_is_recognized(one: object, other: object, same: bool) -> None:
     """Sources are the same if they are one object, one file, or one function with equal values."""
     assert is_same_source(one, other) is same

@@ -52,10 +52,10 @@ def signalled() -> Any:
         yield seen
 
 
-def test_an_application_raises(
+def test_exception_of_an_application_is_reported(
     app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture, signalled: list[Any]
 ) -> None:
-    """There are a box, a log entry with traceback and reference, and a signal."""
+    """The error box and the log share a reference, and Flask's signal has the exception."""
 
     @bokeh.application("/x")
     def x(doc: Document) -> None:
@@ -88,10 +88,10 @@ def test_debug_mode_shows_the_traceback(app: Flask, bokeh: FlaskBokeh) -> None:
     assert "LookupError: &lt;b&gt;detail&lt;/b&gt;" in html
 
 
-def test_a_script_fails(
+def test_exception_of_a_script_is_reported(
     app: Flask, bokeh: FlaskBokeh, tmp_path: Path, signalled: list[Any]
 ) -> None:
-    """The failure of a script is reported the same way, although Bokeh keeps only its text."""
+    """An exception of a script is reported too, although Bokeh keeps only its text."""
     (tmp_path / "script.py").write_text("1 / 0\n")
     bokeh.add_application("/x", tmp_path / "script.py")
     app.debug = True
@@ -111,8 +111,9 @@ def test_a_script_fails(
         ),
         ({"broken/main.py": "", "broken/app_hooks.py": "raise SystemExit('enough')"}, "enough"),
     ],
+    ids=["missing file", "syntax error", "import error", "sys.exit"],
 )
-def test_one_application_can_not_be_loaded(
+def test_application_that_can_not_be_loaded_fails_alone(
     app: Flask,
     bokeh: FlaskBokeh,
     tmp_path: Path,
@@ -152,7 +153,7 @@ def test_one_application_can_not_be_loaded(
 
 
 @pytest.mark.parametrize("error", ["raise LookupError", "raise SystemExit(3)"])
-def test_hooks_of_the_server_that_raise(
+def test_failing_lifecycle_hooks_affect_no_plot(
     app: Flask, bokeh: FlaskBokeh, tmp_path: Path, caplog: pytest.LogCaptureFixture, error: str
 ) -> None:
     """Life-cycle hooks that raise or exit do not affect any plot."""
@@ -175,9 +176,11 @@ def test_hooks_of_the_server_that_raise(
             assert f"{hook} called sys.exit(3)." in caplog.text
 
 
-@pytest.mark.parametrize("page", [False, True])
-def test_an_application_that_exits(app: Flask, bokeh: FlaskBokeh, page: bool) -> None:
-    """sys.exit() in an application ends its plot, not the server."""
+@pytest.mark.parametrize("page", [False, True], ids=["session", "page first"])
+def test_sys_exit_of_an_application_shows_the_error_box(
+    app: Flask, bokeh: FlaskBokeh, page: bool
+) -> None:
+    """sys.exit() in an application does not stop the server."""
 
     @bokeh.application("/x", page=True)
     def x(doc: Document) -> None:
@@ -190,8 +193,8 @@ def test_an_application_that_exits(app: Flask, bokeh: FlaskBokeh, page: bool) ->
         assert "could not be made" in box(session_of(app, "/x"))
 
 
-def test_a_hook_fails_after_others(app: Flask, bokeh: FlaskBokeh) -> None:
-    """A hook that raises replaces the whole plot: incomplete content is not shown."""
+def test_failing_hook_replaces_the_whole_plot(app: Flask, bokeh: FlaskBokeh) -> None:
+    """The error box replaces all content, because it may be incomplete."""
     bokeh.add_application("/x", lambda doc: None)
 
     @bokeh.customize("/x")
@@ -206,10 +209,10 @@ def test_a_hook_fails_after_others(app: Flask, bokeh: FlaskBokeh) -> None:
     assert "could not be made" in box(session_of(app, "/x"))
 
 
-def test_a_broken_error_template(
+def test_plain_box_replaces_a_broken_error_template(
     tmp_path: Path, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """If the site's own template fails, a plain box is shown, and the error is logged."""
+    """The error of the site's own template is logged."""
     (tmp_path / "templates" / "flask_bokeh").mkdir(parents=True)
     (tmp_path / "templates" / "flask_bokeh" / "error_box.html").write_text("{{ nope.nope }}")
     app = Flask("site", root_path=str(tmp_path))
@@ -224,8 +227,8 @@ def test_a_broken_error_template(
     assert "The error box could not be rendered." in caplog.text
 
 
-def test_a_context_processor_that_needs_a_request(app: Flask, bokeh: FlaskBokeh) -> None:
-    """The box is rendered without the site's context processors."""
+def test_error_box_is_rendered_without_context_processors(app: Flask, bokeh: FlaskBokeh) -> None:
+    """A context processor that needs a request does not break the box."""
 
     @app.context_processor
     def needs_a_request() -> dict[str, str]:
@@ -239,7 +242,7 @@ def test_a_context_processor_that_needs_a_request(app: Flask, bokeh: FlaskBokeh)
     assert "could not be made" in box(session_of(app, "/x"))
 
 
-def test_pull_reports_once(
+def test_error_of_a_pulled_session_is_reported_once(
     app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture, signalled: list[Any]
 ) -> None:
     """The error of a pulled session is raised in the view, and reported once, by Flask."""
@@ -262,7 +265,7 @@ def test_pull_reports_once(
     ]
 
 
-def test_a_token_of_another_application(app: Flask, bokeh: FlaskBokeh) -> None:
+def test_token_of_another_application_shows_the_error_box(app: Flask, bokeh: FlaskBokeh) -> None:
     """On Bokeh's own port, a token opens its own application only."""
     bokeh.add_application("/x", lambda doc: None)
     bokeh.add_application("/y", lambda doc: None)
@@ -280,8 +283,8 @@ def test_a_token_of_another_application(app: Flask, bokeh: FlaskBokeh) -> None:
     assert "could not be made" in box(session)
 
 
-def test_a_pulled_token_makes_no_session(app: Flask, bokeh: FlaskBokeh) -> None:
-    """On Bokeh's own port, the token of a pulled session that has ended creates none."""
+def test_token_of_an_ended_pulled_session_shows_a_message(app: Flask, bokeh: FlaskBokeh) -> None:
+    """On Bokeh's own port, the token of an ended pulled session creates no new session."""
     bokeh.add_application("/x", lambda doc: None)
     bokeh.init_app(app)
     state = app.extensions["bokeh"]
@@ -296,7 +299,7 @@ def test_a_pulled_token_makes_no_session(app: Flask, bokeh: FlaskBokeh) -> None:
     assert told == "This pulled session has ended. Reload the page."
 
 
-def test_after_request_of_the_site(app: Flask, bokeh: FlaskBokeh) -> None:
+def test_after_request_of_the_site_runs(app: Flask, bokeh: FlaskBokeh) -> None:
     """The after_request functions of the site still run."""
     bokeh.init_app(app)
 
@@ -308,10 +311,10 @@ def test_after_request_of_the_site(app: Flask, bokeh: FlaskBokeh) -> None:
     assert app.test_client().get("/nope").headers["X-Mark"] == "1"
 
 
-def test_a_blocked_loop_is_told_of(
+def test_blocked_loop_is_logged_once(
     app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When an application blocks the loop, its stack is logged once."""
+    """The log names the function that blocks the loop."""
     app.config["BOKEH_SLOW_CALLBACK_DURATION"] = 0.2
     bokeh.init_app(app)
 

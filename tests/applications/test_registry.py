@@ -1,4 +1,4 @@
-"""Registrations that are accepted, and those that are refused."""
+"""Registrations that are accepted and refused."""
 
 from __future__ import annotations
 
@@ -56,8 +56,7 @@ def test_good_paths_are_accepted(path: str) -> None:
     assert registry.get(path).path == path
 
 
-def test_a_taken_path_is_refused() -> None:
-    """Two registrations of one path are refused."""
+def test_path_that_is_registered_already_is_refused() -> None:
     registry = Registry()
     registry.add("/x", fill)
     with pytest.raises(RegistrationError, match="already registered at '/x'"):
@@ -76,12 +75,12 @@ def test_bad_sources_are_refused(source: Any, message: str) -> None:
 def test_async_functions_are_refused(bokeh: FlaskBokeh) -> None:
     """Bokeh would not await them, and the plot would stay empty without an error."""
 
-    async def nobody_waits(doc: Document, visit: object = None) -> None: ...
+    async def not_awaited(doc: Document, visit: object = None) -> None: ...
 
     with pytest.raises(RegistrationError, match="'/x' is an async function"):
-        bokeh.add_application("/x", nobody_waits)
-    with pytest.raises(RegistrationError, match=r"nobody_waits is an async function"):
-        bokeh.customize("/x")(nobody_waits)
+        bokeh.add_application("/x", not_awaited)
+    with pytest.raises(RegistrationError, match=r"not_awaited is an async function"):
+        bokeh.customize("/x")(not_awaited)
 
 
 def test_late_registrations_are_refused(app: Flask, bokeh: FlaskBokeh) -> None:
@@ -138,8 +137,7 @@ def test_function_without_an_application_is_refused(
             bokeh.server_document("/x")
 
 
-def test_an_unknown_path_lists_the_known() -> None:
-    """The error for an unknown path lists the known ones."""
+def test_error_for_an_unknown_path_lists_the_known_paths() -> None:
     registry = Registry()
     registry.add("/b", fill)
     registry.add("/a", fill)
@@ -147,8 +145,8 @@ def test_an_unknown_path_lists_the_known() -> None:
         registry.get("/c")
 
 
-def test_functions_and_applications(tmp_path: Path) -> None:
-    """A function becomes an application; an application is used as it is."""
+def test_functions_become_applications(tmp_path: Path) -> None:
+    """An application is used unchanged."""
     document = load(Registration("/x", fill, page=False), tmp_path).create_document()
     assert document.title == "filled"
     application = Application(FunctionHandler(fill))
@@ -156,7 +154,7 @@ def test_functions_and_applications(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["script.py", "folder", "book.ipynb"])
-def test_files_are_relative_to_the_site(tmp_path: Path, name: str) -> None:
+def test_files_are_found_in_the_root_folder_of_the_site(tmp_path: Path, name: str) -> None:
     """Scripts, directories and notebooks are found from the root of the Flask application."""
     if name.endswith(".ipynb"):
         pytest.importorskip("nbconvert")
@@ -181,7 +179,7 @@ def test_files_are_relative_to_the_site(tmp_path: Path, name: str) -> None:
         ("broken.py", "def (", "invalid syntax"),
     ],
 )
-def test_files_that_cannot_be_loaded(
+def test_file_that_can_not_be_loaded_is_named_in_the_error(
     tmp_path: Path, name: str, content: str | None, message: str
 ) -> None:
     """The error names the application and the problem with its file."""
@@ -194,8 +192,8 @@ def test_files_that_cannot_be_loaded(
     assert caught.value.path == "/x"
 
 
-def test_applications_from_the_config(app: Flask, bokeh: FlaskBokeh) -> None:
-    """BOKEH_APPLICATIONS registers more; a path taken twice is refused."""
+def test_applications_are_registered_from_the_config(app: Flask, bokeh: FlaskBokeh) -> None:
+    """BOKEH_APPLICATIONS registers more; a path that is registered twice is refused."""
     app.config["BOKEH_APPLICATIONS"] = {"/more": fill}
     bokeh.add_application("/x", fill)
     bokeh.init_app(app)
@@ -212,7 +210,6 @@ def test_applications_from_the_config(app: Flask, bokeh: FlaskBokeh) -> None:
 def test_server_does_not_start_with_a_hook_without_an_application(
     app: Flask, bokeh: FlaskBokeh
 ) -> None:
-    """The server does not start with a hook for a path without an application."""
     bokeh.add_application("/x", fill)
     bokeh.customize("/y")(lambda doc, visit: None)
     bokeh.init_app(app)
@@ -221,7 +218,7 @@ def test_server_does_not_start_with_a_hook_without_an_application(
 
 
 def test_registration_after_the_start_is_refused(app: Flask, bokeh: FlaskBokeh) -> None:
-    """An application that is registered after the server has started is refused."""
+    """Each page raises the error, also pages of other applications."""
     bokeh.add_application("/x", fill)
     bokeh.init_app(app)
     with app.app_context():
@@ -236,14 +233,13 @@ def test_registration_after_the_start_is_refused(app: Flask, bokeh: FlaskBokeh) 
 
 
 def test_second_init_app_is_refused(app: Flask, bokeh: FlaskBokeh) -> None:
-    """A second init_app of the same Flask application is refused."""
     bokeh.init_app(app)
     with pytest.raises(RuntimeError, match="has flask_bokeh already"):
         FlaskBokeh(app)
 
 
 def test_missing_init_app_is_explained(app: Flask, bokeh: FlaskBokeh) -> None:
-    """The error of an extension without init_app asks two helpful questions."""
+    """The error asks whether init_app was forgotten."""
     bokeh.add_application("/x", fill)
     with app.test_request_context(), pytest.raises(NotInitializedError, match="forget"):
         bokeh.server_document("/x")

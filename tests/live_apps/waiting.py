@@ -1,8 +1,9 @@
-"""A site whose application waits for a request of ``/release``."""
+"""A site whose applications take until somebody releases them."""
 
 from __future__ import annotations
 
-import threading
+from functools import partial
+from threading import Event
 
 from bokeh.document import Document
 from flask import Flask, render_template_string
@@ -10,12 +11,15 @@ from flask import Flask, render_template_string
 from flask_bokeh import FlaskBokeh, PulledSession
 
 bokeh = FlaskBokeh()
-released = threading.Event()
+released = {"direct": Event(), "client": Event(), "waits": Event()}
 
 
-@bokeh.application("/waits", page=True)
-def waits(doc: Document) -> None:
-    released.wait(50)
+def wait(name: str, doc: Document) -> None:
+    released[name].wait(50)
+
+
+for _name in released:
+    bokeh.add_application(f"/{_name}", partial(wait, _name), page=True)
 
 
 def create_app() -> Flask:
@@ -24,12 +28,12 @@ def create_app() -> Flask:
     bokeh.init_app(app)
 
     @app.get("/direct")
-    @bokeh.with_session("/waits")
+    @bokeh.with_session("/direct")
     def direct(bokeh_session: PulledSession) -> str:
         return render_template_string("{% bokeh %}")
 
     @app.get("/client")
-    @bokeh.with_session("/waits", transport="client")
+    @bokeh.with_session("/client", transport="client")
     def client(bokeh_session: PulledSession) -> str:
         return render_template_string("{% bokeh %}")
 
@@ -37,9 +41,9 @@ def create_app() -> Flask:
     def plain() -> str:
         return "plain"
 
-    @app.get("/release")
-    def release() -> str:
-        released.set()
+    @app.get("/release/<path:page>")
+    def release(page: str) -> str:
+        released[page.rpartition("/")[2]].set()
         return "released"
 
     return app

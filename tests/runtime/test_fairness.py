@@ -1,4 +1,4 @@
-"""One visitor's work leaves threads and time on the loop to others."""
+"""Threads, turns of the loop and memory for messages are shared between visitors."""
 
 from __future__ import annotations
 
@@ -36,9 +36,11 @@ def submit(
     return copy_context().run(within)
 
 
-@pytest.mark.parametrize(("heavy", "share"), [(False, 2), (True, 1)])
-def test_a_share_of_the_threads(executor: PrestartedExecutor, heavy: bool, share: int) -> None:
-    """One visitor has so many threads at a time, the rest of the work waits, and all is done."""
+@pytest.mark.parametrize(("heavy", "share"), [(False, 2), (True, 1)], ids=["light", "heavy"])
+def test_visitor_uses_a_share_of_the_threads(
+    executor: PrestartedExecutor, heavy: bool, share: int
+) -> None:
+    """A visitor's work beyond their share of threads waits, and is done in the end."""
     mine, others = threading.Event(), threading.Event()
     owner = WorkOwner("a", heavy)
     many = [submit(executor, owner, mine) for _ in range(6)]
@@ -53,8 +55,8 @@ def test_a_share_of_the_threads(executor: PrestartedExecutor, heavy: bool, share
     assert executor._waiting == {}
 
 
-def test_work_that_waits_is_cancelled(executor: PrestartedExecutor) -> None:
-    """Work that is cancelled while it waits occupies no thread, and no thread is lost."""
+def test_cancelled_waiting_work_occupies_no_thread(executor: PrestartedExecutor) -> None:
+    """Later work of the same visitor still finds a thread."""
     event = threading.Event()
     many = [submit(executor, WorkOwner("a"), event) for _ in range(4)]
     assert many[3].cancel()
@@ -63,8 +65,7 @@ def test_work_that_waits_is_cancelled(executor: PrestartedExecutor) -> None:
     assert submit(executor, WorkOwner("a"), event).result(20)
 
 
-def test_an_end_with_work_that_waits() -> None:
-    """The threads end after the work that was there."""
+def test_shutdown_finishes_waiting_work() -> None:
     executor = PrestartedExecutor(3)
     event = threading.Event()
     many = [submit(executor, WorkOwner("a"), event) for _ in range(6)]
@@ -74,13 +75,13 @@ def test_an_end_with_work_that_waits() -> None:
     assert all(one.result(20) for one in many)
 
 
-def test_turns_of_the_loop() -> None:
-    """An answer that takes many steps of the loop comes while another visitor's messages wait."""
+def test_visitors_take_turns_of_the_loop() -> None:
+    """A visitor with ten blocking messages does not delay another visitor's answer."""
     done: list[str] = []
 
     async def work(turns: Turns) -> None:
         await turns.take("a")
-        time.sleep(0.05)  # as an application may block the loop
+        time.sleep(0.05)  # blocks the loop, as an application may
         done.append("a")
 
     async def answer(turns: Turns) -> None:
@@ -100,8 +101,8 @@ def test_turns_of_the_loop() -> None:
     assert done.index("b") <= 3
 
 
-def test_who_is_alone_does_not_wait() -> None:
-    """The messages of a visitor follow each other without a pause where nobody else is."""
+def test_only_visitor_does_not_wait_for_a_turn() -> None:
+    """Messages of the only active visitor are handled without a pause."""
 
     async def main() -> None:
         turns = Turns()
@@ -113,7 +114,7 @@ def test_who_is_alone_does_not_wait() -> None:
 
 
 async def one_reads_and_two_wait(limits: ReadLimits) -> tuple[list[SocketReads], list[Task[None]]]:
-    """Three sockets of a visitor that have a large frame each, and the tasks of those that wait."""
+    """Return three sockets of a visitor, each with a large frame, and the two waiting tasks."""
     sockets = [SocketReads(limits, "a") for _ in range(3)]
     await sockets[0].begin(100_000)
     waiting = [asyncio.ensure_future(one.begin(100_000)) for one in sockets[1:]]
@@ -121,9 +122,10 @@ async def one_reads_and_two_wait(limits: ReadLimits) -> tuple[list[SocketReads],
     return sockets, waiting
 
 
-def test_large_frames_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A visitor's large frame is read when the one before is handled; others' and small ones are
-    read at once.
+def test_large_frames_of_a_visitor_are_read_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A visitor's large frame is read after the previous one has been handled.
+
+    Small frames and the frames of other visitors are read at once.
     """
     monkeypatch.setattr("flask_bokeh.bokeh_api.v3.websocket_reads._PATIENCE", 1000)
 
@@ -142,8 +144,8 @@ def test_large_frames_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None
     asyncio.run(main())
 
 
-def test_a_slow_frame_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that sends slowly, or has gone, holds up its visitor's other sockets for seconds."""
+def test_wait_for_a_slow_frame_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow or lost client delays the visitor's other sockets for a few seconds at most."""
     monkeypatch.setattr("flask_bokeh.bokeh_api.v3.websocket_reads._PATIENCE", 0.01)
 
     async def main() -> None:
@@ -156,8 +158,8 @@ def test_a_slow_frame_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(main())
 
 
-def test_bytes_that_are_not_handled() -> None:
-    """All sockets of a visitor hold so much and no more, until it is handled."""
+def test_unhandled_bytes_of_a_visitor_are_bounded() -> None:
+    """The sockets of a visitor share one limit, until their messages have been handled."""
 
     async def main() -> None:
         limits = ReadLimits(1000)
@@ -177,8 +179,8 @@ def test_bytes_that_are_not_handled() -> None:
     asyncio.run(main())
 
 
-def test_a_socket_that_closes_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A socket that was closed before its turn holds nothing, and nobody up."""
+def test_socket_closed_while_waiting_blocks_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket that is closed before its turn holds no bytes and delays no other socket."""
     monkeypatch.setattr("flask_bokeh.bokeh_api.v3.websocket_reads._PATIENCE", 1000)
 
     async def main() -> None:

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Manager:
-    """Async context managers that note what happens to them."""
+    """Makes async context managers, and records their events and threads."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -94,7 +94,7 @@ def test_block_runs_between_entry_and_exit(loop: ServerLoop, manager: Manager) -
     assert threading.get_ident() not in manager.threads
 
 
-def test_entry_that_raises(loop: ServerLoop) -> None:
+def test_error_of_the_entry_is_raised(loop: ServerLoop) -> None:
     @asynccontextmanager
     async def fails() -> AsyncIterator[None]:
         raise LookupError("no entry")
@@ -104,7 +104,7 @@ def test_entry_that_raises(loop: ServerLoop) -> None:
         pytest.fail("the block must not run")
 
 
-def test_exit_that_raises(loop: ServerLoop) -> None:
+def test_error_of_the_exit_is_raised(loop: ServerLoop) -> None:
     @asynccontextmanager
     async def fails() -> AsyncIterator[None]:
         yield
@@ -114,8 +114,8 @@ def test_exit_that_raises(loop: ServerLoop) -> None:
         pass
 
 
-def test_exit_that_raises_after_a_failed_block(loop: ServerLoop) -> None:
-    """The error of the exit is raised, and the block's is its context, as with any ``with``."""
+def test_error_of_the_exit_replaces_that_of_the_block(loop: ServerLoop) -> None:
+    """The error of the block is the context of the error of the exit, as for any ``with``."""
 
     @asynccontextmanager
     async def fails() -> AsyncIterator[None]:
@@ -129,8 +129,8 @@ def test_exit_that_raises_after_a_failed_block(loop: ServerLoop) -> None:
     assert isinstance(caught.value.__context__, ZeroDivisionError)
 
 
-def test_block_that_raises(loop: ServerLoop, manager: Manager) -> None:
-    """The context manager gets the very exception, and has been exited when it goes on."""
+def test_error_of_the_block_reaches_the_context_manager(loop: ServerLoop, manager: Manager) -> None:
+    """The context manager has been exited when the exception leaves the ``with``."""
     error = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError) as caught, enter(loop, manager(leave=0.1)):
         raise error
@@ -139,8 +139,10 @@ def test_block_that_raises(loop: ServerLoop, manager: Manager) -> None:
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
-def test_block_that_exits(loop: ServerLoop, manager: Manager, error: type[BaseException]) -> None:
-    """An exception that would stop the loop stays on the block's thread."""
+def test_exit_of_the_block_does_not_stop_the_loop(
+    loop: ServerLoop, manager: Manager, error: type[BaseException]
+) -> None:
+    """SystemExit and KeyboardInterrupt cancel the context manager, and stay on the thread."""
     with pytest.raises(error), enter(loop, manager()):
         raise error
     assert manager.exited.wait(60)
@@ -148,8 +150,8 @@ def test_block_that_exits(loop: ServerLoop, manager: Manager, error: type[BaseEx
     assert loop.is_running()
 
 
-def test_suppressed_error_is_raised_all_the_same(loop: ServerLoop) -> None:
-    """A context manager on another thread can't suppress what the block raises."""
+def test_suppressed_error_of_the_block_is_still_raised(loop: ServerLoop) -> None:
+    """A context manager on another thread can't suppress an exception of the block."""
 
     @asynccontextmanager
     async def suppresses() -> AsyncIterator[None]:
@@ -160,8 +162,8 @@ def test_suppressed_error_is_raised_all_the_same(loop: ServerLoop) -> None:
         raise ZeroDivisionError
 
 
-def test_timeout_of_the_entry(loop: ServerLoop, manager: Manager) -> None:
-    """A context manager that is entered too late is exited at once, on the loop."""
+def test_context_entered_too_late_is_exited_at_once(loop: ServerLoop, manager: Manager) -> None:
+    """The time-out is raised in the thread; the exit runs on the loop."""
     opened = asyncio.Event()
     with (
         pytest.raises(WaitTimeoutError, match=r"Waited 0.1 s for the entry"),
@@ -174,7 +176,7 @@ def test_timeout_of_the_entry(loop: ServerLoop, manager: Manager) -> None:
     assert manager.events == ["entering", "CancelledError", "left"]
 
 
-def test_too_many_long_waits_for_the_entry(loop: ServerLoop, manager: Manager) -> None:
+def test_too_many_long_waits_for_the_entry_are_refused(loop: ServerLoop, manager: Manager) -> None:
     waits = LongWaits(1)
     assert waits.begin()
     waiting = loop.enter(
@@ -185,8 +187,8 @@ def test_too_many_long_waits_for_the_entry(loop: ServerLoop, manager: Manager) -
     waits.end()
 
 
-def test_timeout_of_the_exit(loop: ServerLoop, manager: Manager) -> None:
-    """The wait is bounded; the exit goes on."""
+def test_exit_is_completed_after_its_timeout(loop: ServerLoop, manager: Manager) -> None:
+    """The wait ends with a time-out; the context manager's exit is completed on the loop."""
     with (
         pytest.raises(WaitTimeoutError, match=r"Waited 0.1 s for the exit"),
         enter(loop, manager(leave=0.5), timeout=0.1),
@@ -196,8 +198,10 @@ def test_timeout_of_the_exit(loop: ServerLoop, manager: Manager) -> None:
     assert manager.exited.wait(60)
 
 
-def test_timeout_of_the_exit_after_a_failed_block(loop: ServerLoop, manager: Manager) -> None:
-    """The error of the block wins."""
+def test_error_of_the_block_precedes_timeout_of_the_exit(
+    loop: ServerLoop, manager: Manager
+) -> None:
+    """The error of the block is raised, not the time-out."""
     with (
         pytest.raises(ZeroDivisionError),
         enter(loop, manager(leave=0.5), timeout=0.1),
@@ -206,7 +210,7 @@ def test_timeout_of_the_exit_after_a_failed_block(loop: ServerLoop, manager: Man
     assert manager.exited.wait(60)
 
 
-def test_loop_that_stops_during_the_entry(loop: ServerLoop, manager: Manager) -> None:
+def test_loop_that_stops_during_the_entry_ends_the_wait(loop: ServerLoop, manager: Manager) -> None:
     stops = threading.Timer(0.2, loop.request_stop)
     stops.start()
     with (
@@ -218,8 +222,10 @@ def test_loop_that_stops_during_the_entry(loop: ServerLoop, manager: Manager) ->
     stops.join()
 
 
-def test_loop_that_stops_in_the_block(loop: ServerLoop, manager: Manager) -> None:
-    """The context manager is cancelled, and the end of the block says so."""
+def test_loop_that_stops_in_the_block_cancels_the_context(
+    loop: ServerLoop, manager: Manager
+) -> None:
+    """The context manager is cancelled, and the end of the block raises an error."""
     with (
         pytest.raises(ServerStoppedError, match="while this process waited for the exit"),
         enter(loop, manager()),
@@ -228,7 +234,7 @@ def test_loop_that_stops_in_the_block(loop: ServerLoop, manager: Manager) -> Non
     assert manager.events == ["entering", "CancelledError", "left"]
 
 
-def test_loop_that_stops_before_the_task_begins(loop: ServerLoop, manager: Manager) -> None:
+def test_loop_that_stops_before_the_entry_ends_the_wait(loop: ServerLoop, manager: Manager) -> None:
     """A task that is cancelled before its first step does not leave the thread waiting."""
 
     def block_then_stop() -> None:
@@ -242,13 +248,13 @@ def test_loop_that_stops_before_the_task_begins(loop: ServerLoop, manager: Manag
     assert time.monotonic() - before < 60
 
 
-def test_loop_that_does_not_run(manager: Manager) -> None:
+def test_stopped_loop_refuses_to_enter(manager: Manager) -> None:
     with pytest.raises(ServerStoppedError), enter(ServerLoop(), manager()):
         pytest.fail("the block must not run")
     assert manager.events == []
 
 
-def test_own_thread_of_the_loop(loop: ServerLoop, manager: Manager) -> None:
+def test_entering_on_the_loop_thread_is_refused(loop: ServerLoop, manager: Manager) -> None:
     async def wait_for_itself() -> None:
         with enter(loop, manager()):
             pytest.fail("the block must not run")

@@ -1,4 +1,4 @@
-"""The Bokeh server on a loop that somebody else owns."""
+"""The Bokeh server on an event loop of the caller."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ await asyncio.to_thread(look)
 
 
 @pytest.mark.live
-# pyzmq and ipykernel are not ours to keep from warning, also about what they leave.
+# pyzmq and ipykernel warn, also about resources that they do not close.
 @pytest.mark.filterwarnings("default")
-def test_a_notebook() -> None:
-    """The notebook in docs runs as it is, and a client of its page gets through to the plot."""
-    assert run_the_notebook() == ["'ACK'"]
+def test_notebook_of_the_documentation_serves_its_plot() -> None:
+    """The notebook in docs runs unchanged, and a client of its page opens a session."""
+    assert run_notebook() == ["'ACK'"]
     gc.collect()
 
 
-def run_the_notebook() -> list[str]:
+def run_notebook() -> list[str]:
     nbformat, nbclient = (pytest.importorskip(name) for name in ("nbformat", "nbclient"))
     notebook = nbformat.read(ROOT / "docs" / "notebook.ipynb", as_version=4)
     at_end = next(n for n, cell in enumerate(notebook.cells) if "shutdown" in cell.source)
@@ -57,8 +57,8 @@ def run_the_notebook() -> list[str]:
     return [out.data["text/plain"] for out in outputs if "data" in out]
 
 
-def test_on_a_running_loop(app: Flask, bokeh: FlaskBokeh) -> None:
-    """On a loop of the caller's a view in a thread pulls sessions; no thread of ours exists."""
+def test_views_pull_sessions_on_a_running_loop(app: Flask, bokeh: FlaskBokeh) -> None:
+    """A view in a thread pulls a session from the server on the caller's loop."""
     bokeh.add_application("/x", lambda doc: None)
     bokeh.init_app(app)
 
@@ -83,8 +83,8 @@ def test_on_a_running_loop(app: Flask, bokeh: FlaskBokeh) -> None:
     asyncio.run(main())
 
 
-def test_on_a_loop_that_runs_later(app: Flask, bokeh: FlaskBokeh) -> None:
-    """The classic way: start on IOLoop.current() first, and run the loop afterwards."""
+def test_server_starts_on_a_loop_that_runs_later(app: Flask, bokeh: FlaskBokeh) -> None:
+    """start() uses IOLoop.current(), which is run afterwards."""
     bokeh.init_app(app)
     asyncio.set_event_loop(asyncio.new_event_loop())
     loop = IOLoop.current()
@@ -103,15 +103,15 @@ def test_on_a_loop_that_runs_later(app: Flask, bokeh: FlaskBokeh) -> None:
     asyncio.set_event_loop(None)
 
 
-def test_what_is_no_loop(app: Flask, bokeh: FlaskBokeh) -> None:
-    """Something that is no Tornado loop is refused."""
+def test_object_that_is_no_loop_is_refused(app: Flask, bokeh: FlaskBokeh) -> None:
+    """start() accepts Tornado loops only."""
     bokeh.init_app(app)
     with app.app_context(), pytest.raises(TypeError, match="expected a Tornado IOLoop"):
         bokeh.start(io_loop=asyncio)  # type: ignore[arg-type]
 
 
-def test_a_result_that_comes_as_the_wait_runs_out() -> None:
-    """It counts: what was waited for is there."""
+def test_result_at_the_end_of_the_wait_is_returned() -> None:
+    """A result that arrives together with the time-out is returned."""
 
     class Late(Future[str]):
         def exception(self, timeout: float | None = None) -> BaseException | None:
@@ -121,8 +121,8 @@ def test_a_result_that_comes_as_the_wait_runs_out() -> None:
     assert ServerLoop().wait(Late(), what="it", timeout=1) == "here"
 
 
-def test_a_loop_that_does_not_run() -> None:
-    """Work for a loop that never started is refused, not queued for ever."""
+def test_loop_that_does_not_run_refuses_work() -> None:
+    """Work is refused before the start and after the stop of the loop, not queued for ever."""
     from flask_bokeh import ServerStoppedError
 
     async def work() -> None:

@@ -16,8 +16,8 @@ from flask_bokeh.server.local_closing import LocalClosing
 from ..support.waiting import eventually
 
 
-def test_the_end_of_sessions_on_a_blocked_loop(app: Flask, bokeh: FlaskBokeh) -> None:
-    """close_sessions waits for a bounded time; the sessions end when the loop is free."""
+def test_close_sessions_has_a_timeout_on_a_blocked_loop(app: Flask, bokeh: FlaskBokeh) -> None:
+    """The sessions end when the loop is free again."""
     app.config["BOKEH_STOP_TIMEOUT"] = 0.2
     bokeh.add_application("/x", lambda doc: None)
     bokeh.user_loader(lambda: "ann")
@@ -41,8 +41,8 @@ def test_the_end_of_sessions_on_a_blocked_loop(app: Flask, bokeh: FlaskBokeh) ->
         assert bokeh.close_sessions(user="ann") == 0
 
 
-def test_close_sessions_on_the_loop(app: Flask, bokeh: FlaskBokeh) -> None:
-    """In a callback it would wait for itself, and says so."""
+def test_close_sessions_on_the_loop_is_refused(app: Flask, bokeh: FlaskBokeh) -> None:
+    """In a callback of Bokeh it would wait for itself."""
     bokeh.init_app(app)
     server = app.extensions["bokeh"].servers.get()
 
@@ -54,8 +54,8 @@ def test_close_sessions_on_the_loop(app: Flask, bokeh: FlaskBokeh) -> None:
         server.loop.call(on_the_loop, what="a test", timeout=60)
 
 
-def test_closing_while_the_server_stops() -> None:
-    """The sessions end with the server, so nothing is wrong."""
+def test_closing_ends_when_the_server_stops() -> None:
+    """The sessions end with the server, so wait() raises no error."""
 
     class Closer:
         async def close(self, reservations: object) -> None:

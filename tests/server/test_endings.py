@@ -1,4 +1,4 @@
-"""Sessions that end, many at a time: others are served meanwhile, and their memory comes back."""
+"""Many sessions that end at once: other work goes on meanwhile, and their memory is freed."""
 
 from __future__ import annotations
 
@@ -39,16 +39,18 @@ class Large:
 
 
 class Ends(LifecycleHandler):
-    """An application that notes what happens when its sessions end."""
+    """An application that records the loop's turns and collections while its sessions end."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.begun = asyncio.Event()
+        """Set when the first session ends."""
         self.turns = 0
-        """How often the loop has come round."""
+        """Iterations of the loop since then."""
         self.ended: list[int] = []
         """The number of turns at the end of each session."""
         self.looked_at: list[int] = []
-        """How many objects each full collection has looked at, while sessions ended."""
+        """Number of objects that each full collection has looked at, while sessions ended."""
         self.documents: list[weakref.ref[Document]] = []
         self.large: list[weakref.ref[Large]] = []
 
@@ -60,12 +62,14 @@ class Ends(LifecycleHandler):
         self.documents.append(weakref.ref(doc))
         self.large.append(weakref.ref(large))
 
-    def keep(self, *what: object) -> None: ...
+    def keep(self, *objects: object) -> None: ...
 
     async def on_session_destroyed(self, session_context: SessionContext) -> None:
         self.ended.append(self.turns)
+        self.begun.set()
 
     async def count_turns(self) -> None:
+        await self.begun.wait()
         while True:
             self.turns += 1
             await asyncio.sleep(0)
@@ -105,8 +109,10 @@ def end(how: str, app: Flask, bokeh: FlaskBokeh) -> None:
 
 @pytest.mark.live
 @pytest.mark.parametrize("how", ["unused", "logout"])
-def test_others_are_served_meanwhile(app: Flask, bokeh: FlaskBokeh, ends: Ends, how: str) -> None:
-    """The loop comes round between the ends of two sessions."""
+def test_loop_runs_between_the_ends_of_two_sessions(
+    app: Flask, bokeh: FlaskBokeh, ends: Ends, how: str
+) -> None:
+    """Other work on the loop goes on while many sessions end."""
     lifetime = 3 if how == "unused" else 60
     server = fill(app, bokeh, ends, BOKEH_UNUSED_SESSION_LIFETIME=lifetime)
     server.loop.submit(ends.count_turns)
@@ -117,8 +123,10 @@ def test_others_are_served_meanwhile(app: Flask, bokeh: FlaskBokeh, ends: Ends, 
 
 @pytest.mark.live
 @pytest.mark.parametrize("how", ["unused", "logout", "stop"])
-def test_collections_are_cheap(app: Flask, bokeh: FlaskBokeh, ends: Ends, how: str) -> None:
-    """Those of Bokeh look at few objects, however many there are."""
+def test_collections_look_at_few_objects_while_sessions_end(
+    app: Flask, bokeh: FlaskBokeh, ends: Ends, how: str
+) -> None:
+    """Bokeh's own garbage collections look at few objects, however many there are."""
     lifetime = 3 if how == "unused" else 60
     fill(app, bokeh, ends, BOKEH_UNUSED_SESSION_LIFETIME=lifetime)
     objects = len(gc.get_objects())
@@ -129,17 +137,17 @@ def test_collections_are_cheap(app: Flask, bokeh: FlaskBokeh, ends: Ends, how: s
     finally:
         gc.callbacks.remove(ends.note_collection)
     assert len(ends.looked_at) > SESSIONS
-    # One that is ours may look at everything, now and then.
+    # Our own collections, which are rare, may look at everything.
     expensive = [count for count in ends.looked_at if count > objects / 10]
     assert len(expensive) <= SESSIONS / 10, (ends.looked_at, objects)
     eventually(lambda: gc.get_freeze_count() < IMMORTAL, "everything to thaw", 60)
 
 
 @pytest.mark.live
-def test_memory_comes_back(app: Flask, bokeh: FlaskBokeh, ends: Ends) -> None:
+def test_memory_of_ended_sessions_is_freed(app: Flask, bokeh: FlaskBokeh, ends: Ends) -> None:
     """The memory of an ended session is freed at once; the application's own cycles soon after."""
     fill(app, bokeh, ends, BOKEH_UNUSED_SESSION_LIFETIME=2)
-    gc.disable()  # so nobody else collects
+    gc.disable()  # only the server collects
     try:
         eventually(lambda: len(ends.ended) == SESSIONS, "the end of all sessions", 30)
         eventually(lambda: not any(one() for one in ends.documents), "the documents to go", 60)
@@ -149,7 +157,7 @@ def test_memory_comes_back(app: Flask, bokeh: FlaskBokeh, ends: Ends) -> None:
 
 
 def run(program: str) -> Any:
-    """Run a program in a fresh process, and return what it prints as JSON."""
+    """Run a program in a fresh process, and return its output, which is JSON."""
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
@@ -163,29 +171,26 @@ def run(program: str) -> Any:
     return json.loads(done.stdout)
 
 
-@pytest.mark.live
-def test_a_site_that_freezes() -> None:
-    """Objects that the site has frozen itself, as for gunicorn --preload, stay frozen."""
-    before, inside, after = run(
-        "import gc, json\n"
-        "from flask_bokeh.bokeh_api.v3.session_cleaner import gc_frozen\n"
-        "gc.freeze()\n"
-        "counts = [gc.get_freeze_count()]\n"
-        "with gc_frozen():\n"
-        "    counts.append(gc.get_freeze_count())\n"
-        "counts.append(gc.get_freeze_count())\n"
-        "print(json.dumps(counts))\n"
-    )
+def test_objects_that_the_site_froze_stay_frozen() -> None:
+    """A site freezes objects itself for gunicorn --preload, for example."""
+    gc.freeze()
+    try:
+        before = gc.get_freeze_count()
+        with gc_frozen():
+            inside = gc.get_freeze_count()
+        after = gc.get_freeze_count()
+    finally:
+        gc.unfreeze()
     assert before > IMMORTAL
-    # Objects of the site itself may go, but hardly any.
+    # A few objects of the test run itself may have been freed.
     assert before - 100 < inside <= before
     assert before - 100 < after <= before
 
 
 @pytest.mark.live
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_fork_meanwhile() -> None:
-    """A child process that is forked while sessions end does not stay frozen."""
+def test_child_forked_while_sessions_end_is_not_frozen() -> None:
+    """The child process can also freeze and thaw again."""
     parent, child, again = run(
         "import gc, json, os\n"
         "from flask_bokeh.bokeh_api.v3.session_cleaner import gc_frozen\n"
@@ -204,8 +209,8 @@ def test_a_fork_meanwhile() -> None:
     assert parent > IMMORTAL > max(child, again)
 
 
-def test_nested_blocks() -> None:
-    """Two servers that end sessions at the same time: the last one thaws."""
+def test_nested_gc_frozen_thaws_with_the_outer_block() -> None:
+    """Two servers may end sessions at the same time."""
     with gc_frozen():
         with gc_frozen():
             pass
@@ -213,8 +218,8 @@ def test_nested_blocks() -> None:
     assert gc.get_freeze_count() < IMMORTAL
 
 
-def test_how_often_to_look() -> None:
-    """Often enough for the lifetime, or as often as the site says."""
+def test_check_interval_follows_lifetime_and_option() -> None:
+    """The interval is a part of the lifetime, or Bokeh's own option."""
     assert check_interval(60, None) == 6
     assert check_interval(1000, None) == 17
     assert check_interval(0, None) == 0.25

@@ -1,4 +1,4 @@
-"""Requests, documents and threads are kept apart, and nothing holds on to them."""
+"""Separation of requests, documents and threads from each other, and their release."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from ..support.waiting import eventually
 
 
 class Noting(LifecycleHandler):
-    """A handler that notes in which of Flask's contexts it runs."""
+    """A handler that records in which of Flask's contexts it runs."""
 
     def __init__(self, notes: dict[str, tuple[bool, bool]]) -> None:
         super().__init__()
         self.notes = notes
 
-    def note(self, what: str) -> None:
-        self.notes[what] = (has_request_context(), has_app_context())
+    def note(self, event: str) -> None:
+        self.notes[event] = (has_request_context(), has_app_context())
 
     def modify_document(self, doc: Document) -> None:
         self.note("application")
@@ -48,8 +48,8 @@ class Noting(LifecycleHandler):
         self.note("end of session")
 
 
-def test_no_request_outlives_itself(app: Flask, bokeh: FlaskBokeh) -> None:
-    """The server, and all that happens on it, is outside of the requests that set it going."""
+def test_server_runs_outside_of_request_contexts(app: Flask, bokeh: FlaskBokeh) -> None:
+    """Applications, callbacks and hooks do not run in the request that started them."""
     notes: dict[str, tuple[bool, bool]] = {}
     app.config["BOKEH_UNUSED_SESSION_LIFETIME"] = 0.3
     bokeh.add_application("/x", Application(Noting(notes)))
@@ -64,10 +64,10 @@ def test_no_request_outlives_itself(app: Flask, bokeh: FlaskBokeh) -> None:
     }
 
 
-def test_failed_documents_are_not_kept(
+def test_documents_of_failed_sessions_are_freed(
     app: Flask, bokeh: FlaskBokeh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failed session is freed, with everything that its traceback holds."""
+    """The documents of failed sessions are freed, although tracebacks refer to them."""
     monkeypatch.setattr(logging.getLogger("flask_bokeh"), "disabled", True)  # pytest keeps records
     documents: weakref.WeakSet[Document] = weakref.WeakSet()
     app.config["BOKEH_UNUSED_SESSION_LIFETIME"] = 0.3
@@ -99,8 +99,8 @@ def test_failed_documents_are_not_kept(
 
 
 @pytest.mark.live
-def test_an_application_that_blocks_keeps_no_process(tmp_path: Path) -> None:
-    """Python ends within BOKEH_STOP_TIMEOUT, whatever an application does."""
+def test_blocking_application_does_not_prevent_exit(tmp_path: Path) -> None:
+    """Python exits within BOKEH_STOP_TIMEOUT while an application blocks."""
     program = tmp_path / "program.py"
     program.write_text(
         "import time\n"
@@ -130,7 +130,7 @@ def test_an_application_that_blocks_keeps_no_process(tmp_path: Path) -> None:
 
 
 class OwnApplication(Application):
-    """An application of a class of its own, as Panel's are."""
+    """A subclass of Application, like Panel's."""
 
     def __init__(self) -> None:
         super().__init__(FunctionHandler(lambda doc: None))
@@ -157,8 +157,8 @@ class OwnApplication(Application):
         self.calls.append("destroyed")
 
 
-def test_an_application_of_a_class_of_its_own(app: Flask, bokeh: FlaskBokeh) -> None:
-    """An application of a class of its own keeps its behaviour."""
+def test_subclass_of_application_keeps_its_behaviour(app: Flask, bokeh: FlaskBokeh) -> None:
+    """The methods that a subclass overrides are called."""
     application = OwnApplication()
     bokeh.add_application("/x", application)
     bokeh.init_app(app)
@@ -169,10 +169,10 @@ def test_an_application_of_a_class_of_its_own(app: Flask, bokeh: FlaskBokeh) -> 
     assert set(application.calls) == {"loaded", "initialize", "created", "destroyed", "unloaded"}
 
 
-def test_cleanups_at_the_same_time(
+def test_sessions_end_once_with_concurrent_cleanups(
     app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Sessions whose end takes a while are ended once, also when several want that, and stopped."""
+    """Each slow session ends once, when two logouts and a stop of the server overlap."""
     ended: list[str] = []
 
     class Slow(LifecycleHandler):
@@ -207,12 +207,12 @@ def test_cleanups_at_the_same_time(
     with app.app_context():
         bokeh.stop()
     assert len(set(ended)) == 9
-    gc.collect()  # then asyncio tells of errors that nobody saw
+    gc.collect()  # asyncio logs unhandled errors then
     assert "KeyError" not in caplog.text
 
 
-def test_a_callers_loop_that_has_ended(app: Flask, bokeh: FlaskBokeh) -> None:
-    """There is nothing to wait for when it can't run any more."""
+def test_stop_does_not_wait_for_a_loop_that_has_ended(app: Flask, bokeh: FlaskBokeh) -> None:
+    """Nothing can run on a caller's loop that has ended."""
     app.config["BOKEH_STOP_TIMEOUT"] = 60
     bokeh.init_app(app)
     loop = IOLoop(make_current=False)
@@ -229,8 +229,8 @@ def test_a_callers_loop_that_has_ended(app: Flask, bokeh: FlaskBokeh) -> None:
     loop.close(all_fds=True)
 
 
-def test_head_creates_nothing(app: Flask, bokeh: FlaskBokeh) -> None:
-    """A HEAD request for a page creates no session."""
+def test_head_request_creates_no_session(app: Flask, bokeh: FlaskBokeh) -> None:
+    """A GET request for the same page creates one."""
     bokeh.add_application("/x", lambda doc: None, page=True)
     bokeh.init_app(app)
     client = app.test_client()

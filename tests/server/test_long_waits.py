@@ -1,4 +1,4 @@
-"""Pages that wait for a session leave request threads to others."""
+"""Pages that wait for a session leave request threads to other pages."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from bokeh.server.server import Server
 from flask_bokeh import LimitError
 from flask_bokeh.runtime.long_waits import PATIENCE, LongWaits
 
-from ..support.servers import Live
+from ..support.servers import Live, LiveServer
 from ..support.waiting import eventually
 
 APP = "tests.live_apps.waiting:create_app()"
+PAGES = ["/direct", "/client", "/bokeh/waits"]
+REFUSED = "BOKEH_MAX_WAITING_PAGES is 3"
 
 
 def status_of(url: str) -> int:
@@ -28,26 +30,31 @@ def status_of(url: str) -> int:
             return error.code
 
 
-@pytest.mark.parametrize("path", ["/direct", "/client", "/bokeh/waits"])
 @pytest.mark.parametrize("kind", ["gunicorn-gthread", "flask-bokeh-run"])
-def test_waiting_pages_leave_threads(live: Live, kind: str, path: str) -> None:
+def test_waiting_pages_leave_request_threads_to_others(live: Live, kind: str) -> None:
     """Three pages wait, others get a 503, and a page without a plot is answered meanwhile."""
     if kind == "flask-bokeh-run" and not hasattr(Server, "stop_async"):
         pytest.skip("Bokeh 3.9 fills documents on the loop, on which 'flask bokeh run' serves")
     site = live(kind, APP, clean=False)
+    for path in PAGES:
+        check_waiting_pages(site, path)
+
+
+def check_waiting_pages(site: LiveServer, path: str) -> None:
+    logged = site.log.count(REFUSED)
     with ThreadPoolExecutor(6) as pool:
         pages = [pool.submit(status_of, site.url + path) for _ in range(6)]
-        eventually(lambda: sum(page.done() for page in pages) == 3, "three refusals", 40)
-        assert site.get("/plain") == "plain"
-        assert status_of(site.url + path) == 503  # at once
-        site.get("/release")
-        assert sorted(page.result() for page in pages) == [200] * 3 + [503] * 3
-    assert status_of(site.url + path) == 200
-    site.until_logged("BOKEH_MAX_WAITING_PAGES is 3")
+        eventually(lambda: sum(page.done() for page in pages) == 3, f"refusals of {path}", 40)
+        assert site.get("/plain") == "plain", path
+        assert status_of(site.url + path) == 503, path  # at once
+        site.get(f"/release{path}")
+        assert sorted(page.result() for page in pages) == [200] * 3 + [503] * 3, path
+    assert status_of(site.url + path) == 200, path
+    eventually(lambda: site.log.count(REFUSED) > logged, f"the log of {path}")
 
 
-def test_a_page_that_is_quick_does_not_count() -> None:
-    """Only pages that have waited for longer than the patience are counted, and then no more."""
+def test_only_long_waits_are_counted() -> None:
+    """A page counts from the end of PATIENCE until its wait ends."""
     waits = LongWaits(1)
     asked: list[float] = []
 
@@ -70,8 +77,8 @@ def test_a_page_that_is_quick_does_not_count() -> None:
     waits.check()
 
 
-def test_one_too_many() -> None:
-    """While as many wait as may, the others are refused, those that wait already as well."""
+def test_one_waiting_page_too_many_is_refused() -> None:
+    """At the limit, new pages and pages whose wait becomes long are refused."""
     waits = LongWaits(1)
     entered, over = threading.Event(), threading.Event()
 
@@ -94,8 +101,8 @@ def test_one_too_many() -> None:
     waits.check()
 
 
-def test_no_limit() -> None:
-    """None is no limit; a number can be lowered, and is at least one."""
+def test_limit_can_be_none_or_lowered() -> None:
+    """None means no limit; a number can be lowered to one at least."""
     waits = LongWaits(None)
     waits.lower(1)
     assert waits.limit is None

@@ -1,4 +1,4 @@
-"""Workers, forks, reloaders and programs: each process has a server of its own."""
+"""One server for each process: workers, forks, reloaders and programs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from ..live_apps.lifecycle import bokeh, create_app
 from ..support import ROOT
-from ..support.browser import Tab
 from ..support.servers import SERVERS, Live
 from ..support.sockets import connect
 from ..support.waiting import eventually
@@ -22,7 +22,7 @@ APP = "tests.live_apps.lifecycle:create_app()"
 
 @pytest.fixture
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file in which the application writes down what happens to it."""
+    """The file in which the application records its life-cycle events."""
     path = tmp_path / "notes"
     path.touch()
     monkeypatch.setenv("LIFECYCLE_LOG", str(path))
@@ -42,8 +42,14 @@ END = {"loaded", "created", "destroyed", "document destroyed", "unloaded"}
 
 @pytest.mark.parametrize("server", [one for one in SERVERS if not one.endswith("tls")])
 def test_hooks_run_when_the_server_ends(live: Live, notes: Path, server: str) -> None:
-    """With sessions open and pulled, the hooks for their end and the server's run, once each."""
+    """Each life-cycle hook runs once, in order, with a session open and another one pulled.
+
+    Under a WSGI server, pages without a pulled session do not start the Bokeh server.
+    """
     site = live(server, APP)
+    for _ in range(3):
+        site.get("/")
+    assert events(notes) == (["loaded"] if server == "flask-bokeh-run" else [])
     site.get("/pulled")
     socket = connect(site, "/x", site.token())
     before = time.monotonic()
@@ -71,18 +77,8 @@ def test_hooks_run_when_a_worker_ends(live: Live, notes: Path, how: str) -> None
     assert eventually(lambda: site.get("/pulled"), "a new worker") != worker
 
 
-def test_the_server_starts_on_first_use(live: Live, notes: Path) -> None:
-    """A page without a pulled session starts nothing: a crawler costs a signature."""
-    site = live("gunicorn-sync", APP)
-    for _ in range(3):
-        site.get("/")
-    assert events(notes) == []
-    site.get("/pulled")
-    assert events(notes)[0] == "loaded"
-
-
-def test_each_worker_has_a_server_of_its_own(live: Live, notes: Path) -> None:
-    """With --preload and several workers each process starts its own server on first use."""
+def test_each_worker_starts_its_own_server(live: Live, notes: Path) -> None:
+    """With --preload and two workers, each process starts its own server on first use."""
     site = live("gunicorn-sync", APP, args=["--workers", "2", "--preload"])
     workers: set[str] = set()
 
@@ -94,7 +90,7 @@ def test_each_worker_has_a_server_of_its_own(live: Live, notes: Path) -> None:
     assert pids(notes) == workers
 
 
-def test_a_server_from_before_a_fork_is_not_used(
+def test_server_from_before_a_fork_is_not_used(
     live: Live, notes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server started in the parent stays there; the worker starts its own and serves plots."""
@@ -109,19 +105,20 @@ def test_a_server_from_before_a_fork_is_not_used(
     assert worker in pids(notes)
 
 
-def test_the_reloader(live: Live, tab: Tab, notes: Path, tmp_path: Path) -> None:
-    """Under the development server's reloader a plot works, before and after a reload."""
+def test_sessions_open_before_and_after_a_reload(live: Live, notes: Path, tmp_path: Path) -> None:
+    """The development server's reloader restarts the server while a session is open."""
     watched = tmp_path / "watched.txt"
     watched.write_text("1")
     site = live(
         "werkzeug", APP, args=["--debug", "--extra-files", str(watched), "--exclude-patterns", "x"]
     )
     first = site.get("/pulled")
-    tab.open(site.url, plots=2)
-    watched.write_text("2")
-    eventually(
-        lambda: "Restarting with" in site.log and site.log.count("Debugger PIN") >= 2, "a reload"
-    )
+    with connect(site, "/x", site.token()):
+        watched.write_text("2")
+        eventually(
+            lambda: "Restarting with" in site.log and site.log.count("Debugger PIN") >= 2,
+            "a reload",
+        )
 
     def answered() -> bool:
         try:
@@ -130,24 +127,25 @@ def test_the_reloader(live: Live, tab: Tab, notes: Path, tmp_path: Path) -> None
             return False
 
     eventually(answered, "the new process")
-    tab.open(site.url, plots=2)
-    tab.until_title("directory")
-    tab.forgive("WebSocket", "websocket", "connect", "404")  # no favicon
+    with connect(site, "/x", site.token()) as socket:
+        assert "k" in socket.ids()
 
 
-def test_a_directory_application(live: Live, tab: Tab, notes: Path) -> None:
-    """A directory application brings its theme and its static files."""
-    site = live("werkzeug", APP)
-    tab.open(site.url, plots=2)
-    colours = "Bokeh.documents.map(d => d.get_model_by_name('plot')?.background_fill_color)"
-    assert "abcdef" in str(tab.page.evaluate(f"JSON.stringify({colours})"))
-    assert site.get("/bokeh/directory/static/hello.txt") == "hello\n"
-    tab.forgive("404")  # no favicon
+def test_directory_application_has_its_theme_and_static_files(notes: Path) -> None:
+    site = create_app()
+    response = site.test_client().get("/bokeh/directory/static/hello.txt")
+    assert response.text == "hello\n"
+    response.close()
+    with site.test_request_context():
+        with bokeh.pull_session("/directory", transport="client") as session:
+            plot = session.document.select_one({"name": "plot"})
+            assert plot.background_fill_color == "#abcdef"
+        bokeh.stop()  # its hooks write the notes
 
 
 @pytest.mark.live
-def test_hooks_at_exit_of_a_program(tmp_path: Path, notes: Path) -> None:
-    """A program that just ends lets the hooks run, without a word on stderr."""
+def test_hooks_run_when_a_program_ends(tmp_path: Path, notes: Path) -> None:
+    """A program may end without stop(); it writes nothing to stderr."""
     code = (
         "from tests.live_apps.lifecycle import create_app; app = create_app();"
         "client = app.test_client();"

@@ -1,4 +1,4 @@
-"""pull_session() when something fails."""
+"""Failures of pull_session()."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from ..support.waiting import eventually
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize(("path", "error"), [("/raises", LookupError), ("/exits", SystemExit)])
 @pytest.mark.usefixtures("context")
-def test_an_application_that_raises(
+def test_exception_of_the_application_is_raised_in_the_view(
     bokeh: FlaskBokeh, transport: str, path: str, error: type[BaseException]
 ) -> None:
-    """An exception of the application is raised in the view, and names the application."""
+    """The error names the application."""
     with (
         pytest.raises(ApplicationFailedError, match=f"The application {path} raised") as caught,
         bokeh.pull_session(path, transport=transport),
@@ -39,25 +39,29 @@ def test_an_application_that_raises(
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.usefixtures("context")
-def test_a_hook_that_raises(app: Flask, bokeh: FlaskBokeh, site: Flask, transport: str) -> None:
-    """An exception of a hook is raised in the view, and names the hook."""
+def test_exception_of_a_hook_is_raised_in_the_view(
+    app: Flask, bokeh: FlaskBokeh, site: Flask, transport: str
+) -> None:
+    """The error names the hook."""
 
     @bokeh.customize("/ok")
-    def choosy(doc: Document, visit: Visit) -> None:
+    def fails_on_purpose(doc: Document, visit: Visit) -> None:
         raise KeyError("column")
 
     with (
-        pytest.raises(ApplicationFailedError, match=r"The hook .*choosy of /ok raised KeyError"),
+        pytest.raises(
+            ApplicationFailedError, match=r"The hook .*fails_on_purpose of /ok raised KeyError"
+        ),
         bokeh.pull_session("/ok", transport=transport),
     ):
         pytest.fail("the block must not run")
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_a_slow_application_times_out(
+def test_slow_application_times_out(
     app: Flask, site: Flask, bokeh: FlaskBokeh, transport: str
 ) -> None:
-    """The wait ends after BOKEH_PULL_TIMEOUT, saying what was waited for and how long."""
+    """The error names the application and BOKEH_PULL_TIMEOUT's seconds."""
     other = Flask("other")
     other.config["BOKEH_PULL_TIMEOUT"] = 0.2
     other.secret_key = "x" * 20
@@ -71,41 +75,41 @@ def test_a_slow_application_times_out(
         ):
             pytest.fail("the block must not run")
         assert time.monotonic() - before < 20
-        eventually(lambda: live_sessions(other) == 0, "the late session to be given up")
+        eventually(lambda: live_sessions(other) == 0, "the late session to be discarded")
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.usefixtures("context")
-def test_an_error_in_the_block(site: Flask, bokeh: FlaskBokeh, transport: str) -> None:
-    """An exception in the block goes through, and the session is given up."""
+def test_error_in_the_block_is_raised(site: Flask, bokeh: FlaskBokeh, transport: str) -> None:
+    """The session is discarded when the block raises."""
     with pytest.raises(ZeroDivisionError), bokeh.pull_session("/ok", transport=transport):
         _ = 1 / 0
-    eventually(lambda: live_sessions(site) == 0, "the session to be given up")
+    eventually(lambda: live_sessions(site) == 0, "the session to be discarded")
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_a_loop_that_is_blocked_when_the_block_ends(
+def test_timeout_at_the_end_of_the_block_leaves_no_session(
     app: Flask, bokeh: FlaskBokeh, transport: str
 ) -> None:
-    """A page that fails because the server does not let go in time leaves no session either."""
+    """The loop is blocked when the block ends; the session is discarded later."""
     bokeh.add_application("/x", lambda doc: None)
     app.config["BOKEH_PULL_TIMEOUT"] = 0.5
     bokeh.init_app(app)
 
     async def block() -> None:
-        time.sleep(1)  # on purpose
+        time.sleep(1)  # blocks the loop
 
     with app.test_request_context():
         with pytest.raises(WaitTimeoutError), bokeh.pull_session("/x", transport=transport):
             server_of(app).loop.submit(block)
-        eventually(lambda: live_sessions(app) == 0, "the session to be given up")
+        eventually(lambda: live_sessions(app) == 0, "the session to be discarded")
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_a_server_that_stops_in_the_block(
+def test_server_that_stops_in_the_block_is_an_error(
     app: Flask, site: Flask, bokeh: FlaskBokeh, transport: str
 ) -> None:
-    """If the server goes while the block runs, its end says so within bounded time."""
+    """The error is raised at the end of the block, within a bounded time."""
     other = Flask("other")
     other.config.update(BOKEH_PULL_TIMEOUT=2.0, BOKEH_STOP_TIMEOUT=0.5)
     other.secret_key = "x" * 20
@@ -121,8 +125,8 @@ def test_a_server_that_stops_in_the_block(
 
 
 @pytest.mark.usefixtures("context")
-def test_the_loops_own_thread_is_refused(site: Flask, bokeh: FlaskBokeh) -> None:
-    """Pulling on the server's own loop would wait for itself, and is refused."""
+def test_pulling_on_the_loop_thread_is_refused(site: Flask, bokeh: FlaskBokeh) -> None:
+    """Pulling on the server's own loop would wait for itself."""
 
     def pull() -> None:
         with site.test_request_context(), bokeh.pull_session("/ok"):
@@ -133,8 +137,8 @@ def test_the_loops_own_thread_is_refused(site: Flask, bokeh: FlaskBokeh) -> None
 
 
 @pytest.mark.usefixtures("context")
-def test_wrong_use_is_refused(bokeh: FlaskBokeh) -> None:
-    """An unknown path and an unknown transport are refused before anything starts."""
+def test_unknown_path_and_transport_are_refused(bokeh: FlaskBokeh) -> None:
+    """The error lists the known paths or transports."""
     with pytest.raises(UnknownApplicationError, match="/ok"), bokeh.pull_session("/nope"):
         pass
     with (

@@ -24,7 +24,7 @@ from ..support.waiting import eventually
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.usefixtures("context")
 def test_edits_reach_the_server(site: Flask, bokeh: FlaskBokeh, transport: str) -> None:
-    """Ten of ten edits are in the server's own document when the block has ended."""
+    """All edits are in the server's document when the block has ended, ten times out of ten."""
     for number in range(10):
         with bokeh.pull_session("/ok", transport=transport) as session:
             session.document.select_one({"name": "k"}).value = number % 9 + 1
@@ -36,10 +36,10 @@ def test_edits_reach_the_server(site: Flask, bokeh: FlaskBokeh, transport: str) 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.usefixtures("context")
-def test_callbacks_of_the_application_live(
+def test_callbacks_of_the_application_run_after_the_pull(
     site: Flask, bokeh: FlaskBokeh, calls: list[Any], transport: str
 ) -> None:
-    """The Python callbacks that the application registered answer after the pull."""
+    """The application's Python callbacks are called for changes after the pull."""
     with bokeh.pull_session("/ok", transport=transport) as session:
         pass
     document = server_document(site, session)
@@ -58,8 +58,8 @@ def test_callbacks_of_the_application_live(
 
 
 @pytest.mark.usefixtures("context")
-def test_force_roundtrip_brings_edits_at_once(site: Flask, bokeh: FlaskBokeh) -> None:
-    """With bokeh.client, force_roundtrip() is a way to have the edits there before the end."""
+def test_force_roundtrip_sends_edits_at_once(site: Flask, bokeh: FlaskBokeh) -> None:
+    """With bokeh.client, force_roundtrip() sends the edits before the end of the block."""
     with bokeh.pull_session("/ok", transport="client") as session:
         session.document.select_one({"name": "k"}).value = 7
         session.force_roundtrip()
@@ -67,8 +67,8 @@ def test_force_roundtrip_brings_edits_at_once(site: Flask, bokeh: FlaskBokeh) ->
 
 
 @pytest.mark.usefixtures("context")
-def test_timers_added_and_removed_in_the_block(site: Flask, bokeh: FlaskBokeh) -> None:
-    """Periodic, time-out and next-tick callbacks start with the end of the block."""
+def test_timers_added_in_the_block_start_with_its_end(site: Flask, bokeh: FlaskBokeh) -> None:
+    """Periodic, time-out and next-tick callbacks start then; removed ones do not."""
     heard: list[str] = []
     with bokeh.pull_session("/ok") as session:
         document = session.document
@@ -84,8 +84,10 @@ def test_timers_added_and_removed_in_the_block(site: Flask, bokeh: FlaskBokeh) -
 
 
 @pytest.mark.usefixtures("context")
-def test_a_timer_of_the_application_can_be_removed(app: Flask, bokeh: FlaskBokeh) -> None:
-    """A callback that the application started is stopped by removing it in the block."""
+def test_timer_of_the_application_can_be_removed_in_the_block(
+    app: Flask, bokeh: FlaskBokeh
+) -> None:
+    """Removing a periodic callback of the application in the block stops it."""
     heard: list[int] = []
 
     def ticking(doc: Document) -> None:
@@ -108,7 +110,7 @@ def test_a_timer_of_the_application_can_be_removed(app: Flask, bokeh: FlaskBokeh
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_hooks_know_the_visit(app: Flask, bokeh: FlaskBokeh, transport: str) -> None:
+def test_hooks_get_the_visit(app: Flask, bokeh: FlaskBokeh, transport: str) -> None:
     """Hooks run once, after the application, in an application context, with the visit."""
     seen: list[Any] = []
 
@@ -154,8 +156,8 @@ def test_hooks_know_the_visit(app: Flask, bokeh: FlaskBokeh, transport: str) -> 
         assert seen[6] == ("application", None)
 
 
-def test_many_threads_pull_at_once(site: Flask, bokeh: FlaskBokeh) -> None:
-    """Sixteen threads pull and edit at the same time; each has its own session and edit."""
+def test_threads_that_pull_at_once_get_their_own_sessions(site: Flask, bokeh: FlaskBokeh) -> None:
+    """Sixteen threads pull and edit at the same time; no edit reaches another session."""
     wrong: list[Any] = []
 
     def pull(number: int) -> None:
@@ -179,8 +181,8 @@ def test_many_threads_pull_at_once(site: Flask, bokeh: FlaskBokeh) -> None:
 
 
 @pytest.mark.usefixtures("context")
-def test_small_frames_do_not_wait(site: Flask, bokeh: FlaskBokeh) -> None:
-    """Both ends of bokeh.client's connection have TCP_NODELAY: a pull would take 180 ms without."""
+def test_client_connection_has_tcp_nodelay(site: Flask, bokeh: FlaskBokeh) -> None:
+    """Both ends of bokeh.client's connection have it: a pull would take 180 ms without it."""
     with bokeh.pull_session("/ok", transport="client") as pulled:
         server = server_of(site)
 
@@ -199,8 +201,8 @@ def test_small_frames_do_not_wait(site: Flask, bokeh: FlaskBokeh) -> None:
         assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
-def test_an_abandoned_session_does_not_outstay(app: Flask) -> None:
-    """A pulled session that no browser comes for is dropped after its lifetime."""
+def test_unused_pulled_session_is_dropped_after_its_lifetime(app: Flask) -> None:
+    """A pulled session without a browser is dropped after BOKEH_UNUSED_SESSION_LIFETIME."""
     bokeh = FlaskBokeh()
     bokeh.add_application("/x", lambda doc: None)
     app.config["BOKEH_UNUSED_SESSION_LIFETIME"] = 0.5

@@ -26,8 +26,10 @@ from ..support.lifecycle import descriptors
 from ..support.waiting import eventually
 
 
-def test_a_start_that_takes_long(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
-    """It is an error that names the setting; what starts too late ends by itself, hooks and all."""
+def test_start_that_takes_too_long_is_an_error(
+    app: Flask, bokeh: FlaskBokeh, tmp_path: Path
+) -> None:
+    """The error names BOKEH_START_TIMEOUT; a server that starts too late stops by itself."""
     notes: list[str] = []
 
     class Slow(LifecycleHandler):
@@ -57,8 +59,8 @@ def test_a_start_that_takes_long(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) 
     assert list(folder.iterdir()) == []
 
 
-def test_a_server_that_can_not_start(app: Flask, bokeh: FlaskBokeh) -> None:
-    """Each request gets the cause of a failed start; no thread and no descriptor is left."""
+def test_failed_start_is_reported_to_each_request(app: Flask, bokeh: FlaskBokeh) -> None:
+    """Each request raises the cause; no thread or descriptor is left."""
     app.config["BOKEH_SERVER_OPTIONS"] = {"address": "192.0.2.1"}
     bokeh.add_application("/x", lambda doc: None)
     bokeh.init_app(app)
@@ -76,13 +78,13 @@ def test_a_server_that_can_not_start(app: Flask, bokeh: FlaskBokeh) -> None:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", ""])
-def test_a_port_that_is_taken(app: Flask, bokeh: FlaskBokeh, address: str) -> None:
-    """Options of Bokeh's server are honoured: a port that is taken is told of, and nothing stays.
+def test_start_on_a_port_in_use_is_an_error(app: Flask, bokeh: FlaskBokeh, address: str) -> None:
+    """A failed start leaves no descriptor.
 
-    With every address of the machine asked for, one may be bound already when another is refused.
+    With all addresses of the machine (""), one may be bound already when another is refused.
     """
-    with socket.create_server((address, 0), family=socket.AF_INET) as taken:
-        options = {"port": taken.getsockname()[1], "address": address}
+    with socket.create_server((address, 0), family=socket.AF_INET) as other:
+        options = {"port": other.getsockname()[1], "address": address}
         app.config["BOKEH_SERVER_OPTIONS"] = options
         bokeh.init_app(app)
         before = descriptors()
@@ -92,8 +94,7 @@ def test_a_port_that_is_taken(app: Flask, bokeh: FlaskBokeh, address: str) -> No
         assert caught.value.__cause__ is not None
 
 
-def test_starting_from_many_threads(app: Flask, bokeh: FlaskBokeh) -> None:
-    """Many first requests at once start one server."""
+def test_requests_in_many_threads_start_one_server(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.init_app(app)
     state = app.extensions["bokeh"]
     servers: list[object] = []
@@ -127,8 +128,8 @@ def test_settings_of_the_server_are_honoured(app: Flask, bokeh: FlaskBokeh) -> N
     assert not tornado.generate_session_ids
 
 
-def test_a_port_with_tls(app: Flask, bokeh: FlaskBokeh) -> None:
-    """The port of its own has the certificate that it is given."""
+def test_port_transport_serves_tls(app: Flask, bokeh: FlaskBokeh) -> None:
+    """BOKEH_SSL_CERTFILE and BOKEH_SSL_KEYFILE apply to the port of Bokeh's own."""
     websocket = pytest.importorskip("websocket")
     pytest.importorskip("trustme")
     cert, key = certificate()
@@ -155,8 +156,8 @@ def test_a_port_with_tls(app: Flask, bokeh: FlaskBokeh) -> None:
         client.shutdown()
 
 
-def test_an_auth_module_is_honoured(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
-    """BOKEH_AUTH_MODULE is loaded, as bokeh serve does."""
+def test_auth_module_is_loaded(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
+    """BOKEH_AUTH_MODULE works like --auth-module of ``bokeh serve``."""
     module = tmp_path / "auth.py"
     module.write_text("def get_user(handler):\n    return 'ann'\nlogin_url = '/login'\n")
     app.config["BOKEH_AUTH_MODULE"] = str(module)
@@ -167,8 +168,8 @@ def test_an_auth_module_is_honoured(app: Flask, bokeh: FlaskBokeh, tmp_path: Pat
 
 
 @pytest.mark.live
-def test_nothing_happens_on_import() -> None:
-    """Importing the package starts no thread and makes no warning."""
+def test_import_starts_no_thread() -> None:
+    """Importing the package also raises no warning."""
     code = (
         "import threading, flask_bokeh, flask_bokeh.web.blueprint;"
         "assert threading.active_count() == 1"
@@ -176,8 +177,8 @@ def test_nothing_happens_on_import() -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=ROOT, timeout=30)
 
 
-def test_the_key_does_not_change_with_a_fork(app: Flask, bokeh: FlaskBokeh) -> None:
-    """A token from one process is good in another with the same key."""
+def test_token_is_valid_for_another_app_with_the_same_key(app: Flask, bokeh: FlaskBokeh) -> None:
+    """The two applications stand for two processes."""
     document: list[Document] = []
     bokeh.add_application("/x", document.append)
     bokeh.init_app(app)

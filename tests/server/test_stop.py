@@ -29,8 +29,10 @@ from ..support.lifecycle import descriptors
 from ..support.waiting import eventually
 
 
-def test_a_stop_is_bounded(app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture) -> None:
-    """A hook that never ends is left after BOKEH_STOP_TIMEOUT, which the log tells."""
+def test_stop_ends_within_its_timeout(
+    app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A hook that never ends is abandoned after BOKEH_STOP_TIMEOUT, and this is logged."""
 
     class Never(LifecycleHandler):
         def modify_document(self, doc: Document) -> None: ...
@@ -54,14 +56,14 @@ def test_a_stop_is_bounded(app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCapt
     "step",
     ["_BokehServer.stop", "TransferListener.close", "Watchdog.stop", "UpgradeServer.close_sockets"],
 )
-def test_a_stop_that_raises(
+def test_steps_of_a_stop_run_after_one_that_raises(
     app: Flask,
     bokeh: FlaskBokeh,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     step: str,
 ) -> None:
-    """The error is logged, and all other steps are taken: no thread or descriptor stays."""
+    """The error is logged; no thread, descriptor or file is left."""
     owner, _, method = step.partition(".")
     cls = {one.__name__: one for one in (_BokehServer, TransferListener, Watchdog, UpgradeServer)}[
         owner
@@ -93,8 +95,8 @@ def test_a_stop_that_raises(
     assert {thread.name for thread in threading.enumerate()} == {"MainThread"}
 
 
-def test_a_stop_on_the_loop(app: Flask, bokeh: FlaskBokeh) -> None:
-    """It is refused, and the server goes on."""
+def test_stop_on_the_loop_thread_is_refused(app: Flask, bokeh: FlaskBokeh) -> None:
+    """The server keeps running afterwards."""
     bokeh.add_application("/x", lambda doc: None)
     bokeh.init_app(app)
     with app.test_request_context():
@@ -110,10 +112,10 @@ def test_a_stop_on_the_loop(app: Flask, bokeh: FlaskBokeh) -> None:
             pass
 
 
-def test_a_callback_that_exits(
+def test_sys_exit_in_a_callback_does_not_stop_the_server(
     app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """sys.exit() in a callback ends nothing but the callback."""
+    """sys.exit() ends the callback only."""
     done = threading.Event()
 
     @bokeh.application("/x")
@@ -134,8 +136,8 @@ def test_a_callback_that_exits(
     eventually(lambda: "A callback called sys.exit(3); plots go on." in caplog.text, "the log")
 
 
-def test_start_and_stop_again(app: Flask, bokeh: FlaskBokeh) -> None:
-    """start and stop are idempotent, and a server may be started again."""
+def test_server_can_be_started_and_stopped_repeatedly(app: Flask, bokeh: FlaskBokeh) -> None:
+    """start() and stop() are idempotent."""
     bokeh.add_application("/x", lambda doc: None)
     bokeh.init_app(app)
     with app.test_request_context():
@@ -149,8 +151,10 @@ def test_start_and_stop_again(app: Flask, bokeh: FlaskBokeh) -> None:
             bokeh.stop()
 
 
-def test_a_blocked_loop(app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture) -> None:
-    """While an application blocks the loop, waits end in time and say what may be wrong."""
+def test_waits_for_a_blocked_loop_are_bounded(
+    app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Errors and the log say that an application may be blocking the loop."""
     app.config.update(BOKEH_PULL_TIMEOUT=0.3, BOKEH_STOP_TIMEOUT=0.5)
     bokeh.add_application("/x", lambda doc: None)
     bokeh.init_app(app)
@@ -174,12 +178,13 @@ def test_a_blocked_loop(app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCapture
 
 
 @pytest.mark.skipif(
-    not hasattr(BokehTornado, "_require_running"), reason="before 3.10, Bokeh refused nobody then"
+    not hasattr(BokehTornado, "_require_running"),
+    reason="before 3.10, Bokeh did not refuse new sessions then",
 )
-def test_who_comes_while_the_server_stops(
+def test_new_websocket_is_closed_while_the_server_stops(
     app: Flask, bokeh: FlaskBokeh, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A WebSocket that has just been opened is closed with 1001, and is no error of anybody's."""
+    """A WebSocket that has just been opened is closed with 1001, and no error is logged."""
     websocket = pytest.importorskip("websocket")
     bokeh.add_application("/x", lambda doc: None)
     bokeh.init_app(app)
@@ -199,6 +204,6 @@ def test_who_comes_while_the_server_stops(
     assert [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR] == []
 
 
-def test_the_hook_at_exit_is_there() -> None:
-    """threading still has the private hook that runs before executors are closed."""
+def test_threading_has_its_private_hook_at_exit() -> None:
+    """threading._register_atexit runs functions before executors are closed."""
     assert callable(threading._register_atexit)  # type: ignore[attr-defined]

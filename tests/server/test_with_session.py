@@ -12,7 +12,7 @@ from flask.views import MethodView, View
 from flask_bokeh import FlaskBokeh, FlaskBokehError, PulledSession
 
 
-def test_with_session_on_all_kinds_of_views(site: Flask, bokeh: FlaskBokeh) -> None:
+def test_with_session_decorates_all_kinds_of_views(site: Flask, bokeh: FlaskBokeh) -> None:
     """Functions, async functions, methods, and whole classes through ``decorators``."""
     pytest.importorskip("asgiref", reason="async views need Flask's async extra")
 
@@ -46,8 +46,8 @@ def test_with_session_on_all_kinds_of_views(site: Flask, bokeh: FlaskBokeh) -> N
     assert plain.__name__ == "plain"
 
 
-def test_the_client_transport_in_an_async_view(site: Flask, bokeh: FlaskBokeh) -> None:
-    """bokeh.client can't run where a loop runs already; the error says what to do."""
+def test_client_transport_in_an_async_view_is_refused(site: Flask, bokeh: FlaskBokeh) -> None:
+    """bokeh.client can't run on a thread with a running loop; the error recommends 'direct'."""
     pytest.importorskip("asgiref", reason="async views need Flask's async extra")
 
     @site.get("/async")
@@ -60,9 +60,7 @@ def test_the_client_transport_in_an_async_view(site: Flask, bokeh: FlaskBokeh) -
         site.test_client().get("/async")
 
 
-def test_the_session_is_shown_once(site: Flask, bokeh: FlaskBokeh) -> None:
-    """A page shows a session once; a second embed is refused."""
-
+def test_embedding_a_session_twice_is_refused(site: Flask, bokeh: FlaskBokeh) -> None:
     @site.get("/")
     @bokeh.with_session("/ok")
     def index(bokeh_session: PulledSession) -> str:
