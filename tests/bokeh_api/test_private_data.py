@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,20 @@ from bokeh.models import ColumnDataSource
 
 from flask_bokeh.bokeh_api.v3.patches import BrowserPatch, PrivateColumns, make_columns_private
 
-from ..support.browser import Tab
 from ..support.servers import Live, LiveServer
 from ..support.sockets import Socket, connect
 
 APP = "tests.live_apps.shared:create_app()"
 ZERO = [0, 0, 0]
+
+
+@pytest.fixture(scope="module")
+def site(module_live: Live) -> Iterator[LiveServer]:
+    """A site whose log holds no trouble except a warning of Bokeh's for a read-only array."""
+    server = module_live("gunicorn-sync", APP, clean=False)
+    yield server
+    server.stop()
+    assert server.trouble_except("attempted to patch an immutable numpy array") == []
 
 
 def patched(model: str, patches: dict[str, Any]) -> dict[str, Any]:
@@ -29,6 +38,17 @@ def patched(model: str, patches: dict[str, Any]) -> dict[str, Any]:
 def streamed(model: str, data: dict[str, Any], rollover: int | None = None) -> dict[str, Any]:
     event = {"kind": "ColumnsStreamed", "model": {"id": model}, "attr": "data", "data": data}
     return {**event, "rollover": rollover}
+
+
+def as_map(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a dict in the form in which BokehJS sends it."""
+    return {"type": "map", "entries": [list(item) for item in values.items()]}
+
+
+def click(button: str) -> dict[str, Any]:
+    values = as_map({"model": {"id": button}})
+    event = {"type": "event", "name": "button_click", "values": values}
+    return {"kind": "MessageSent", "msg_type": "bokeh_event", "msg_data": event}
 
 
 def piece(start: int, stop: int) -> dict[str, Any]:
@@ -44,9 +64,8 @@ def ok(client: Socket, *events: dict[str, Any]) -> None:
     assert answer["type"] == "OK", answer
 
 
-def test_changes_of_one_visitor(live: Live) -> None:
+def test_changes_of_one_visitor(site: LiveServer) -> None:
     """Patches and streams from a browser leave arrays, lists and Series of others alone."""
-    site = live("gunicorn-sync", APP)
     before = shared(site)
     with (
         connect(site, "/shared", site.token()) as ann,
@@ -71,9 +90,8 @@ def test_changes_of_one_visitor(live: Live) -> None:
         assert bob.data("nested")["lines"] == [[0, 0], [0, 0], [0, 0]]
 
 
-def test_data_that_a_callback_shares(live: Live) -> None:
+def test_data_that_a_callback_shares(site: LiveServer) -> None:
     """A callback gives shared data to a source, and the same message changes them."""
-    site = live("gunicorn-sync", APP)
     before = shared(site)
     with connect(site, "/shared", site.token()) as client:
         ids = client.ids()
@@ -85,29 +103,29 @@ def test_data_that_a_callback_shares(live: Live) -> None:
         assert shared(site) == before
 
 
-def test_changes_by_callbacks(live: Live, tab: Tab) -> None:
-    """Data that a callback streams and patches for a visitor changes for that visitor only."""
-    site = live("gunicorn-sync", APP)
+def test_changes_by_callbacks_affect_one_visitor(site: LiveServer) -> None:
+    """Stream and patch in callbacks and, in the form that BokehJS writes, in messages."""
     before = shared(site)
-    tab.open(site.url)
-    data = "n => Bokeh.documents[0].get_model_by_name(n).data"
-    for length in (4, 5):
-        tab.page.locator("button").click()
-        tab.page.wait_for_function(f"n => ({data})('lists').list.length == n", arg=length)
-    assert tab.page.evaluate(f"Array.from(({data})('flat').array)") == [7, 0, 0]
-    tab.page.evaluate(f"{data.replace('.data', '.patch({list: [[0, 3]]})')}", "flat")
-    tab.page.evaluate(f"{data.replace('.data', '.stream({list: [3]}, 99)')}", "lists")
-    tab.page.locator("button").click()
-    tab.page.wait_for_function(f"({data})('lists').list.length == 7")
+    with connect(site, "/shared", site.token()) as client:
+        ids = client.ids()
+        for length in (4, 5):
+            answer = client.change(click(ids["button"]))
+            assert answer["type"] == "OK", answer
+            sent = [event["kind"] for content in answer["before"] for event in content["events"]]
+            assert sent == ["ColumnsStreamed", "ColumnsPatched"]
+            assert len(client.data("lists")["list"]) == length
+        assert client.data("flat")["array"] == [7, 0, 0]
+        ok(client, patched(ids["flat"], as_map({"list": [[0, 3]]})))
+        ok(client, streamed(ids["lists"], as_map({"list": [3]}), 99))
+        ok(client, click(ids["button"]))
+        assert client.data("lists")["list"] == [0, 0, 0, 7, 7, 3, 7]
     with connect(site, "/shared", site.token()) as other:
         assert other.data("lists") == {"list": ZERO}
     assert shared(site) == before
-    tab.forgive("404")  # no favicon
 
 
-def test_read_only_columns(live: Live) -> None:
-    """An array that the application has made read-only stays as it is."""
-    site = live("gunicorn-sync", APP, clean=False)
+def test_read_only_columns_stay_as_they_are(site: LiveServer) -> None:
+    """Accept a change to an array that the application has made read-only, without effect."""
     with connect(site, "/shared", site.token()) as client:
         ok(client, patched(client.ids()["fixed"], {"fixed": [[0, 9]]}))
         assert client.data("fixed") == {"fixed": ZERO}

@@ -130,6 +130,11 @@ class LiveServer(ServerProcess):
             line for line in self.lines if _TROUBLE.search(line) and not _OTHERS.search(line)
         )
 
+    def trouble_except(self, *expected: str) -> list[str]:
+        """Return the lines of trouble that contain none of the expected texts."""
+        lines = self.trouble.splitlines()
+        return [line for line in lines if not any(text in line for text in expected)]
+
     def get(self, path: str, **headers: str) -> str:
         """A page, as a new visitor sees it, unless the headers hold a Cookie."""
         request = urllib.request.Request(self.url + path, headers=headers)
