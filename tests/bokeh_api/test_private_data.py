@@ -1,4 +1,4 @@
-"""A visitor's changes to data that an application shares affect that visitor only."""
+"""Changes to data that an application shares affect one visitor only."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def ok(client: Socket, *events: dict[str, Any]) -> None:
     assert answer["type"] == "OK", answer
 
 
-def test_changes_of_one_visitor(site: LiveServer) -> None:
-    """Patches and streams from a browser leave arrays, lists and Series of others alone."""
+def test_changes_of_one_visitor_leave_shared_data_alone(site: LiveServer) -> None:
+    """Patches and streams from a browser change no array, list or Series of other visitors."""
     before = shared(site)
     with (
         connect(site, "/shared", site.token()) as ann,
@@ -90,8 +90,8 @@ def test_changes_of_one_visitor(site: LiveServer) -> None:
         assert bob.data("nested")["lines"] == [[0, 0], [0, 0], [0, 0]]
 
 
-def test_data_that_a_callback_shares(site: LiveServer) -> None:
-    """A callback gives shared data to a source, and the same message changes them."""
+def test_data_that_a_callback_shares_stay_unchanged(site: LiveServer) -> None:
+    """A callback gives shared data to a source, and the same message changes the source."""
     before = shared(site)
     with connect(site, "/shared", site.token()) as client:
         ids = client.ids()
@@ -146,7 +146,7 @@ class Source:
 
 
 def test_columns_are_copied_once() -> None:
-    """A column is copied before its first change, not before the next ones."""
+    """A column is copied before its first change only."""
     shared = np.zeros(3)
     one = Source(x=shared)
     assert one.data["x"] is shared
@@ -158,8 +158,8 @@ def test_columns_are_copied_once() -> None:
     assert shared.tolist() == ZERO
 
 
-def test_columns_that_are_replaced() -> None:
-    """A column that the application replaces is copied again, and the old copy is let go."""
+def test_replaced_columns_are_copied_again() -> None:
+    """The old copy of a column that the application replaces is dropped."""
     shared = [0, 0, 0]
     one = Source(x=[1, 2, 3])
     one.source.patch({"x": [(0, 1)]})
@@ -175,8 +175,8 @@ def test_columns_that_are_replaced() -> None:
     assert one.data["x"] == [0, 0, 0, 4]
 
 
-def test_nobody_is_told_of_a_copy() -> None:
-    """To copy a column is no change: callbacks and browsers hear of the change alone."""
+def test_copying_a_column_sends_no_event() -> None:
+    """Callbacks and browsers get the change only."""
     one = Source(x=[0, 0, 0])
     events: list[str] = []
     calls: list[str] = []
@@ -188,8 +188,8 @@ def test_nobody_is_told_of_a_copy() -> None:
     assert calls == ["data", "data"]
 
 
-def test_bokeh_applies_patches_in_the_way_that_we_do() -> None:
-    """BrowserPatch repeats a method of Bokeh's; here one sees that it has been changed."""
+def test_bokehs_patch_method_is_the_one_we_repeat() -> None:
+    """BrowserPatch repeats this method; the test fails if Bokeh changes it."""
     source = inspect.getsource(Document.apply_json_patch)
     body = source.partition("'''\n        des")[2].replace('"', "'")
     assert [line.strip() for line in body.splitlines() if line.strip() and "#" not in line] == [
@@ -214,8 +214,8 @@ def test_bokeh_applies_patches_in_the_way_that_we_do() -> None:
 
 
 @pytest.mark.parametrize("name", ["_stream", "_patch"])
-def test_methods_that_are_overridden(name: str) -> None:
-    """Bokeh's columns change in place in these methods, and are given what we take."""
+def test_overridden_methods_have_known_parameters(name: str) -> None:
+    """Bokeh changes columns in place in these methods."""
     parameters = list(inspect.signature(getattr(PropertyValueColumnData, name)).parameters)
     changes = {"_stream": ["new_data", "rollover"], "_patch": ["patches"]}[name]
     assert parameters == ["self", "doc", "source", *changes, "setter"]
