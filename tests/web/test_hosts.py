@@ -100,8 +100,8 @@ def test_page_opens_websockets_of_its_own_host_only(started: Live, kind: str) ->
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["before ours", "after ours"])
-def test_a_blueprint_named_bokeh(app: Flask, bokeh: FlaskBokeh, first: bool) -> None:
-    """The site may have its own, registered before or after init_app."""
+def test_site_may_have_a_blueprint_named_bokeh(app: Flask, bokeh: FlaskBokeh, first: bool) -> None:
+    """The site's blueprint may be registered before or after init_app()."""
     own = Blueprint("bokeh", __name__)
     own.add_url_rule("/own", "page", lambda: "own")
     bokeh.add_application("/x", lambda doc: None, page=True)
