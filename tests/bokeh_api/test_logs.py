@@ -45,7 +45,7 @@ def test_bokehs_logs_are_shortened_in_our_messages_only(app: Flask, bokeh: Flask
             logging.getLogger(name).removeHandler(handler)
 
 
-def fail(text: str) -> Exception:
+def chained_error(text: str) -> Exception:
     try:
         try:
             raise KeyError(f"first {text}")
@@ -57,13 +57,13 @@ def fail(text: str) -> Exception:
 
 def test_describe_names_every_exception_of_a_chain() -> None:
     """Causes and members of groups are described on lines of their own."""
-    text = describe(fail("one\ntwo" + "x" * 5000), {"events": []})
+    text = describe(chained_error("one\ntwo" + "x" * 5000), {"events": []})
     assert "which led to:" in text
     assert "KeyError: 'first one\\ntwo" in text
     assert "ValueError: one\\ntwoxxx" in text
     assert "raise ValueError(text) from error" in text
     assert len(text) < 4000
-    group = describe(ExceptionGroup("several", [fail("a"), fail("b")]))
+    group = describe(ExceptionGroup("several", [chained_error("a"), chained_error("b")]))
     assert "ExceptionGroup: several" in group
     assert group.count("in which:") == 2
 
@@ -71,8 +71,8 @@ def test_describe_names_every_exception_of_a_chain() -> None:
 def test_text_of_an_exception_hides_values_of_the_message() -> None:
     """The text is withheld if the message has too many values to search for."""
     content = {"events": [{"kind": "ModelChanged", "new": [f"v{n}" for n in range(5000)]}]}
-    assert "v4999" not in describe(fail("v4999"), content)
-    assert "v1" not in describe(fail("v1"), {"events": [{"new": "v1"}]})
+    assert "v4999" not in describe(chained_error("v4999"), content)
+    assert "v1" not in describe(chained_error("v1"), {"events": [{"new": "v1"}]})
 
 
 class Silent(Exception):

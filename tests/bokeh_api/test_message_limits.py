@@ -44,7 +44,7 @@ def inspect(value: Any, *, buffers: Any = (), size: int = 1000) -> Content:
 
 
 def refused(value: Any, **keywords: Any) -> str:
-    """The reason why a value is refused, in which little memory was taken."""
+    """Return the reason for refusing a value, and check that this takes little memory."""
     tracemalloc.start()
     try:
         with pytest.raises(MessageLimitError) as caught:

@@ -21,7 +21,7 @@ LIMITS = MessageLimits(size=20 * 2**20, values=250_000, events=100, new_models=1
 
 
 class _Recomputed(Document):
-    """A document that counts how often all its models are looked at."""
+    """A document that counts how often its models are recomputed."""
 
     def __init__(self) -> None:
         super().__init__()

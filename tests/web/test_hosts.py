@@ -99,7 +99,7 @@ def test_page_opens_websockets_of_its_own_host_only(started: Live, kind: str) ->
             get("/bokeh/static/js/bokeh.min.js", "elsewhere.test")
 
 
-@pytest.mark.parametrize("first", [True, False], ids=["before ours", "after ours"])
+@pytest.mark.parametrize("first", [True, False], ids=["before init_app", "after init_app"])
 def test_site_may_have_a_blueprint_named_bokeh(app: Flask, bokeh: FlaskBokeh, first: bool) -> None:
     """The site's blueprint may be registered before or after init_app()."""
     own = Blueprint("bokeh", __name__)

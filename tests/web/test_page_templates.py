@@ -83,15 +83,15 @@ def folder_with(tmp_path: Path, template: str) -> Path:
     return folder
 
 
-def shown(app: Flask, bokeh: FlaskBokeh) -> str:
+def page_text(app: Flask, bokeh: FlaskBokeh) -> str:
     bokeh.init_app(app)
     answer = app.test_client().get("/bokeh/x", query_string={"q": EVIL})
     assert answer.status_code == 200
     return answer.text
 
 
-def check(html: str, title: str = "") -> None:
-    """Values of Bokeh and of this package are markup; values of visitors and data are text."""
+def check_escaping(html: str, title: str = "") -> None:
+    """Check that values of Bokeh and of this package are markup, and all others are text."""
     assert len(tokens_in(html)) == 1
     assert html.count(" data-root-id=") == 2
     assert "&lt;div" not in html
@@ -110,8 +110,8 @@ def test_template_of_a_directory_is_escaped(
 ) -> None:
     """templates/index.html may have each form that Bokeh documents."""
     bokeh.add_application("/x", folder_with(tmp_path, template), page=True)
-    html = shown(app, bokeh)
-    check(html, "My " if "block title" in template else "")
+    html = page_text(app, bokeh)
+    check_escaping(html, "My " if "block title" in template else "")
     if "styles.css" in template:
         assert "<style>p > b { color: red; }</style>" in html
         assert '<b title="&#34;quoted&#34; onload=x">' in html
@@ -128,12 +128,12 @@ def test_template_given_as_a_string_is_escaped(
         fill(doc)
         doc.template = template  # type: ignore[assignment]
 
-    check(shown(app, bokeh), "My " if "block title" in template else "")
+    check_escaping(page_text(app, bokeh), "My " if "block title" in template else "")
 
 
 def test_default_template_escapes_the_title(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.application("/x", page=True)(fill)
-    html = shown(app, bokeh)
+    html = page_text(app, bokeh)
     assert "<title>&lt;/title&gt;&lt;script&gt;" in html
     assert "alert('&')" not in html
 
@@ -147,7 +147,7 @@ def test_template_keeps_the_autoescape_of_its_environment(app: Flask, bokeh: Fla
         fill(doc)
         doc.template = own.get_template("x.html")
 
-    check(shown(app, bokeh))
+    check_escaping(page_text(app, bokeh))
 
 
 def test_title_is_text_if_the_template_escapes_nothing(app: Flask, bokeh: FlaskBokeh) -> None:
@@ -158,7 +158,7 @@ def test_title_is_text_if_the_template_escapes_nothing(app: Flask, bokeh: FlaskB
         doc.title = EVIL
         doc.template = Template("<title>{{ title }}</title>")
 
-    assert "<script>" not in shown(app, bokeh)
+    assert "<script>" not in page_text(app, bokeh)
 
 
 def test_page_of_a_template_is_live_and_runs_no_typed_script(
