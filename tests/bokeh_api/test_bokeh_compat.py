@@ -1,4 +1,4 @@
-"""Tests of Bokeh's private names that we use: they fail when one moves."""
+"""Checks of the private names of Bokeh that this package uses."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from bokeh.server.views import ws
 from flask_bokeh.bokeh_api.v3.curdoc import _Curdocs, isolate_curdoc
 
 
-def test_the_servers_tornado_application() -> None:
+def test_server_keeps_its_tornado_application() -> None:
     """BaseServer keeps the Tornado application in _tornado."""
     assert "self._tornado = tornado_app" in inspect.getsource(BaseServer)
 
 
-def test_ending_sessions() -> None:
-    """There is what ends a session, and what closes its WebSockets."""
+def test_sessions_have_the_names_that_closing_uses() -> None:
+    """Bokeh has the names with which sessions are discarded and WebSockets closed."""
     discard = ApplicationContext._discard_session
     assert list(inspect.signature(discard).parameters) == ["self", "session", "should_discard"]
     assert "expiration_blocked_count == 1" in inspect.getsource(discard)
@@ -39,30 +39,30 @@ def test_ending_sessions() -> None:
     assert "self._socket = socket" in inspect.getsource(ServerConnection)
 
 
-def test_what_an_ended_session_leaves() -> None:
-    """Bokeh collects garbage for each session, and leaves to that what we empty in its models."""
+def test_ended_session_is_left_to_the_garbage_collector() -> None:
+    """Bokeh collects garbage for each session; models have the dicts that we clear instead."""
     assert "gc.collect()" in inspect.getsource(Document.destroy)
     for name in ("_callbacks", "_event_callbacks", "_unstable_default_values"):
         assert isinstance(getattr(Slider(), name), dict)
 
 
-def test_bokehs_own_threads() -> None:
-    """Bokeh 3.10 has a pool, and that an executor; 3.9 has none."""
+def test_bokeh_3_10_has_an_executor_with_threads() -> None:
+    """Bokeh 3.9 has none."""
     if hasattr(Server, "stop_async"):
         executor = importlib.import_module("bokeh.server.executor")._ServerExecutor
         assert "self._executor = ThreadPoolExecutor" in inspect.getsource(executor)
         assert "self._executor = _ServerExecutor()" in inspect.getsource(BokehTornado)
 
 
-def test_curdoc() -> None:
-    """It has a list for the whole process, which we replace, or a ContextVar, which we need not."""
+def test_curdoc_list_is_isolated() -> None:
+    """Bokeh has a list for the process, which we replace, or a ContextVar."""
     assert isinstance(bokeh_doc._PATCHED_CURDOCS, list | _Curdocs | ContextVar)
     isolate_curdoc()
     assert isinstance(bokeh_doc._PATCHED_CURDOCS, _Curdocs | ContextVar)
 
 
-def test_the_handler_of_websockets() -> None:
-    """A message is received frame by frame, through a method that says when it is whole."""
+def test_websocket_handler_receives_frame_by_frame() -> None:
+    """_receive() takes each frame and returns a message when it is complete."""
     assert "message = await self._receive(" in inspect.getsource(ws.WSHandler.on_message)
     assert list(inspect.signature(ws.WSHandler._receive).parameters) == ["self", "fragment"]
     assert "callback(self._async_open, self._token)" in inspect.getsource(ws.WSHandler.open)
@@ -70,7 +70,7 @@ def test_the_handler_of_websockets() -> None:
         assert "if self._stopping:" in inspect.getsource(BokehTornado._require_running)
 
 
-def test_the_clients_wait() -> None:
+def test_client_session_can_be_waited_for() -> None:
     """A client session can be waited for until it is closed."""
     assert callable(ClientSession._loop_until_closed)
     assert isinstance(ClientSession.token, property)
@@ -89,13 +89,13 @@ def test_the_clients_wait() -> None:
         ("check_origin", 1),
     ],
 )
-def test_methods_of_a_websocket(name: str, parameters: int) -> None:
-    """Each method that we replace, so that it logs and answers without contents, is Bokeh's."""
+def test_overridden_websocket_methods_exist(name: str, parameters: int) -> None:
+    """Bokeh has each method that we override to keep contents out of logs and answers."""
     assert len(inspect.signature(getattr(ws.WSHandler, name)).parameters) == 1 + parameters
 
 
-def test_what_a_websocket_logs() -> None:
-    """Bokeh's handler of a WebSocket logs what a client sent in these methods, and no others."""
+def test_websocket_handler_logs_in_known_methods_only() -> None:
+    """Bokeh's handler logs what a client sent in the methods that we override only."""
     logging = {
         name
         for name, method in vars(ws.WSHandler).items()
@@ -106,15 +106,14 @@ def test_what_a_websocket_logs() -> None:
     assert logging - replaced == {"open", "_async_open"}  # for tokens, which have been judged
 
 
-def test_the_handlers_of_messages() -> None:
-    """Messages of these types are given to a function of a message and a connection."""
+def test_message_types_and_their_handlers_are_known() -> None:
+    """Each handler takes a message and a connection."""
     handlers = ProtocolHandler()._handlers
     assert set(handlers) == {"PULL-DOC-REQ", "PUSH-DOC", "PATCH-DOC", "SERVER-INFO-REQ"}
     assert all(len(inspect.signature(one).parameters) == 2 for one in handlers.values())
 
 
-def test_change_callbacks_of_a_document() -> None:
-    """A receiver can be taken off a document and put back."""
+def test_change_receiver_of_a_document_can_be_removed() -> None:
     document = Document()
     receiver: Any = object()
     document.callbacks.on_change_dispatch_to(receiver)
@@ -123,6 +122,6 @@ def test_change_callbacks_of_a_document() -> None:
         document.callbacks.remove_on_change(receiver)
 
 
-def test_the_version_is_one_we_know() -> None:
-    """Bokeh 4 will change embedding; then embed.py must, too."""
+def test_bokeh_version_is_3() -> None:
+    """Bokeh 4 will change embedding, so embed.py must change, too."""
     assert bokeh.__version__.startswith("3.")

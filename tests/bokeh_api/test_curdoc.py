@@ -18,8 +18,10 @@ from flask_bokeh import FlaskBokeh
 from flask_bokeh.bokeh_api import isolate_curdoc
 
 
-def test_curdoc_is_ones_own(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> None:
-    """A script that runs on the loop, and views that edit pulled sessions, keep to their own."""
+def test_curdoc_is_separate_in_scripts_and_views(
+    app: Flask, bokeh: FlaskBokeh, tmp_path: Path
+) -> None:
+    """A script on the loop and a view that edits a pulled session see their own documents."""
     (tmp_path / "script.py").write_text(
         "import time\n"
         "from bokeh.io import curdoc\n"
@@ -67,7 +69,7 @@ def test_curdoc_is_ones_own(app: Flask, bokeh: FlaskBokeh, tmp_path: Path) -> No
     assert wrong == []
 
 
-def test_curdoc_after_an_error(app: Flask, bokeh: FlaskBokeh) -> None:
+def test_curdoc_is_restored_after_an_error(app: Flask, bokeh: FlaskBokeh) -> None:
     """A callback that raises in a view leaves curdoc() as it was."""
 
     @bokeh.application("/x")

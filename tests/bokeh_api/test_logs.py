@@ -14,8 +14,8 @@ from flask_bokeh.errors import PUBLIC
 from flask_bokeh.log_redaction import LineFormatter, describe, handling_a_message, printable
 
 
-def test_other_bokeh_servers_log_as_ever(app: Flask, bokeh: FlaskBokeh) -> None:
-    """Bokeh's loggers are left alone, but while we handle a message of our own."""
+def test_bokehs_logs_are_shortened_in_our_messages_only(app: Flask, bokeh: FlaskBokeh) -> None:
+    """Bokeh's loggers are changed only while this package handles a message."""
     bokeh.add_application("/x", lambda doc: None)
     bokeh.init_app(app)
     seen: list[str] = []
@@ -45,7 +45,7 @@ def test_other_bokeh_servers_log_as_ever(app: Flask, bokeh: FlaskBokeh) -> None:
             logging.getLogger(name).removeHandler(handler)
 
 
-def fail(text: str) -> Exception:
+def chained_error(text: str) -> Exception:
     try:
         try:
             raise KeyError(f"first {text}")
@@ -55,24 +55,24 @@ def fail(text: str) -> Exception:
         return error
 
 
-def test_describe_an_exception() -> None:
-    """The description has every exception's line and kind, on lines of their own."""
-    text = describe(fail("one\ntwo" + "x" * 5000), {"events": []})
+def test_describe_names_every_exception_of_a_chain() -> None:
+    """Causes and members of groups are described on lines of their own."""
+    text = describe(chained_error("one\ntwo" + "x" * 5000), {"events": []})
     assert "which led to:" in text
     assert "KeyError: 'first one\\ntwo" in text
     assert "ValueError: one\\ntwoxxx" in text
     assert "raise ValueError(text) from error" in text
     assert len(text) < 4000
-    group = describe(ExceptionGroup("several", [fail("a"), fail("b")]))
+    group = describe(ExceptionGroup("several", [chained_error("a"), chained_error("b")]))
     assert "ExceptionGroup: several" in group
     assert group.count("in which:") == 2
 
 
-def test_an_exception_with_many_values() -> None:
-    """If a message holds more values than can be searched for, the text is withheld."""
+def test_text_of_an_exception_hides_values_of_the_message() -> None:
+    """The text is withheld if the message has too many values to search for."""
     content = {"events": [{"kind": "ModelChanged", "new": [f"v{n}" for n in range(5000)]}]}
-    assert "v4999" not in describe(fail("v4999"), content)
-    assert "v1" not in describe(fail("v1"), {"events": [{"new": "v1"}]})
+    assert "v4999" not in describe(chained_error("v4999"), content)
+    assert "v1" not in describe(chained_error("v1"), {"events": [{"new": "v1"}]})
 
 
 class Silent(Exception):
@@ -80,8 +80,8 @@ class Silent(Exception):
         raise RuntimeError
 
 
-def test_an_exception_without_a_text() -> None:
-    """An exception whose text can't be had is described all the same."""
+def test_exception_without_a_text_is_described() -> None:
+    """str() of an exception may raise."""
     assert describe(Silent()).endswith("Silent: <no text>")
 
 
@@ -95,14 +95,15 @@ def test_an_exception_without_a_text() -> None:
         ("%.1f%%", (1.25,), "1.2%"),
     ],
 )
-def test_format_a_line(message: str, arguments: tuple[Any, ...], line: str) -> None:
+def test_log_line_is_escaped_and_indented(
+    message: str, arguments: tuple[Any, ...], line: str
+) -> None:
     """Arguments stay on their line, other lines are indented, control characters escaped."""
     record = logging.LogRecord("x", logging.INFO, "", 0, message, arguments, None)
     assert LineFormatter("%(message)s").format(record) == line
 
 
-def test_shorten_a_text() -> None:
-    """A text that is too long says how long it was."""
+def test_shortened_text_tells_its_whole_length() -> None:
     assert printable("x" * 300, 10) == "xxxxxxxxxx... (300 in all)"
 
 
@@ -111,8 +112,8 @@ class Secret:
         return "Secret('hunter2')"
 
 
-def test_errors_name_kinds(app: Flask, bokeh: FlaskBokeh) -> None:
-    """Errors about what the site gave say of which type it is, and not what is in it."""
+def test_errors_name_types_and_no_values(app: Flask, bokeh: FlaskBokeh) -> None:
+    """Errors about values of the site do not contain the values."""
     bokeh.add_application("/x", lambda doc: None)
     bokeh.guard("/x")(Secret)
     users: list[Any] = [None]
@@ -142,15 +143,14 @@ def test_errors_name_kinds(app: Flask, bokeh: FlaskBokeh) -> None:
 
 
 @pytest.mark.parametrize("status", sorted(PUBLIC))
-def test_what_clients_are_told(status: int) -> None:
-    """The sentence for a status names no setting, number or file."""
+def test_public_message_names_no_internals(status: int) -> None:
+    """The message for a status contains no setting, number or file."""
     error = HandoffError("The descriptor 7 is one of the last; see BOKEH_MAX_SESSIONS.", status)
     assert error.public == PUBLIC[status]
     assert not re.search(r"\d|BOKEH|_|/", error.public.replace("WebSocket", ""))
 
 
-def test_refusals_tell_no_settings(app: Flask, bokeh: FlaskBokeh) -> None:
-    """Answers of the blueprint name a setting in debug mode only."""
+def test_refusals_name_settings_in_debug_mode_only(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.add_application("/x", lambda doc: None, page=True)
     bokeh.init_app(app)
     client = app.test_client()

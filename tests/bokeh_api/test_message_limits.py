@@ -1,4 +1,4 @@
-"""Limits of one message: its text and its content, without a server."""
+"""Limits of one message, its text and its content, without a server."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def inspect(value: Any, *, buffers: Any = (), size: int = 1000) -> Content:
 
 
 def refused(value: Any, **keywords: Any) -> str:
-    """The reason why a value is refused, in which little memory was taken."""
+    """Return the reason for refusing a value, and check that this takes little memory."""
     tracemalloc.start()
     try:
         with pytest.raises(MessageLimitError) as caught:
@@ -62,8 +62,8 @@ def inline(data: bytes) -> dict[str, Any]:
 BOMB = gzip.compress(bytes(50_000_000), 1)
 
 
-def test_a_bomb_in_a_buffer() -> None:
-    """Data that decompresses to more than its limit is refused, in one gzip member or many."""
+def test_decompression_bombs_are_refused() -> None:
+    """Data may be compressed as one gzip member or as many."""
     assert "decoded" in refused(inline(BOMB))
     assert "decoded" in refused(
         [inline(gzip.compress(bytes(400_000)))] * 1
@@ -77,14 +77,14 @@ def test_a_bomb_in_a_buffer() -> None:
     inspect(inline(gzip.compress(bytes(100_000))))
 
 
-def test_the_length_of_what_is_compressed() -> None:
-    """BokehJS compresses nothing, so little of it is even looked at."""
+def test_long_compressed_data_are_refused() -> None:
+    """BokehJS compresses nothing, so short data are enough."""
     noise = gzip.compress(random.Random(1).randbytes(100_000))
     assert "decoded" in refused(inline(noise), size=200_000)
     inspect(inline(noise[:40_000]), size=200_000)
 
 
-def test_a_buffer_that_is_used_again_and_again() -> None:
+def test_buffer_used_again_and_again_is_refused() -> None:
     """NumPy copies a buffer for each array that is made of it."""
     reps = [ndarray({"type": "bytes", "data": {"id": "1"}}, "uint8", [500_000]) for _ in range(9)]
     assert "decoded" in refused(reps, buffers=[("1", 500_000)], size=500_300)
@@ -95,8 +95,8 @@ def test_a_buffer_that_is_used_again_and_again() -> None:
     "dtype", ["S400000000", "U100000000", "V9", "int64", "O", 3, None, [["a", "f8"]]]
 )
 @pytest.mark.parametrize("data", [1, [1], {"type": "array", "entries": [1]}, inline(b"")])
-def test_data_types(dtype: Any, data: Any) -> None:
-    """Only the data types that Bokeh sends; NumPy would make room for any."""
+def test_data_types_unknown_to_bokeh_are_refused(dtype: Any, data: Any) -> None:
+    """NumPy would allocate memory for any data type."""
     assert "data type" in refused(ndarray(data, dtype, [1]))
     assert "data type" in refused({"type": "typed_array", "array": data, "dtype": dtype})
 
@@ -104,22 +104,21 @@ def test_data_types(dtype: Any, data: Any) -> None:
 @pytest.mark.parametrize(
     "shape", [None, 5, [-1], [True], [2.0], ["2"], [3], [2, 2], [10**9, 0], [2, 10**30, 0]]
 )
-def test_shapes(shape: Any) -> None:
-    """A shape is a list of lengths that fits the data."""
+def test_shapes_that_do_not_fit_the_data_are_refused(shape: Any) -> None:
     data = inline(gzip.compress(bytes(2)))
     assert "shape" in refused(ndarray(data, "uint8", shape))
     assert "shape" in refused(ndarray([1, 2], "object", shape))
 
 
-def test_empty_arrays() -> None:
-    """An empty array with long axes would become as many lists."""
+def test_empty_arrays_with_long_axes_are_refused() -> None:
+    """Such an array would become as many lists."""
     for shape in ([10**9, 0], [900, 900, 0]):
         assert "shape" in refused(ndarray([], "object", shape))
     inspect(ndarray([], "object", [20, 0]))
 
 
-def test_what_arrays_are_made_of() -> None:
-    """Arrays are made of bytes or of a list, not of other arrays."""
+def test_arrays_not_made_of_bytes_or_a_list_are_refused() -> None:
+    """Bytes must fill the array and hold no objects."""
     inner = ndarray([1], "object", [1])
     assert "neither" in refused(ndarray(inner, "float64", [1]))
     assert "neither" in refused(ndarray("x" * 100, "object", [100]))
@@ -129,7 +128,7 @@ def test_what_arrays_are_made_of() -> None:
 
 
 @pytest.mark.parametrize("kind", ["set", "map"])
-def test_numbers_that_are_hashed(kind: str) -> None:
+def test_many_hashed_numbers_are_refused(kind: str) -> None:
     """Numbers can be chosen so that they share their hash."""
     numbers = [n * (2**61 - 1) for n in range(2000)]
     entries: list[Any] = [[n, 0] for n in numbers] if kind == "map" else numbers
@@ -140,7 +139,7 @@ def test_numbers_that_are_hashed(kind: str) -> None:
     inspect({"type": kind, "entries": strings})
 
 
-def test_deep_nesting() -> None:
+def test_deep_nesting_is_refused() -> None:
     """Bokeh's decoder calls itself for each level."""
     value: Any = 1
     for _ in range(150):
@@ -167,8 +166,8 @@ def test_deep_nesting() -> None:
         ("[" * 100_000, False),
     ],
 )
-def test_text(text: str, fits: bool) -> None:
-    """The text is counted before anything is made of it, strings left out."""
+def test_texts_with_too_many_values_are_refused(text: str, fits: bool) -> None:
+    """Values are counted before the text is parsed; the content of strings is skipped."""
     if fits:
         check_text(text, SMALL)
     else:
@@ -176,8 +175,7 @@ def test_text(text: str, fits: bool) -> None:
             check_text(text, SMALL)
 
 
-def test_events_and_models() -> None:
-    """A message has so many events, and brings so many models."""
+def test_too_many_events_or_new_models_are_refused() -> None:
 
     def patch(count: int, models: int) -> Any:
         new = [{"type": "object", "name": "Div", "id": f"n{n}"} for n in range(models)]
@@ -205,14 +203,14 @@ def test_events_and_models() -> None:
         [],
     ],
 )
-def test_events_in_another_form(content: Any) -> None:
-    """Bokeh would decode events that are not written as a list, and could not be counted."""
+def test_events_in_another_form_are_refused(content: Any) -> None:
+    """Bokeh would decode events that are not a plain list, and these could not be counted."""
     with pytest.raises(MessageLimitError, match="BokehJS"):
         inspect_content("PATCH-DOC", content, (), 0, LIMITS)
 
 
 @pytest.mark.parametrize("kind", ["ColumnsStreamed", "ColumnsPatched"])
-def test_long_strings_in_columns(kind: str) -> None:
+def test_long_strings_in_long_columns_are_refused(kind: str) -> None:
     """NumPy makes room for the longest string in each item of an array."""
 
     def event(strings: list[str]) -> Any:
@@ -224,7 +222,7 @@ def test_long_strings_in_columns(kind: str) -> None:
         inspect_content("PATCH-DOC", event(["x" * 10_000, *["y"] * 10_000]), (), 0, LIMITS)
 
 
-def test_ids_are_strings() -> None:
+def test_ids_that_are_not_strings_are_refused() -> None:
     """Bokeh keeps buffers and models in dicts by their ids."""
     assert "id" in refused(1, buffers=[(5, 1)])
     assert "id" in refused({"type": "object", "name": "Div", "id": 5})
@@ -253,7 +251,7 @@ values = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(values, st.booleans())
-def test_what_bokeh_sends_passes(value: Any, deferred: bool) -> None:
+def test_values_that_bokeh_serializes_are_accepted(value: Any, deferred: bool) -> None:
     """Any value that Bokeh's serializer writes is accepted, and Bokeh reads it as before."""
     serializer = Serializer(deferred=deferred)
     content = json.loads(json.dumps(serializer.encode(value), default=lambda buffer: buffer.ref))
@@ -263,8 +261,8 @@ def test_what_bokeh_sends_passes(value: Any, deferred: bool) -> None:
     Deserializer().deserialize(Serialized(content, serializer.buffers))
 
 
-def test_honest_messages_pass() -> None:
-    """A hundred thousand points as lists and as arrays, a file of 15 MB, a whole document."""
+def test_large_legitimate_messages_are_accepted() -> None:
+    """Accept 100,000 points as lists and as arrays, a file of 15 MB, and a whole document."""
     points = [n * 0.1 for n in range(100_000)]
     lists = {"type": "map", "entries": [["x", points], ["y", points]]}
     check_text(json.dumps(lists), LIMITS)

@@ -1,4 +1,4 @@
-"""Messages applied to documents at a bounded cost."""
+"""Messages that are applied to documents at a bounded cost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIMITS = MessageLimits(size=20 * 2**20, values=250_000, events=100, new_models=1
 
 
 class _Recomputed(Document):
-    """A document that counts how often all its models are looked at."""
+    """A document that counts how often its models are recomputed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,8 +48,8 @@ def root(name: str, kind: str = "Div", **attributes: Any) -> Any:
     return {"kind": "RootAdded", "model": model}
 
 
-def test_models_are_looked_at_once() -> None:
-    """Many roots in one message are one look at all models, and one is one."""
+def test_models_are_recomputed_once_for_a_message() -> None:
+    """A message with changes of the structure costs one recomputation, however many it has."""
     document = _Recomputed()
     apply(document, *[root(f"r{n}") for n in range(50)])
     assert (document.count, len(document.models)) == (1, 50)
@@ -62,16 +62,15 @@ def test_models_are_looked_at_once() -> None:
     assert document.count == 3  # text is no structure
 
 
-def test_models_of_the_browser_stay_known_to_it() -> None:
-    """The server sends no model back that came from the browser."""
+def test_models_from_the_browser_are_not_sent_back() -> None:
     for names in (["a"], ["a", "b"]):
         document = Document()
         apply(document, *[root(name) for name in names])
         assert {model.id for model in document.models.synced_references} == set(names)
 
 
-def test_a_failure_leaves_the_document_in_order() -> None:
-    """A patch of which an event can't be applied raises, and the models are up to date."""
+def test_failed_patch_leaves_the_document_usable() -> None:
+    """A patch with a bad event raises, and the document's models are up to date."""
     document = Document()
     bad = {"kind": "ModelChanged", "model": {"id": "a"}, "attr": "text", "new": 5}
     with pytest.raises(ValueError, match="text"):
@@ -81,8 +80,8 @@ def test_a_failure_leaves_the_document_in_order() -> None:
     assert document.get_model_by_name("after") is not None
 
 
-def test_callbacks_see_the_models_of_before_their_own_change() -> None:
-    """A message with one change of the structure is applied as Bokeh does."""
+def test_callback_sees_the_models_with_their_own_change() -> None:
+    """A message with one change of the structure is applied as Bokeh applies it."""
     document = Document()
     seen: list[int] = []
     document.on_change(lambda event: seen.append(len(document.models)))
@@ -112,8 +111,8 @@ def streamed_to(kept: Any) -> tuple[Document, ColumnDataSource]:
         (["x" * 10_000, *["y"] * 20_000], ndarray([1], "object", [1])),
     ],
 )
-def test_streams_that_widen_a_column(kept: Any, column: Any) -> None:
-    """One long string would be room for as many characters in each item of a column."""
+def test_streams_that_widen_a_column_are_refused(kept: Any, column: Any) -> None:
+    """One long string would take room for as many characters in each item of a column."""
     document, source = streamed_to(kept)
     with pytest.raises(MessageLimitError, match="long string"):
         apply(document, stream(source, column))
@@ -130,16 +129,16 @@ def test_streams_that_widen_a_column(kept: Any, column: Any) -> None:
         (["abcdefgh"] * 1_000_000, ndarray(["xyz"], "object", [1])),
     ],
 )
-def test_streams_to_long_columns(kept: Any, column: Any) -> None:
-    """Values like those that are there can be appended, however many there are."""
+def test_streams_to_long_columns_are_accepted(kept: Any, column: Any) -> None:
+    """Values like those in the column can be appended, however many there are."""
     document, source = streamed_to(kept)
     before = len(kept)
     apply(document, stream(source, column))
     assert len(source.data["x"]) == before + 1
 
 
-def test_streams_come_alone() -> None:
-    """Nothing in the same message makes of the column what was not checked."""
+def test_stream_must_be_alone_in_its_message() -> None:
+    """Other changes in the message could replace the column that was checked."""
     document, source = streamed_to([1])
     event = stream(source, [2])
     text = {"kind": "ModelChanged", "model": {"id": source.id}, "attr": "name", "new": "n"}

@@ -1,9 +1,10 @@
-"""A visitor's changes to data that an application shares affect that visitor only."""
+"""Changes to data that an application shares affect one visitor only."""
 
 from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,20 @@ from bokeh.models import ColumnDataSource
 
 from flask_bokeh.bokeh_api.v3.patches import BrowserPatch, PrivateColumns, make_columns_private
 
-from ..support.browser import Tab
 from ..support.servers import Live, LiveServer
 from ..support.sockets import Socket, connect
 
 APP = "tests.live_apps.shared:create_app()"
 ZERO = [0, 0, 0]
+
+
+@pytest.fixture(scope="module")
+def site(module_live: Live) -> Iterator[LiveServer]:
+    """A site whose log holds no trouble except a warning of Bokeh's for a read-only array."""
+    server = module_live("gunicorn-sync", APP, clean=False)
+    yield server
+    server.stop()
+    assert server.trouble_except("attempted to patch an immutable numpy array") == []
 
 
 def patched(model: str, patches: dict[str, Any]) -> dict[str, Any]:
@@ -29,6 +38,17 @@ def patched(model: str, patches: dict[str, Any]) -> dict[str, Any]:
 def streamed(model: str, data: dict[str, Any], rollover: int | None = None) -> dict[str, Any]:
     event = {"kind": "ColumnsStreamed", "model": {"id": model}, "attr": "data", "data": data}
     return {**event, "rollover": rollover}
+
+
+def as_map(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a dict in the form in which BokehJS sends it."""
+    return {"type": "map", "entries": [list(item) for item in values.items()]}
+
+
+def click(button: str) -> dict[str, Any]:
+    values = as_map({"model": {"id": button}})
+    event = {"type": "event", "name": "button_click", "values": values}
+    return {"kind": "MessageSent", "msg_type": "bokeh_event", "msg_data": event}
 
 
 def piece(start: int, stop: int) -> dict[str, Any]:
@@ -44,9 +64,8 @@ def ok(client: Socket, *events: dict[str, Any]) -> None:
     assert answer["type"] == "OK", answer
 
 
-def test_changes_of_one_visitor(live: Live) -> None:
-    """Patches and streams from a browser leave arrays, lists and Series of others alone."""
-    site = live("gunicorn-sync", APP)
+def test_changes_of_one_visitor_leave_shared_data_alone(site: LiveServer) -> None:
+    """Patches and streams from a browser change no array, list or Series of other visitors."""
     before = shared(site)
     with (
         connect(site, "/shared", site.token()) as ann,
@@ -71,9 +90,8 @@ def test_changes_of_one_visitor(live: Live) -> None:
         assert bob.data("nested")["lines"] == [[0, 0], [0, 0], [0, 0]]
 
 
-def test_data_that_a_callback_shares(live: Live) -> None:
-    """A callback gives shared data to a source, and the same message changes them."""
-    site = live("gunicorn-sync", APP)
+def test_data_that_a_callback_shares_stay_unchanged(site: LiveServer) -> None:
+    """A callback gives shared data to a source, and the same message changes the source."""
     before = shared(site)
     with connect(site, "/shared", site.token()) as client:
         ids = client.ids()
@@ -85,29 +103,29 @@ def test_data_that_a_callback_shares(live: Live) -> None:
         assert shared(site) == before
 
 
-def test_changes_by_callbacks(live: Live, tab: Tab) -> None:
-    """Data that a callback streams and patches for a visitor changes for that visitor only."""
-    site = live("gunicorn-sync", APP)
+def test_changes_by_callbacks_affect_one_visitor(site: LiveServer) -> None:
+    """Stream and patch in callbacks and, in the form that BokehJS writes, in messages."""
     before = shared(site)
-    tab.open(site.url)
-    data = "n => Bokeh.documents[0].get_model_by_name(n).data"
-    for length in (4, 5):
-        tab.page.locator("button").click()
-        tab.page.wait_for_function(f"n => ({data})('lists').list.length == n", arg=length)
-    assert tab.page.evaluate(f"Array.from(({data})('flat').array)") == [7, 0, 0]
-    tab.page.evaluate(f"{data.replace('.data', '.patch({list: [[0, 3]]})')}", "flat")
-    tab.page.evaluate(f"{data.replace('.data', '.stream({list: [3]}, 99)')}", "lists")
-    tab.page.locator("button").click()
-    tab.page.wait_for_function(f"({data})('lists').list.length == 7")
+    with connect(site, "/shared", site.token()) as client:
+        ids = client.ids()
+        for length in (4, 5):
+            answer = client.change(click(ids["button"]))
+            assert answer["type"] == "OK", answer
+            sent = [event["kind"] for content in answer["before"] for event in content["events"]]
+            assert sent == ["ColumnsStreamed", "ColumnsPatched"]
+            assert len(client.data("lists")["list"]) == length
+        assert client.data("flat")["array"] == [7, 0, 0]
+        ok(client, patched(ids["flat"], as_map({"list": [[0, 3]]})))
+        ok(client, streamed(ids["lists"], as_map({"list": [3]}), 99))
+        ok(client, click(ids["button"]))
+        assert client.data("lists")["list"] == [0, 0, 0, 7, 7, 3, 7]
     with connect(site, "/shared", site.token()) as other:
         assert other.data("lists") == {"list": ZERO}
     assert shared(site) == before
-    tab.forgive("404")  # no favicon
 
 
-def test_read_only_columns(live: Live) -> None:
-    """An array that the application has made read-only stays as it is."""
-    site = live("gunicorn-sync", APP, clean=False)
+def test_read_only_columns_stay_as_they_are(site: LiveServer) -> None:
+    """Accept a change to an array that the application has made read-only, without effect."""
     with connect(site, "/shared", site.token()) as client:
         ok(client, patched(client.ids()["fixed"], {"fixed": [[0, 9]]}))
         assert client.data("fixed") == {"fixed": ZERO}
@@ -128,7 +146,7 @@ class Source:
 
 
 def test_columns_are_copied_once() -> None:
-    """A column is copied before its first change, not before the next ones."""
+    """A column is copied before its first change only."""
     shared = np.zeros(3)
     one = Source(x=shared)
     assert one.data["x"] is shared
@@ -140,8 +158,8 @@ def test_columns_are_copied_once() -> None:
     assert shared.tolist() == ZERO
 
 
-def test_columns_that_are_replaced() -> None:
-    """A column that the application replaces is copied again, and the old copy is let go."""
+def test_replaced_columns_are_copied_again() -> None:
+    """The old copy of a column that the application replaces is dropped."""
     shared = [0, 0, 0]
     one = Source(x=[1, 2, 3])
     one.source.patch({"x": [(0, 1)]})
@@ -157,8 +175,8 @@ def test_columns_that_are_replaced() -> None:
     assert one.data["x"] == [0, 0, 0, 4]
 
 
-def test_nobody_is_told_of_a_copy() -> None:
-    """To copy a column is no change: callbacks and browsers hear of the change alone."""
+def test_copying_a_column_sends_no_event() -> None:
+    """Callbacks and browsers get the change only."""
     one = Source(x=[0, 0, 0])
     events: list[str] = []
     calls: list[str] = []
@@ -170,8 +188,8 @@ def test_nobody_is_told_of_a_copy() -> None:
     assert calls == ["data", "data"]
 
 
-def test_bokeh_applies_patches_in_the_way_that_we_do() -> None:
-    """BrowserPatch repeats a method of Bokeh's; here one sees that it has been changed."""
+def test_bokehs_patch_method_is_the_one_we_repeat() -> None:
+    """BrowserPatch repeats this method; the test fails if Bokeh changes it."""
     source = inspect.getsource(Document.apply_json_patch)
     body = source.partition("'''\n        des")[2].replace('"', "'")
     assert [line.strip() for line in body.splitlines() if line.strip() and "#" not in line] == [
@@ -196,8 +214,8 @@ def test_bokeh_applies_patches_in_the_way_that_we_do() -> None:
 
 
 @pytest.mark.parametrize("name", ["_stream", "_patch"])
-def test_methods_that_are_overridden(name: str) -> None:
-    """Bokeh's columns change in place in these methods, and are given what we take."""
+def test_overridden_methods_have_known_parameters(name: str) -> None:
+    """Bokeh changes columns in place in these methods."""
     parameters = list(inspect.signature(getattr(PropertyValueColumnData, name)).parameters)
     changes = {"_stream": ["new_data", "rollover"], "_patch": ["patches"]}[name]
     assert parameters == ["self", "doc", "source", *changes, "setter"]

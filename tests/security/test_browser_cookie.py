@@ -1,4 +1,4 @@
-"""The cookie that tells anonymous browsers apart, and pages that bring it."""
+"""The cookie that identifies anonymous browsers, and the pages that set it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from flask_bokeh import EmbedError, FlaskBokeh, TokenError
 from ..support.html import tokens_in
 
 
-def test_keys_are_rotated(bokeh: FlaskBokeh) -> None:
-    """A page of before a change of SECRET_KEY is good after it: its token, and its cookie."""
+def test_tokens_and_cookies_outlive_a_key_rotation(bokeh: FlaskBokeh) -> None:
+    """A token and a cookie stay valid while their key is in SECRET_KEY_FALLBACKS."""
 
     def app_with(key: str, *older: str) -> Flask:
         app = Flask("rotating")
@@ -41,15 +41,15 @@ def test_keys_are_rotated(bokeh: FlaskBokeh) -> None:
                     state.authorizer.authorize("/x", token, state.integration.identify())
 
 
-def test_one_cookie_for_a_page(site: FlaskClient) -> None:
-    """Several plots of a page are bound to one cookie; who has it gets no other."""
+def test_cookie_is_set_once_for_a_browser(site: FlaskClient) -> None:
+    """A page sets one cookie; a browser that sends it back gets no other."""
     page = site.get("/show")
     assert len(page.headers.getlist("Set-Cookie")) == 1
     assert "Set-Cookie" not in site.get("/show").headers
 
 
-def test_pages_within_an_application_context(app: Flask, site: FlaskClient) -> None:
-    """Each page has its own BokehJS and cookie where an application context is around them."""
+def test_pages_in_one_application_context_get_own_cookies(app: Flask, site: FlaskClient) -> None:
+    """Each page has its own BokehJS and cookie if the requests share an application context."""
     with app.app_context():
         pages = [app.test_client().get("/show") for _ in range(2)]
     for page in pages:
@@ -57,8 +57,10 @@ def test_pages_within_an_application_context(app: Flask, site: FlaskClient) -> N
         assert "Set-Cookie" in page.headers
 
 
-def test_a_streamed_page(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -> None:
-    """Where the cookie would come too late, an error says so; a user needs none."""
+def test_streamed_page_needs_a_user_instead_of_a_cookie(
+    app: Flask, bokeh: FlaskBokeh, site: FlaskClient
+) -> None:
+    """A streamed page raises EmbedError if it would have to set the cookie too late."""
     user: list[str] = []
     bokeh.user_loader(lambda: user[0] if user else None)
 
@@ -76,10 +78,10 @@ def test_a_streamed_page(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -> No
     assert page.headers["Cache-Control"] == "no-store"
 
 
-def test_a_streamed_page_that_may_be_stored(
+def test_streamed_page_that_may_be_stored_gets_no_token(
     app: Flask, bokeh: FlaskBokeh, site: FlaskClient
 ) -> None:
-    """A token does not go into it; streams without a plot are left alone."""
+    """A plot in a cacheable stream raises EmbedError; other streams keep their headers."""
     bokeh.user_loader(lambda: "ann")
 
     @app.get("/streamed/<kind>")
@@ -97,8 +99,10 @@ def test_a_streamed_page_that_may_be_stored(
     assert "Cache-Control" not in site.get("/streamed/csv").headers
 
 
-def test_a_page_that_brings_a_cookie(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -> None:
-    """It is not stored either, also if it shows no plot or is refused."""
+def test_page_that_sets_a_cookie_is_not_stored(
+    app: Flask, bokeh: FlaskBokeh, site: FlaskClient
+) -> None:
+    """The page is not stored even if it shows no plot or is refused."""
 
     @app.get("/pulled")
     @bokeh.with_session("/x")

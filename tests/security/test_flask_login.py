@@ -1,4 +1,4 @@
-"""Flask-Login: its user is the default, and its logout ends sessions."""
+"""Flask-Login's user as the default user, and its logout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ flask_login: Any = pytest.importorskip("flask_login")
 
 
 def test_flask_logins_user_is_the_default(app: Flask, site: FlaskClient) -> None:
-    """Where Flask-Login is set up, its user visits; nobody does who is not logged in."""
+    """With Flask-Login set up, a visit has its user, or None without a login."""
 
     class User(flask_login.UserMixin):
         id = 7
@@ -30,10 +30,10 @@ def test_flask_logins_user_is_the_default(app: Flask, site: FlaskClient) -> None
         assert state.authorizer.issue("/x").visit.user == "7"
 
 
-def test_a_logout_where_the_loader_reads_the_session(
+def test_logout_revokes_tokens_if_loader_reads_the_session(
     app: Flask, bokeh: FlaskBokeh, site: FlaskClient
 ) -> None:
-    """Flask-Login has forgotten the user when it tells of a logout; the user's tokens end."""
+    """Flask-Login clears the session before its signal; the user's tokens are revoked."""
 
     class User(flask_login.UserMixin):
         id = "ann"

@@ -1,4 +1,4 @@
-"""Guards, in one process."""
+"""Guards of applications, in one process."""
 
 from __future__ import annotations
 
@@ -24,15 +24,19 @@ from flask_bokeh import FlaskBokeh, RegistrationError
         (lambda visit=None: visit is None, 200),
     ],
 )
-def test_guards(bokeh: FlaskBokeh, site: FlaskClient, answer: Any, status: int) -> None:
-    """A guard says yes, no, or what the page is instead; with or without the visit."""
+def test_answer_of_a_guard_decides_the_status_of_a_page(
+    bokeh: FlaskBokeh, site: FlaskClient, answer: Any, status: int
+) -> None:
+    """A guard returns True, False or a response, or raises; it may take the visit."""
     assert bokeh.guard("/x")(answer) is answer
     bokeh.guard("/y")(lambda: False)
     assert site.get("/show").status_code == status
 
 
-def test_a_guard_that_forgets_to_answer(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -> None:
-    """Neither yes nor no is an error, and lets nobody in."""
+def test_guard_that_returns_none_raises_type_error(
+    app: Flask, bokeh: FlaskBokeh, site: FlaskClient
+) -> None:
+    """A guard without a decision is an error and admits no visitor."""
 
     @bokeh.guard()
     def forgetful() -> Any:
@@ -42,8 +46,10 @@ def test_a_guard_that_forgets_to_answer(app: Flask, bokeh: FlaskBokeh, site: Fla
         bokeh.server_document("/x")
 
 
-def test_all_guards_are_asked(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -> None:
-    """Those of every application and the application's own, until one refuses."""
+def test_guards_run_in_order_until_one_refuses(
+    app: Flask, bokeh: FlaskBokeh, site: FlaskClient
+) -> None:
+    """Guards of every application run before an application's own."""
     asked: list[str] = []
 
     def guard(name: str, answer: Callable[[], Any]) -> Callable[[], Any]:
@@ -61,8 +67,9 @@ def test_all_guards_are_asked(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) 
     assert asked == ["all", "x"]
 
 
-def test_a_guard_comes_before_the_session(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -> None:
-    """pull_session makes nothing for whom a guard refuses."""
+def test_no_session_is_pulled_if_a_guard_refuses(
+    app: Flask, bokeh: FlaskBokeh, site: FlaskClient
+) -> None:
     bokeh.guard()(lambda: False)
     with app.test_request_context(), pytest.raises(Forbidden), bokeh.pull_session("/x"):
         pytest.fail("unreachable")
@@ -70,7 +77,7 @@ def test_a_guard_comes_before_the_session(app: Flask, bokeh: FlaskBokeh, site: F
 
 
 @pytest.mark.parametrize(("path", "guard"), [("x", lambda: True), ("/x", "no function")])
-def test_bad_guards(bokeh: FlaskBokeh, path: str, guard: Any) -> None:
-    """A guard is a function, for a path that starts with a slash."""
+def test_invalid_guard_registrations_are_refused(bokeh: FlaskBokeh, path: str, guard: Any) -> None:
+    """A guard must be a function, and its path must start with a slash."""
     with pytest.raises(RegistrationError):
         bokeh.guard(path)(guard)

@@ -16,8 +16,8 @@ from flask_bokeh.security.tokens import Token
 from ..support.limits import ANN, Clock, context, limits_of, token
 
 
-def test_a_place_that_is_not_used(clock: Clock) -> None:
-    """A place that was taken for a session that never came is free after a while."""
+def test_unconfirmed_reservation_expires(clock: Clock) -> None:
+    """A reservation whose session is never created is released after WAIT seconds."""
     limits = limits_of(clock, max_sessions=1)
     never, other = token(), token()
     assert limits.reserve(never, ANN) is True
@@ -35,8 +35,8 @@ def test_a_place_that_is_not_used(clock: Clock) -> None:
     limits.confirm(never, context)
 
 
-def test_asking_takes_nothing(clock: Clock) -> None:
-    """check() leaves place and rate as they are."""
+def test_check_reserves_nothing(clock: Clock) -> None:
+    """check() uses up neither a session nor the rate."""
     limits = limits_of(clock, max_sessions=1, max_session_rate=1)
     for _ in range(5):
         limits.check(token(), ANN)
@@ -45,8 +45,8 @@ def test_asking_takes_nothing(clock: Clock) -> None:
         limits.check(token(), ANN)
 
 
-def test_the_rate_comes_back(clock: Clock) -> None:
-    """So many a minute: all at once, then one after the other as time goes by."""
+def test_session_rate_refills_over_time(clock: Clock) -> None:
+    """A principal may use the rate at once, and again as time passes; others have their own."""
     limits = limits_of(clock, max_session_rate=60)
     for _ in range(60):
         limits.reserve(token(), ANN)
@@ -91,8 +91,10 @@ def test_visitors_without_a_user_share_the_rate_of_an_address(clock: Clock) -> N
         ("", "192.0.2.1", False),
     ],
 )
-def test_what_counts_as_one_address(clock: Clock, one: str, other: str, same: bool) -> None:
-    """An IPv6 customer has 2 to the 64 addresses, and is one address all the same."""
+def test_addresses_of_one_client_count_as_one(
+    clock: Clock, one: str, other: str, same: bool
+) -> None:
+    """An IPv6 client has 2 to the 64 addresses, which count as one."""
     for setting in ("max_session_rate", "max_sessions_per_address"):
         limits = limits_of(clock, **{setting: 1})
         first, second = (Principal(browser=name, address=name) for name in (one, other))
@@ -105,7 +107,7 @@ def test_what_counts_as_one_address(clock: Clock, one: str, other: str, same: bo
 
 
 def test_clients_of_a_unix_socket_are_one_address(app: Flask, bokeh: FlaskBokeh) -> None:
-    """Where the server does not say who the client is; a script's own requests have no limit."""
+    """Clients without an address share one limit; a script's own requests have none."""
     app.config["BOKEH_MAX_SESSIONS_PER_ADDRESS"] = 1
     bokeh.add_application("/x", lambda doc: None, page=True)
     bokeh.init_app(app)
@@ -118,8 +120,8 @@ def test_clients_of_a_unix_socket_are_one_address(app: Flask, bokeh: FlaskBokeh)
         pass
 
 
-def test_a_seat_goes_with_its_own_session(clock: Clock) -> None:
-    """A session that came back under its id keeps its reservation when the one before it ends."""
+def test_reservation_ends_with_its_session(clock: Clock) -> None:
+    """A session created again under its ID keeps its reservation when the earlier one ends."""
     limits = limits_of(clock, max_sessions=1)
     one, again = token(), object()
     limits.confirm(one, context)
@@ -131,8 +133,8 @@ def test_a_seat_goes_with_its_own_session(clock: Clock) -> None:
     limits.reserve(token(), ANN)
 
 
-def test_a_view_may_catch_a_limit(app: Flask, bokeh: FlaskBokeh) -> None:
-    """LimitError is a 503, unless the view does better."""
+def test_view_may_catch_limit_error(app: Flask, bokeh: FlaskBokeh) -> None:
+    """LimitError is answered with 503 unless the view catches it."""
     app.config["BOKEH_MAX_SESSIONS"] = 1
     bokeh.add_application("/x", lambda doc: None)
     bokeh.init_app(app)
@@ -155,8 +157,8 @@ def test_a_view_may_catch_a_limit(app: Flask, bokeh: FlaskBokeh) -> None:
     assert client.get("/careful").text == "later: BOKEH_MAX_SESSIONS"
 
 
-def test_a_limit_on_the_servers_own_port(app: Flask, bokeh: FlaskBokeh) -> None:
-    """Where Flask does not see the WebSocket, the limit's message is in the plot's place."""
+def test_limit_on_the_servers_own_port_shows_a_message(app: Flask, bokeh: FlaskBokeh) -> None:
+    """The document of a refused session shows the limit's message if Flask sees no WebSocket."""
     app.config["BOKEH_MAX_SESSIONS"] = 1
     made: list[Document] = []
     bokeh.add_application("/x", made.append)

@@ -1,4 +1,4 @@
-"""Revoked tokens and the folder that tells other workers."""
+"""Revoked tokens, and the folder that other workers read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..support.limits import ANN, ISSUER, Clock, context, token
 
 
 def test_an_ended_session_does_not_come_back(clock: Clock) -> None:
-    """Neither one that lives nor one that is about to be created; tokens of later are good."""
+    """Tokens issued before a logout can be neither reserved nor confirmed; later ones can."""
     ended = RevocationList(lambda: None, 60)
     limits = Limits(Settings(), ended, clock)
     lives, waits, other = token(), token(), token(Principal(user="bob"))
@@ -47,8 +47,8 @@ def test_an_ended_session_does_not_come_back(clock: Clock) -> None:
     assert limits.reserve(token(), ANN) is True
 
 
-def test_a_logout_is_known_to_all(tmp_path: Path) -> None:
-    """Also to a worker that starts later, until every token of before is too old."""
+def test_revocations_are_shared_through_the_folder(tmp_path: Path) -> None:
+    """Workers read the revocations of others, even earlier ones; outdated records are deleted."""
     here, later = RevocationList(lambda: tmp_path, 3600), RevocationList(lambda: tmp_path, 3600)
     now = time.time()
     here.revoke(["ann"], now)
@@ -63,8 +63,10 @@ def test_a_logout_is_known_to_all(tmp_path: Path) -> None:
     assert stat.S_IMODE((folder / "ann").stat().st_mode) == 0o600
 
 
-def test_logouts_of_an_hour_ago(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One counts until the tokens of before are too old, whatever the hour of the clock."""
+def test_revocation_lasts_as_long_as_old_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later revocation deletes no record that is still needed."""
     ended, start = RevocationList(lambda: tmp_path, 3600), time.time()
     ended.revoke(["ann"], start)
     other = RevocationList(lambda: tmp_path, 3600)
@@ -73,8 +75,8 @@ def test_logouts_of_an_hour_ago(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert other._revoked_at("ann") >= start - 1e-6
 
 
-def test_many_logouts(tmp_path: Path) -> None:
-    """However many there were, the next one removes a few of the old ones only; all go in time."""
+def test_old_revocations_are_deleted_in_small_batches(tmp_path: Path) -> None:
+    """Each revocation deletes a few outdated records, until all are gone."""
     now = time.time()
     ended = RevocationList(lambda: tmp_path, 3600)
     old = ended._records(tmp_path, now - 8000)
@@ -90,8 +92,10 @@ def test_many_logouts(tmp_path: Path) -> None:
     assert len(list(ended._records(tmp_path, now).iterdir())) == 15
 
 
-def test_a_logout_without_a_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It is known in this process; if there should be a folder, the log tells."""
+def test_revocation_without_a_folder_counts_in_this_process(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A revocation is kept in memory; an expected folder that is missing is logged."""
     alone = RevocationList(lambda: None, 3600)
     for number in range(1000):
         alone.revoke([f"old {number}"], 5.0)

@@ -1,4 +1,4 @@
-"""Tokens: signed, small, with nothing in them but the visit."""
+"""Signed session tokens and their contents."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ KEY = b"a key for the tests only"
 issuer = TokenIssuer(keys=(KEY,), expiration=300, max_age=3600, max_arguments_size=2048)
 
 
-def test_what_goes_in_comes_out() -> None:
-    """A token carries user, arguments, data, path and session id, and the process that pulled."""
+def test_read_returns_what_mint_was_given() -> None:
+    """A token carries the user, arguments, data, path, session ID and worker ID."""
     token = issuer.mint(
         "/x",
         principal=ANN,
@@ -46,8 +46,8 @@ def test_what_goes_in_comes_out() -> None:
     assert (read.worker_id, read.pulled) == ("w", True)
 
 
-def test_bokeh_finds_the_arguments_where_it_looks() -> None:
-    """doc.session_context.request.arguments is made from the token, as Bokeh makes it."""
+def test_payload_holds_arguments_as_bokeh_reads_them() -> None:
+    """Bokeh makes session_context.request from the payload, without cookies and headers."""
     payload = get_token_payload(
         issuer.mint("/x", principal=ANN, user=None, arguments={"q": "ü"}).encoded
     )
@@ -56,14 +56,13 @@ def test_bokeh_finds_the_arguments_where_it_looks() -> None:
     assert "headers" not in payload
 
 
-def test_sessions_have_ids_of_their_own() -> None:
-    """Each token is of another session."""
+def test_each_token_has_a_new_session_id() -> None:
     ids = {issuer.mint("/x", principal=ANN, user=None).visit.session_id for _ in range(50)}
     assert len(ids) == 50
 
 
-def test_renewing_keeps_session_visit_and_age() -> None:
-    """A renewed token is of the same session and page, and expires later."""
+def test_renewed_token_keeps_visit_and_issue_time() -> None:
+    """Renewal extends the expiry only."""
     old = replace(issuer, expiration=1).mint("/x", principal=ANN, user="ann", data={"k": 1})
     new = issuer.renew(old)
     assert (new.visit, new.issued_at) == (old.visit, old.issued_at)
@@ -71,8 +70,8 @@ def test_renewing_keeps_session_visit_and_age() -> None:
     assert expiry[1] - expiry[0] >= 298
 
 
-def test_an_old_page_is_not_renewed_for_ever() -> None:
-    """After BOKEH_TOKEN_MAX_AGE a token is refused."""
+def test_renewed_token_older_than_max_age_is_refused() -> None:
+    """BOKEH_TOKEN_MAX_AGE counts from the first token of a page."""
     token = issuer.mint("/x", principal=ANN, user=None)
     old = issuer.renew(replace(token, issued_at=time.time() - 3601))
     with pytest.raises(TokenError, match="too old"):
@@ -95,14 +94,16 @@ def test_an_old_page_is_not_renewed_for_ever() -> None:
         ({"a": "x" * 2048}, None, "BOKEH_MAX_ARGUMENTS_SIZE allows 2,048"),
     ],
 )
-def test_what_cannot_travel_is_refused(arguments: Any, data: Any, message: str) -> None:
-    """Arguments and data that are not JSON, or too large, are refused where they are given."""
+def test_values_that_are_not_json_or_too_large_are_refused(
+    arguments: Any, data: Any, message: str
+) -> None:
+    """Arguments and data are checked when a token is minted."""
     with pytest.raises(ArgumentsError, match=message):
         issuer.mint("/x", principal=ANN, user=None, arguments=arguments, data=data)
 
 
-def test_a_token_fits_into_a_header() -> None:
-    """Whatever is allowed, the token stays under the 8 KB that servers and proxies take."""
+def test_token_fits_into_a_header_of_8_kb() -> None:
+    """Allowed arguments and data make a token that servers accept; more raises ArgumentsError."""
     noise = base64.b64encode(zlib.compress(bytes(range(256)) * 5)).decode() * 4
     large = replace(issuer, max_arguments_size=50_000)
     assert (
@@ -116,7 +117,7 @@ def test_a_token_fits_into_a_header() -> None:
 
 
 def test_forged_tokens_are_refused() -> None:
-    """Unsigned, signed with another key, cut, or put together from two: refused."""
+    """Tokens that are unsigned, signed with another key, cut or recombined raise TokenError."""
     text = issuer.mint("/x", principal=ANN, user="ann").encoded
     other = (
         replace(issuer, keys=(b"another key entirely",))
@@ -156,29 +157,27 @@ def test_forged_tokens_are_refused() -> None:
             issuer.read(bad)
 
 
-def test_a_signed_token_of_somebody_elses_is_refused() -> None:
-    """A token that Bokeh signed with our key, but that we did not mint, is refused."""
+def test_token_that_we_signed_but_did_not_mint_is_refused() -> None:
+    """A token that Bokeh signed with our key is refused if it lacks our payload."""
     session_id = generate_session_id(KEY, True)
     with pytest.raises(TokenError, match="malformed"):
         issuer.read(generate_jwt_token(session_id, KEY, True))
 
 
 @given(st.text(max_size=200) | st.from_regex(r"[A-Za-z0-9_-]{1,80}\.[A-Za-z0-9_-]{1,60}"))
-def test_any_text_is_read_or_refused(text: str) -> None:
-    """No text makes the reader fail in another way than by refusing."""
+def test_any_text_is_refused_with_token_error(text: str) -> None:
     with pytest.raises(TokenError):
         issuer.read(text)
 
 
-def test_tokens_and_keys_are_not_shown() -> None:
-    """Reprs hold neither the key nor a token."""
+def test_reprs_hide_tokens_and_keys() -> None:
     token = issuer.mint("/x", principal=ANN, user=None)
     assert token.encoded not in repr(token)
     assert "key for the tests" not in repr(issuer)
 
 
-def test_a_token_belongs_to_who_asked() -> None:
-    """To the same user or the same browser, and a bearer token to everybody."""
+def test_token_belongs_to_its_principal() -> None:
+    """A token is valid for the same user or browser; a bearer token is valid for everybody."""
     browser = Principal(browser="b")
     for principal, others in [
         (ANN, [Principal(user="Ann"), browser, Principal(), Principal(browser="ann")]),
@@ -202,8 +201,8 @@ def test_a_token_belongs_to_who_asked() -> None:
     assert all(issuer.belongs_to(bearer, principal) for principal in (ANN, browser, Principal()))
 
 
-def test_keys_are_changed_without_a_break() -> None:
-    """Tokens of an older key are read, belong to the same, and are signed with the new one."""
+def test_tokens_stay_valid_when_keys_are_changed() -> None:
+    """A token of an older key keeps its subject and is renewed with the new key."""
     old = issuer.mint("/x", principal=ANN, user="ann", data={"k": 1})
     new_key = b"a new key for the tests"
     both, new = replace(issuer, keys=(new_key, KEY)), replace(issuer, keys=(new_key,))
@@ -218,20 +217,19 @@ def test_keys_are_changed_without_a_break() -> None:
     assert both.read(both.mint("/x", principal=ANN, user=None).encoded).visit.path == "/x"
 
 
-def test_the_derived_key_is_not_the_sites_key() -> None:
-    """The key from SECRET_KEY is stable, for text and bytes alike, and not SECRET_KEY itself."""
+def test_derived_key_is_stable_and_not_the_secret_key() -> None:
+    """SECRET_KEY may be text or bytes."""
     assert derive_key("secret") == derive_key(b"secret") != b"secret"
     assert derive_key("secret") != derive_key("Secret")
 
 
-def test_a_document_from_elsewhere_has_no_visit() -> None:
-    """visit() says so where there is none."""
+def test_visit_of_a_foreign_document_raises_token_error() -> None:
     with pytest.raises(TokenError, match="no session of flask_bokeh"):
         visit(Document())
 
 
-def test_a_token_lives_as_long_as_it_should() -> None:
-    """Bokeh counts whole seconds; also a token of a second's last moment has its time."""
+def test_token_lives_for_its_full_expiration() -> None:
+    """Bokeh counts whole seconds; a token issued late in a second loses none."""
     short = replace(issuer, expiration=1)
     for _ in range(5):
         now = time.time()

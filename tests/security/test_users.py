@@ -1,4 +1,4 @@
-"""User loaders, Flask-Login and logouts, in one process."""
+"""User loaders and guards, and users in the log."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ..support.upgrades import upgrade
 
 
 @pytest.mark.parametrize(("said", "user"), [("ann", "ann"), (None, None), ("", None)])
-def test_a_user_loader(
+def test_result_of_the_user_loader_is_the_user(
     app: Flask, bokeh: FlaskBokeh, site: FlaskClient, said: Any, user: Any
 ) -> None:
-    """A string is a user; None and the empty string are nobody."""
+    """None and the empty string mean that there is no user."""
     bokeh.user_loader(lambda: said)
     with app.test_request_context():
         assert app.extensions["bokeh"].authorizer.issue("/x").visit.user == user
 
 
-def test_a_redirecting_guard_outside_of_a_view(
+def test_redirecting_guard_raises_outside_of_a_view(
     bokeh: FlaskBokeh, app: Flask, site: FlaskClient
 ) -> None:
-    """A test that renders a template itself reads which guard answered, and with what."""
+    """The exception names the guard and its redirect; a view answers with the redirect."""
 
     @bokeh.guard("/x")
     def members() -> BaseResponse:
@@ -54,7 +54,7 @@ def test_a_refusal_is_logged_with_user_and_address(
 def test_a_limit_is_logged_with_user_and_address(
     app: Flask, bokeh: FlaskBokeh, site: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """So does the line of a view that got no session."""
+    """The log line of a refused session names the limit, the user and the address."""
 
     @app.get("/full")
     def full() -> str:
@@ -65,10 +65,10 @@ def test_a_limit_is_logged_with_user_and_address(
     assert "Refused a session to user 'ann' at 127.0.0.1: BOKEH_MAX_SESSIONS is 3." in caplog.text
 
 
-def test_a_user_loader_that_returns_a_number(
+def test_user_loader_that_returns_a_number_raises_type_error(
     bokeh: FlaskBokeh, app: Flask, site: FlaskClient
 ) -> None:
-    """A user that is not a string is refused, with the accepted types."""
+    """The error names the loader, its value and the accepted types."""
 
     @bokeh.user_loader
     def number() -> Any:
@@ -78,8 +78,8 @@ def test_a_user_loader_that_returns_a_number(
         bokeh.server_document("/x")
 
 
-def test_an_async_user_loader(bokeh: FlaskBokeh, app: Flask, site: FlaskClient) -> None:
-    """Loaders and guards may be async, as views may."""
+def test_user_loader_may_be_async(bokeh: FlaskBokeh, app: Flask, site: FlaskClient) -> None:
+    """User loaders and guards may be async functions, as views may."""
     pytest.importorskip("asgiref", reason="async views need Flask's async extra")
 
     @bokeh.user_loader
@@ -94,8 +94,10 @@ def test_an_async_user_loader(bokeh: FlaskBokeh, app: Flask, site: FlaskClient) 
         assert app.extensions["bokeh"].authorizer.issue("/x").visit.user == "ann"
 
 
-def test_a_session_for_somebody_else(app: Flask, bokeh: FlaskBokeh, site: FlaskClient) -> None:
-    """A session pulled for another user is seen by who asked for it, and by nobody else."""
+def test_session_pulled_on_behalf_of_a_user_opens_for_its_puller(
+    app: Flask, bokeh: FlaskBokeh, site: FlaskClient
+) -> None:
+    """The user for whom a session was pulled may not open it."""
     bokeh.user_loader(lambda: request.headers.get("User"))
     state = app.extensions["bokeh"]
     with (

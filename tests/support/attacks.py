@@ -1,4 +1,4 @@
-"""Small messages that would cost much, as JSON: the content of a ``PATCH-DOC``."""
+"""Small but costly messages: the JSON content of a ``PATCH-DOC``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ("ATTACKS",)
 
 
 def _change(new: Any) -> str:
-    """Set a property of a model, whose id is to be put in for MODEL.
+    """Return a change of a property; MODEL stands for the ID of the model.
 
     Bokeh makes the value before it looks for the model.
     """

@@ -1,4 +1,4 @@
-"""A tab of a real browser, and what its console says."""
+"""A tab of a real browser, with the messages of its console."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 FLAGS = [
     *["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"],
     *["--disable-background-networking", "--disable-component-update"],
+    "--process-per-site",  # the next page finds BokehJS compiled
 ]
 """Command line flags of Chromium."""
 
 
 class Tab:
-    """A page of the browser, and everything its console said."""
+    """A page of the browser, with the messages of its console."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -32,7 +33,7 @@ class Tab:
             self.trouble.append(f"{message.type}: {message.text}")
 
     def open(self, url: str, plots: int = 1) -> Tab:
-        """Open a page and wait until so many sessions are shown."""
+        """Open a page and wait until it shows a number of sessions."""
         self.page.goto(url)
         self.page.wait_for_function(
             "n => window.Bokeh && Bokeh.documents.length >= n && "
@@ -43,7 +44,7 @@ class Tab:
         return self
 
     def forgive_the_network(self) -> None:
-        """Take out what a browser says when its server goes away."""
+        """Remove messages that a browser writes when its server goes away."""
         self.forgive(
             *["WebSocket connection to", "Failed to connect", "Lost websocket", "websocket"],
             "Failed to load resource",
@@ -53,15 +54,15 @@ class Tab:
         )
 
     def forgive(self, *parts: str) -> None:
-        """Take lines out of the trouble that the test itself has made."""
+        """Remove lines of trouble that the test expects."""
         self.trouble = [line for line in self.trouble if not any(part in line for part in parts)]
 
     def title(self) -> str:
-        """The title of the plot, on a page with one."""
+        """Return the title of the plot on a page with one plot."""
         return str(self.page.evaluate("Bokeh.documents[0].get_model_by_name('plot').title.text"))
 
     def until_title(self, text: str, name: str = "plot") -> None:
-        """Wait until a plot of the page has a title. Documents come in any order."""
+        """Wait until a plot of the page has a title; its document may be any of the page."""
         self.page.wait_for_function(
             "([name, text]) => window.Bokeh?.documents.some("
             "document => document.get_model_by_name(name)?.title.text == text)",
@@ -70,7 +71,7 @@ class Tab:
         )
 
     def until_message(self, text: str) -> None:
-        """Wait until BokehJS has said something in the console."""
+        """Wait until the console has a message that contains a text."""
 
         def said() -> bool:
             self.page.wait_for_timeout(20)  # messages arrive while Playwright waits
@@ -79,7 +80,7 @@ class Tab:
         eventually(said, f"{text!r} in the console")
 
     def move_slider(self, presses: int = 1, nth: int = 0) -> None:
-        """Move a slider as a person would, with the keyboard."""
+        """Move a slider with the keyboard."""
         handle = self.page.locator(".noUi-handle").nth(nth)
         handle.focus()
         for _ in range(presses):

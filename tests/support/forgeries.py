@@ -1,4 +1,4 @@
-"""Tokens that only the holder of the key could make, and forged ones."""
+"""Tokens made with the key of a site, and forged ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ISSUER = TokenIssuer(keys=(KEY,), expiration=300, max_age=86_400, max_arguments_
 
 
 def token_like(visitor: Visitor, **changes: object) -> str:
-    """A token that only who has the key can make, like the visitor's but for some changes."""
+    """Return a token made with the key, like the visitor's except for some changes."""
     known = ISSUER.read(visitor.token())
     values: dict[str, Any] = {
         "session_id": known.visit.session_id,
@@ -46,14 +46,14 @@ def token_like(visitor: Visitor, **changes: object) -> str:
 
 
 def resigned(body: bytes) -> str:
-    """Anything, with a good signature."""
+    """Return a body with a valid signature."""
     base = base64.urlsafe_b64encode(body).decode().rstrip("=")
     signature = hmac.new(KEY, base.encode(), hashlib.sha256).digest()
     return f"{base}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
 
 
 def zipped(data: bytes) -> bytes:
-    """The body of a token whose payload Bokeh unzips."""
+    """Return the body of a token whose payload Bokeh decompresses."""
     squeezed = base64.urlsafe_b64encode(data).decode().rstrip("=")
     return json.dumps(
         {"session_id": generate_session_id(KEY, True), "__bk__zlib_": squeezed}
@@ -61,14 +61,14 @@ def zipped(data: bytes) -> bytes:
 
 
 def with_issued(visitor: Visitor, issued: object) -> str:
-    """A token like the visitor's, but of another time."""
+    """Return a token like the visitor's, but issued at another time."""
     known = ISSUER.read(visitor.token())
     ours = {"path": "/open", "user": None, "issued": issued, "bound": known.subject}
     return token_like(visitor, extra_payload={"arguments": {}, "flask_bokeh": ours})
 
 
 def changed(visitor: Visitor, name: str, values: dict[str, object]) -> str:
-    """A token with something else in it, packed as Bokeh packs it, under the signature it had."""
+    """Return a token with changed values, packed by Bokeh, and its earlier signature."""
     text = visitor.token("/show/open?owner=x")
     known = ISSUER.read(text)
     ours = {"path": "/open", "user": None, "issued": known.issued_at, "bound": known.subject}
@@ -79,7 +79,7 @@ def changed(visitor: Visitor, name: str, values: dict[str, object]) -> str:
 
 
 def swapped(visitor: Visitor) -> str:
-    """The session of one token in the body of another."""
+    """Return a token with the session of another one, and its earlier signature."""
     body, signature = visitor.token().split(".")
     other = ISSUER.read(visitor.token()).visit.session_id
     data = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
@@ -90,7 +90,7 @@ def swapped(visitor: Visitor) -> str:
 
 BAD_TOKENS: dict[str, Callable[[Visitor], str]] = {
     "unsigned": lambda v: generate_jwt_token(generate_session_id(None, False), None, False),
-    "unsigned, ours inside": lambda v: token_like(v, signed=False),
+    "unsigned, with our payload": lambda v: token_like(v, signed=False),
     "only a body": lambda v: v.token().split(".")[0],
     "another key": lambda v: token_like(v, secret_key=b"another key entirely"),
     "the site's own key": lambda v: token_like(v, secret_key=SECRET.encode()),
@@ -99,11 +99,11 @@ BAD_TOKENS: dict[str, Callable[[Visitor], str]] = {
     "an id signed with another key": lambda v: token_like(
         v, session_id=generate_session_id(b"another key", True)
     ),
-    "an id that somebody chose": lambda v: token_like(v, session_id="chosen"),
+    "an id that a client chose": lambda v: token_like(v, session_id="chosen"),
     "not minted by us": lambda v: generate_jwt_token(generate_session_id(KEY, True), KEY, True),
     "too old": lambda v: with_issued(v, time.time() - 86_500),
-    "of no time": lambda v: with_issued(v, float("nan")),
-    "a text for its time": lambda v: with_issued(v, "soon"),
+    "issued at NaN": lambda v: with_issued(v, float("nan")),
+    "issued at a text": lambda v: with_issued(v, "soon"),
     "a changed argument": lambda v: changed(v, "arguments", {"owner": ["bob"]}),
     "a changed user": lambda v: changed(v, "flask_bokeh", {"path": "/open", "user": "bob"}),
     "a changed letter": lambda v: re.sub(r"^(.{40}).", r"\1A", v.token("/show/open?owner=x")),
@@ -115,9 +115,9 @@ BAD_TOKENS: dict[str, Callable[[Visitor], str]] = {
     "deep JSON": lambda v: resigned(b"[" * 4000),
     "empty": lambda v: "",
     "a dot": lambda v: ".",
-    "two": lambda v: f"{v.token()}, {v.token()}",
+    "two tokens": lambda v: f"{v.token()}, {v.token()}",
     "a session id for a token": lambda v: ISSUER.read(v.token()).visit.session_id,
-    "of a session that lives elsewhere": lambda v: token_like(
+    "of a session in another worker": lambda v: token_like(
         v,
         extra_payload={
             "arguments": {},

@@ -1,4 +1,4 @@
-"""Read what a page of ours holds."""
+"""Parse pages that have plots of flask_bokeh."""
 
 from __future__ import annotations
 

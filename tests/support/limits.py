@@ -1,4 +1,4 @@
-"""Limits with a clock that tests move."""
+"""Limits of sessions, with a clock that tests set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ports for servers that must be told theirs, or that come back on the same one."""
+"""Ports for servers that need a port known in advance, or the same port again."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def reserved_port() -> Iterator[int]:
-    """Yield a port of 127.0.0.1 that nobody else gets meanwhile.
+    """Yield a port of 127.0.0.1 that no other process gets meanwhile.
 
     The kernel gives it to no other socket while ours is bound to it. Servers can listen on it, one
-    after the other, because SO_REUSEADDR allows that where no other socket listens: see
+    after the other, because SO_REUSEADDR allows that if no other socket listens: see
     https://man7.org/linux/man-pages/man7/socket.7.html
     """
     with socket.socket() as holder:

@@ -1,4 +1,4 @@
-"""Servers in processes of their own, and what such a process uses; benchmarks use them as well."""
+"""Servers in processes of their own, and the resources of a process; for benchmarks, too."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ServerProcess:
 
     :param arguments: of the Python interpreter.
     :param environ: more variables for it.
-    :raises RuntimeError: if it does not say where it listens.
+    :raises RuntimeError: if it does not log its address.
     """
 
     def __init__(self, arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> None:
@@ -73,7 +73,7 @@ class ServerProcess:
         return "".join(self.lines)
 
     def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = TIMEOUT) -> int:
-        """Send a signal, wait, and kill what is left; return the exit code."""
+        """Send a signal, wait, kill the remaining processes, and return the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(how)
         try:
@@ -106,11 +106,11 @@ class Usage:
     descriptors: int
     threads: int
     memory: float
-    """Resident, in MB."""
+    """Resident memory, in MB."""
     peak: float
-    """The most memory that it ever had, in MB."""
+    """Peak of the resident memory, in MB."""
     cpu: float
-    """Seconds, user and system."""
+    """CPU seconds, user and system."""
 
     @classmethod
     def of(cls, pid: int) -> Usage:

@@ -12,7 +12,7 @@ _SBIN = "/usr/sbin:/usr/local/sbin"
 
 
 def find_browser() -> str | None:
-    """The path of a Chromium; None if there is none."""
+    """Return the path of a Chromium, or None."""
     if system := next(filter(None, map(shutil.which, _BROWSERS)), None):
         return system
     from playwright.sync_api import sync_playwright
@@ -23,12 +23,12 @@ def find_browser() -> str | None:
 
 
 def find_nginx() -> str | None:
-    """The path of nginx; None if there is none."""
+    """Return the path of nginx, or None."""
     return shutil.which("nginx") or shutil.which("nginx", path=_SBIN)
 
 
 def install_browser() -> None:
-    """Get Playwright's Chromium, or else the one of Debian."""
+    """Install Playwright's Chromium, or else Debian's."""
     playwright = [sys.executable, "-m", "playwright", "install", "--with-deps", "chromium"]
     done = subprocess.run(playwright, capture_output=True, timeout=600, check=False)
     if done.returncode != 0:
@@ -36,7 +36,7 @@ def install_browser() -> None:
 
 
 def install_package(name: str) -> bool:
-    """Install a package of Debian's, where that is possible."""
+    """Install a Debian package; return True on success."""
     if not shutil.which("apt-get"):
         return False
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]

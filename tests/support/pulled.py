@@ -1,4 +1,4 @@
-"""Look at the server of pulled sessions."""
+"""Helpers that inspect the server of pulled sessions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def on_loop(site: Flask, work: Callable[[], Any]) -> Any:
 
 
 def live_sessions(site: Flask) -> int:
-    """Sessions that nobody has given up; Bokeh drops the others at its next look."""
+    """Return the number of sessions that are not about to be discarded by Bokeh."""
     server = site.extensions["bokeh"].servers.running()
     found = server.bokeh.get_sessions()
     return len([session for session in found if not session.expiration_requested])

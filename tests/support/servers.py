@@ -59,7 +59,7 @@ COMMANDS["flask-bokeh-run-tls"] = [
     *COMMANDS["flask-bokeh-run"],
     *["--cert", "{cert}", "--key", "{key}"],
 ]
-# One that keeps its clients' sockets to itself.
+# A server that does not hand out its clients' sockets.
 COMMANDS["hypercorn"] = [
     *["-m", "hypercorn", "--workers", "0", "--bind", "127.0.0.1:{port}", "wsgi:{app}"]
 ]
@@ -69,7 +69,7 @@ for _kind in ("sync", "gthread"):
         *COMMANDS[f"gunicorn-{_kind}"],
         *["--certfile", "{cert}", "--keyfile", "{key}"],
     ]
-# TLS that can't be taken over: see docs/servers.md.
+# TLS whose connections can't be hijacked: see docs/servers.md.
 COMMANDS["gunicorn-gevent-tls"] = [
     *COMMANDS["gunicorn-gevent"],
     *["--certfile", "{cert}", "--keyfile", "{key}"],
@@ -82,9 +82,9 @@ SERVERS = [
 _TROUBLE = re.compile(
     r"Traceback|Error|ERROR|(?<!\*\*\* )WARNING:(?! This is a development)|Warning|warn\b"
 )
-# BokehJS sends a model again after a reconnect, to bokeh serve as well; gunicorn 22 calls it
-# an error when it ends its workers itself; waitress tells that the machine is busy; Bokeh 3.10
-# warns if a periodic callback waits for a session that is being discarded, and discards it later.
+# Messages in normal use: BokehJS sends a model again after a reconnect, to bokeh serve as well;
+# gunicorn 22 logs an error when it stops its workers; waitress logs that the machine is busy; Bokeh
+# 3.10 warns if a periodic callback waits for a session that is being discarded.
 _OTHERS = re.compile(
     r"BokehUserWarning: reference already known|Worker \(pid:\d+\) was sent SIGTERM!"
     r"|waitress\.queue:Task queue depth|was scheduled to discard but came back to life"
@@ -106,12 +106,12 @@ class LiveServer(ServerProcess):
     ) -> None:
         self.kind = kind
         self.cookies: dict[str, str] = {}
-        """The cookies of the visitor who got a token."""
+        """The cookies of the visitor, for each token."""
         names = {"app": app, "path": app.removesuffix("()"), "port": str(port)}
         if "tls" in kind:
             names["cert"], names["key"] = certificate()
         command = [part.format_map(names) for part in COMMANDS[kind]]
-        # Tests with the same key must not meet in one folder.
+        # Tests with the same key must not share a folder.
         self._folder = tempfile.TemporaryDirectory()
         environ = {"SITE_CONFIG": json.dumps(config), "XDG_RUNTIME_DIR": self._folder.name}
         # The application comes last for gunicorn; options may follow it in both.
@@ -120,18 +120,23 @@ class LiveServer(ServerProcess):
             self.url = f"https://{self.address}"
 
     def until_logged(self, text: str) -> None:
-        """Wait for a line: it comes through a pipe, maybe after the answer."""
+        """Wait for a text in the log, which may arrive after the response."""
         eventually(lambda: text in self.log, f"{text!r} in the log")
 
     @property
     def trouble(self) -> str:
-        """The lines of the log that nobody wants to see in normal use."""
+        """The lines of the log that do not belong to normal use."""
         return "".join(
             line for line in self.lines if _TROUBLE.search(line) and not _OTHERS.search(line)
         )
 
+    def trouble_except(self, *expected: str) -> list[str]:
+        """Return the lines of trouble that contain none of the expected texts."""
+        lines = self.trouble.splitlines()
+        return [line for line in lines if not any(text in line for text in expected)]
+
     def get(self, path: str, **headers: str) -> str:
-        """A page, as a new visitor sees it, unless the headers hold a Cookie."""
+        """Get a page as a new visitor, unless the headers have a Cookie."""
         request = urllib.request.Request(self.url + path, headers=headers)
         with urllib.request.urlopen(request, timeout=TIMEOUT, context=self.context) as response:
             html = str(response.read().decode())
@@ -154,11 +159,11 @@ class LiveServer(ServerProcess):
         return dict(json.loads(self.get("/stats")))
 
     def token(self, path: str = "/") -> str:
-        """The session token in a page."""
+        """Return the session token in a page."""
         return tokens_in(self.get(path))[0]
 
     def stop(self, how: signal.Signals | None = None, timeout: float = TIMEOUT) -> int:
-        """Stop it as its users do: Ctrl-C for two that know no TERM."""
+        """Stop the server as its users do, with Ctrl-C if it does not handle SIGTERM."""
         # On SIGINT a gunicorn gthread worker can hang in its own signal handler for ever.
         by_hand = self.kind.startswith(("werkzeug", "waitress"))
         code = super().stop(how or (signal.SIGINT if by_hand else signal.SIGTERM), timeout)

@@ -1,4 +1,4 @@
-"""WebSocket clients that are no browsers, and raw sockets for what no browser would send."""
+"""WebSocket clients without a browser, which can also send invalid messages."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Socket:
         self._socket.recv()
 
     def models(self) -> dict[str, dict[str, Any]]:
-        """The models that have a name, in the server's document, as JSON."""
+        """Return the named models of the server's document, as JSON."""
         return self._models_by("name")
 
     def _models_by(self, attribute: str) -> dict[str, dict[str, Any]]:
@@ -69,11 +69,11 @@ class Socket:
         return found
 
     def ids(self) -> dict[str, str]:
-        """The ids of the models that have a name."""
+        """Return the IDs of the named models."""
         return {name: str(model["id"]) for name, model in self.models().items()}
 
     def data(self, name: str) -> dict[str, list[Any]]:
-        """The columns of a source with a name."""
+        """Return the columns of a named source."""
         columns = self.models()[name]["attributes"]["data"]["entries"]
         return {key: self._column(value) for key, value in columns}
 
@@ -96,7 +96,7 @@ class Socket:
             self._socket.send(json.dumps(part))
 
     def change(self, *events: dict[str, Any]) -> dict[str, Any]:
-        """Send changes in one message; the content of the answer to it, and what came before."""
+        """Send changes in one message; return the answer and the messages before it."""
         self.send({"msgid": "2", "msgtype": "PATCH-DOC"}, {}, {"events": events})
         before: list[Any] = []
         while True:
@@ -115,11 +115,11 @@ class Socket:
         assert (answer := self.change(message))["type"] == "OK", answer
 
     def titles(self) -> list[str]:
-        """The titles of the plots in the server's document."""
+        """Return the titles of the plots in the server's document."""
         return re.findall(r'"name":"Title".*?"text":"([^"]*)"', self._document())
 
     def send_big(self, size: int) -> str:
-        """Send a message of so many bytes; the type of the answer."""
+        """Send a message of a size; return the type of the answer."""
         event = {
             "kind": "ModelChanged",
             "model": {"id": self.model("Slider")},
@@ -130,12 +130,12 @@ class Socket:
         return self.answer()
 
     def model(self, name: str) -> str:
-        """The id of the document's only model of a class."""
+        """Return the ID of the document's only model of a class."""
         (found,) = re.findall(rf'"name":"{name}","id":"([^"]+)"', self._document())
         return str(found)
 
     def send_message(self, content: str, kind: str = "PATCH-DOC", *buffers: bytes) -> None:
-        """Send a message whose content may be anything."""
+        """Send a message with any content."""
         header = {"msgid": "2", "msgtype": kind, "num_buffers": len(buffers)}
         for part in (json.dumps(header), "{}", content):
             self._socket.send(part)
@@ -144,30 +144,30 @@ class Socket:
             self._socket.send_binary(buffer)
 
     def answer(self) -> str:
-        """The type of the next message, which has no buffers."""
+        """Return the type of the next message, which has no buffers."""
         kind = str(json.loads(self._socket.recv())["msgtype"])
         for _ in range(2):
             self._socket.recv()
         return kind
 
     def announce_big(self, size: int) -> tuple[int, str]:
-        """Begin a message of so many bytes; code and reason with which it is refused."""
+        """Begin a message of a size; return the code and the reason of its refusal."""
         self._socket.sock.sendall(b"\x81\xff" + struct.pack("!Q", size) + b"mask")
         _, data = self._socket.recv_data()
         return int(struct.unpack("!H", data[:2])[0]), data[2:].decode()
 
     def begin_frame(self, size: int) -> None:
-        """Send a frame of so many bytes, but for the last one."""
+        """Send a frame of a size without its last byte."""
         head = b"\x81\xff" + struct.pack("!Q", size) + bytes(4)
         self._socket.sock.sendall(head + b"x" * (size - 1))
 
     def is_sent_something(self) -> bool:
-        """True if there is something to receive."""
+        """Return True if there is something to receive."""
         assert self._socket.sock is not None
         return bool(select.select([self._socket.sock], [], [], 0)[0])
 
     def announce_many(self, count: int, size: int) -> int:
-        """Send a message of many buffers, of so many bytes each; the code that ends it."""
+        """Send a message of many buffers, each of a size; return the close code."""
         header = {"msgid": "2", "msgtype": "PATCH-DOC", "num_buffers": 10 * count}
         with suppress(OSError):
             self.send(header, {}, {"events": []})
@@ -177,14 +177,14 @@ class Socket:
         return self.close_code()
 
     def send_nonsense(self, size: int) -> int:
-        """Send so many bytes for the header of a buffer; the code with which they are refused."""
+        """Send text of a size as the header of a buffer; return the close code."""
         header = {"msgid": "2", "msgtype": "PATCH-DOC", "num_buffers": 1}
         for part in (json.dumps(header), "{}", '{"events": []}', "x" * size):
             self._socket.send(part)
         return self.close_code()
 
     def _document(self) -> str:
-        """The server's document, as JSON."""
+        """Return the server's document, as JSON."""
         self.send({"msgid": "1", "msgtype": "PULL-DOC-REQ"}, {}, {})
         while True:
             header, content = self.receive()
@@ -193,7 +193,7 @@ class Socket:
                 return content
 
     def receive(self) -> tuple[dict[str, Any], str]:
-        """Header and content of the next message; its buffers are kept."""
+        """Return header and content of the next message; keep its buffers."""
         header = json.loads(self._socket.recv())
         self._socket.recv()
         content = str(self._socket.recv())
@@ -240,7 +240,7 @@ def connect(
 
 @contextmanager
 def open_sockets(site: LiveServer, page: str, path: str, count: int) -> Iterator[list[Socket]]:
-    """So many pages, each with its socket open."""
+    """Yield a number of sockets, each opened with a page of its own."""
 
     def one(_: int) -> Socket:
         return connect(site, path, site.token(page))

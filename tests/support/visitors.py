@@ -1,4 +1,4 @@
-"""Visitors with cookies, who can open a WebSocket in any way that a head can say."""
+"""Visitors with cookies, which send upgrade requests with any head."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Upgraded:
     sock: socket.socket = field(repr=False)
 
     def close_code(self, seconds: float = TIMEOUT) -> int:
-        """Read until the other side closes; the code of its close frame, or 0."""
+        """Read until the other side closes; return the code of its close frame, or 0."""
         from wsproto.frame_protocol import FrameProtocol, Opcode
 
         frames = FrameProtocol(client=True, extensions=[])
@@ -76,7 +76,7 @@ class Upgraded:
 
 
 class Visitor:
-    """One browser, as far as cookies go."""
+    """A client with the cookies of one browser."""
 
     def __init__(self, site: LiveServer) -> None:
         self.site = site
@@ -110,7 +110,7 @@ class Visitor:
         return "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.jar)
 
     def head(self, token: str, path: str = "/open", **replace: str | None) -> bytes:
-        """The head of a good upgrade request, with some of its lines replaced, or left out."""
+        """Return the head of a valid upgrade request with some lines replaced or left out."""
         headers: dict[str, str | None] = {
             "Host": self.site.address,
             "Connection": "Upgrade",
@@ -127,7 +127,7 @@ class Visitor:
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     def upgrade(self, token: str, path: str = "/open", **replace: str | None) -> Upgraded:
-        """Ask for a WebSocket; status 0 if the server hangs up without a word."""
+        """Send an upgrade request; the status is 0 if the server closes without a response."""
         return self.send(self.head(token, path, **replace))
 
     def send(self, head: bytes) -> Upgraded:
@@ -143,6 +143,6 @@ class Visitor:
         return Upgraded(status, answer.decode("latin-1"), sock)
 
     def status(self, token: str, path: str = "/open", **replace: str | None) -> int:
-        """The status of an upgrade; a socket that it opens is closed."""
+        """Return the status of an upgrade request and close the socket."""
         with self.upgrade(token, path, **replace) as upgraded:
             return upgraded.status

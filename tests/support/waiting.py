@@ -10,13 +10,13 @@ import pytest
 
 T = TypeVar("T")
 TIMEOUT = 60
-"""Seconds for what takes one or two: a busy machine can be slower by an order."""
+"""Seconds to wait for events that take one or two; a busy machine can be much slower."""
 
 
 def eventually(check: Callable[[], T], what: str, seconds: float = TIMEOUT) -> T:
-    """Wait until a check returns something true, and return that.
+    """Wait until a check returns a true value, and return the value.
 
-    :param what: what is waited for, for the failure's message.
+    :param what: the name of the condition in the message of a failure.
     """
     deadline = time.monotonic() + seconds
     while not (result := check()):

@@ -1,4 +1,4 @@
-"""Arguments of a session: several values of a name, and none."""
+"""Arguments of a session, with several values for a name or none."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def arguments_of(app: Flask, text: str) -> Arguments:
 
 @pytest.mark.parametrize("way", ["direct", "client"])
 @pytest.mark.parametrize("given", [MULTI_DICT, BOTH], ids=["MultiDict", "lists"])
-def test_all_values_reach_the_application(
+def test_all_values_of_an_argument_reach_the_application(
     app: Flask, bokeh: FlaskBokeh, site: FlaskClient, given: Any, way: str
 ) -> None:
-    """visit() and Bokeh's own session_context have all of them."""
+    """visit() and Bokeh's session_context have every value."""
     with (
         app.test_request_context(),
         bokeh.pull_session("/x", arguments=given, transport=way) as session,
@@ -78,16 +78,16 @@ def test_all_values_reach_the_application(
     assert theirs == {name: [one.encode() for one in some] for name, some in BOTH.items()}
 
 
-def test_all_values_of_a_pages_query(site: FlaskClient) -> None:
-    """A page of an application has its query as arguments."""
+def test_query_of_a_page_becomes_its_arguments(site: FlaskClient) -> None:
+    """Every value of a name is kept."""
     assert site.get("/bokeh/x" + QUERY).status_code == 200
     ((ours, theirs),) = seen
     assert ours.lists() == BOTH
     assert [one.decode() for one in theirs["region"]] == BOTH["region"]
 
 
-def test_all_values_in_tokens(app: Flask, site: FlaskClient) -> None:
-    """The tag and autoload.js pass them on; None is left out, a list is several values."""
+def test_tokens_of_tags_and_autoload_hold_all_values(app: Flask, site: FlaskClient) -> None:
+    """The value None is left out; a list is several values."""
     assert arguments_of(app, site.get("/tag" + QUERY).text).lists() == {**BOTH, "year": ["2024"]}
     lists = arguments_of(app, site.get("/lists" + QUERY).text).lists()
     assert lists == {**BOTH, "years": ["2024", "2025"]}
@@ -97,8 +97,8 @@ def test_all_values_in_tokens(app: Flask, site: FlaskClient) -> None:
     assert visited.arguments.lists() == BOTH
 
 
-def test_a_tag_whose_arguments_are_none(app: Flask, site: FlaskClient) -> None:
-    """No mapping at all is no argument; what is no mapping is told of."""
+def test_tag_accepts_none_and_refuses_a_list_as_arguments(app: Flask, site: FlaskClient) -> None:
+    """None means no arguments; a value that is not a mapping raises ArgumentsError."""
     with app.test_request_context():
         text = render_template_string("{% bokeh '/x', arguments=None %}")
         assert arguments_of(app, text) == {}
@@ -106,8 +106,8 @@ def test_a_tag_whose_arguments_are_none(app: Flask, site: FlaskClient) -> None:
             render_template_string("{% bokeh '/x', arguments=[1] %}")
 
 
-def test_arguments_are_a_dict() -> None:
-    """Of the first values, with all of them beside it; equal to a plain one, and copied whole."""
+def test_arguments_are_a_dict_of_first_values() -> None:
+    """getlist() and lists() return all values; copies and pickles keep them."""
     some = Arguments({"a": ["1", "2"], "b": "3", "none": []})
     assert some == {"a": "1", "b": "3"}
     assert some != Arguments({"a": "1", "b": "3"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from collections.abc import Iterator
 from urllib.error import HTTPError
 
 import pytest
@@ -19,35 +20,52 @@ APPS = {
     "host matching": "tests.live_apps.tenants:by_host()",
     "subdomains": "tests.live_apps.tenants:by_subdomain()",
 }
-TENANTS = [("host matching", "ann"), ("subdomains", "ann"), ("subdomains", "")]
+TENANTS = {"host matching": ["ann"], "subdomains": ["ann", ""]}
+WARNING = "Current server name 'elsewhere.test' doesn't match"
+
+
+@pytest.fixture(scope="module")
+def started(module_live: Live) -> Iterator[Live]:
+    """Start servers whose logs hold no trouble except Werkzeug's warning of a foreign host."""
+    servers: list[LiveServer] = []
+
+    def start(server: str, kind: str) -> LiveServer:
+        servers.append(module_live(server, APPS[kind], clean=False))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+        assert server.trouble_except(WARNING) == []
 
 
 def address(site: LiveServer, tenant: str) -> str:
-    """The site as a browser knows it; names under localhost are this machine."""
+    """Return the URL of a tenant; browsers resolve names under localhost to this machine."""
     port = site.address.rpartition(":")[2]
     return f"http://{tenant}{'.' if tenant else ''}localhost:{port}"
 
 
 @pytest.mark.parametrize("server", ["gunicorn-gthread", "flask-bokeh-run"])
-@pytest.mark.parametrize(("kind", "tenant"), TENANTS)
-def test_a_plot_on_each_host(live: Live, tab: Tab, server: str, kind: str, tenant: str) -> None:
-    """BokehJS comes, the WebSocket opens, and a callback runs; the page of its own, too."""
-    site = live(server, APPS[kind])
-    tab.open(f"{address(site, tenant)}/")
-    tab.until_title(f"plot of {tenant or 'front'}")
-    tab.move_slider()
-    tab.until_title("moved to 2")
-    tab.open(f"{address(site, tenant)}/bokeh/x?tenant=page")
-    tab.until_title("plot of page")
+@pytest.mark.parametrize("kind", APPS)
+def test_plot_is_live_on_each_host(started: Live, tab: Tab, server: str, kind: str) -> None:
+    """Load BokehJS, run a callback, and open an application's own page on each tenant's host."""
+    site = started(server, kind)
+    for tenant in TENANTS[kind]:
+        tab.open(f"{address(site, tenant)}/")
+        tab.until_title(f"plot of {tenant or 'front'}")
+        tab.move_slider()
+        tab.until_title("moved to 2")
+        tab.open(f"{address(site, tenant)}/bokeh/x?tenant=page")
+        tab.until_title("plot of page")
     tab.forgive("favicon", "404")
 
 
 @pytest.mark.parametrize("kind", APPS)
-def test_hosts_are_told_apart(live: Live, kind: str) -> None:
-    """Another tenant's page opens no WebSocket; URLs stay on the page's own host."""
+def test_page_opens_websockets_of_its_own_host_only(started: Live, kind: str) -> None:
+    """Refuse a token on another tenant's host or page; keep URLs on the page's own host."""
     import websocket
 
-    site = live("gunicorn-gthread", APPS[kind], clean=False)  # Werkzeug warns of a foreign host
+    site = started("gunicorn-gthread", kind)
     mine, other = (address(site, name).removeprefix("http://") for name in ("ann", "bob"))
 
     def get(path: str, host: str) -> tuple[str, str]:
@@ -81,9 +99,9 @@ def test_hosts_are_told_apart(live: Live, kind: str) -> None:
             get("/bokeh/static/js/bokeh.min.js", "elsewhere.test")
 
 
-@pytest.mark.parametrize("first", [True, False], ids=["before ours", "after ours"])
-def test_a_blueprint_named_bokeh(app: Flask, bokeh: FlaskBokeh, first: bool) -> None:
-    """The site may have its own, registered before or after init_app."""
+@pytest.mark.parametrize("first", [True, False], ids=["before init_app", "after init_app"])
+def test_site_may_have_a_blueprint_named_bokeh(app: Flask, bokeh: FlaskBokeh, first: bool) -> None:
+    """The site's blueprint may be registered before or after init_app()."""
     own = Blueprint("bokeh", __name__)
     own.add_url_rule("/own", "page", lambda: "own")
     bokeh.add_application("/x", lambda doc: None, page=True)

@@ -1,4 +1,4 @@
-"""Origins are compared whole."""
+"""Comparison of an Origin with the site's own and the allowed ones."""
 
 from __future__ import annotations
 
@@ -38,20 +38,19 @@ OWN = "https://example.org"
         ("https://plain.net:81", False),
     ],
 )
-def test_an_origin_is_ours_or_on_the_list(origin: str, allowed: bool) -> None:
-    """Scheme, host and port must all be those of the site, or of an entry."""
+def test_origin_must_equal_ours_or_a_listed_one(origin: str, allowed: bool) -> None:
+    """Scheme, host and port must all be those of the site or of an entry."""
     entries = ["https://partner.net:8443", "plain.net"]
     assert origin_allowed(origin, OWN, entries, allow_missing=False) is allowed
 
 
-def test_ports_and_ipv6() -> None:
-    """A port that is written out, and IPv6 addresses."""
+def test_port_of_an_ipv6_origin_is_compared() -> None:
     own = "http://[::1]:5000"
     assert origin_allowed("http://[::1]:5000", own, [], allow_missing=False)
     assert not origin_allowed("http://[::1]", own, [], allow_missing=False)
 
 
 @pytest.mark.parametrize("allow", [True, False])
-def test_a_missing_origin_is_a_setting(allow: bool) -> None:
-    """Clients that are no browsers send none; they come in where the site says so."""
+def test_missing_origin_is_allowed_by_a_setting_only(allow: bool) -> None:
+    """Clients other than browsers send no Origin."""
     assert origin_allowed(None, OWN, [], allow_missing=allow) is allow

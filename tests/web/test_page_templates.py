@@ -1,4 +1,4 @@
-"""Templates of applications' own pages: Bokeh's documented forms, and nothing unescaped."""
+"""Templates of applications' own pages, and the escaping of values in them."""
 
 from __future__ import annotations
 
@@ -83,15 +83,15 @@ def folder_with(tmp_path: Path, template: str) -> Path:
     return folder
 
 
-def shown(app: Flask, bokeh: FlaskBokeh) -> str:
+def page_text(app: Flask, bokeh: FlaskBokeh) -> str:
     bokeh.init_app(app)
     answer = app.test_client().get("/bokeh/x", query_string={"q": EVIL})
     assert answer.status_code == 200
     return answer.text
 
 
-def check(html: str, title: str = "") -> None:
-    """Values of Bokeh and of this package are markup; values of visitors and data are text."""
+def check_escaping(html: str, title: str = "") -> None:
+    """Check that values of Bokeh and of this package are markup, and all others are text."""
     assert len(tokens_in(html)) == 1
     assert html.count(" data-root-id=") == 2
     assert "&lt;div" not in html
@@ -105,38 +105,41 @@ def check(html: str, title: str = "") -> None:
 
 
 @pytest.mark.parametrize("template", [EXTENDS + BLOCKS, WHOLE, OLD, EXTENDS + SUPER])
-def test_of_a_directory(app: Flask, bokeh: FlaskBokeh, tmp_path: Path, template: str) -> None:
-    """templates/index.html in each form that Bokeh documents works, and escapes."""
+def test_template_of_a_directory_is_escaped(
+    app: Flask, bokeh: FlaskBokeh, tmp_path: Path, template: str
+) -> None:
+    """templates/index.html may have each form that Bokeh documents."""
     bokeh.add_application("/x", folder_with(tmp_path, template), page=True)
-    html = shown(app, bokeh)
-    check(html, "My " if "block title" in template else "")
+    html = page_text(app, bokeh)
+    check_escaping(html, "My " if "block title" in template else "")
     if "styles.css" in template:
         assert "<style>p > b { color: red; }</style>" in html
         assert '<b title="&#34;quoted&#34; onload=x">' in html
 
 
 @pytest.mark.parametrize("template", [BLOCKS.replace("{% include 'styles.css' %}", ""), SUPER])
-def test_a_string(app: Flask, bokeh: FlaskBokeh, template: str) -> None:
-    """doc.template as a string is escaped, too."""
+def test_template_given_as_a_string_is_escaped(
+    app: Flask, bokeh: FlaskBokeh, template: str
+) -> None:
+    """doc.template may be a string."""
 
     @bokeh.application("/x", page=True)
     def plot(doc: Document) -> None:
         fill(doc)
         doc.template = template  # type: ignore[assignment]
 
-    check(shown(app, bokeh), "My " if "block title" in template else "")
+    check_escaping(page_text(app, bokeh), "My " if "block title" in template else "")
 
 
-def test_bokehs_own(app: Flask, bokeh: FlaskBokeh) -> None:
-    """Without a template, the title alone is the application's."""
+def test_default_template_escapes_the_title(app: Flask, bokeh: FlaskBokeh) -> None:
     bokeh.application("/x", page=True)(fill)
-    html = shown(app, bokeh)
+    html = page_text(app, bokeh)
     assert "<title>&lt;/title&gt;&lt;script&gt;" in html
     assert "alert('&')" not in html
 
 
-def test_an_environment_of_ones_own(app: Flask, bokeh: FlaskBokeh) -> None:
-    """A template of a jinja2 environment escapes as that says; Bokeh's markup is markup in it."""
+def test_template_keeps_the_autoescape_of_its_environment(app: Flask, bokeh: FlaskBokeh) -> None:
+    """Bokeh's markup stays markup in a template of an environment with autoescape."""
     own = Environment(loader=DictLoader({"x.html": OLD}), autoescape=True)
 
     @bokeh.application("/x", page=True)
@@ -144,22 +147,23 @@ def test_an_environment_of_ones_own(app: Flask, bokeh: FlaskBokeh) -> None:
         fill(doc)
         doc.template = own.get_template("x.html")
 
-    check(shown(app, bokeh))
+    check_escaping(page_text(app, bokeh))
 
 
-def test_a_template_that_escapes_nothing(app: Flask, bokeh: FlaskBokeh) -> None:
-    """The title is text, even in a template that can't be compiled again."""
+def test_title_is_text_if_the_template_escapes_nothing(app: Flask, bokeh: FlaskBokeh) -> None:
+    """The title is escaped even in a template that cannot be compiled again."""
 
     @bokeh.application("/x", page=True)
     def plot(doc: Document) -> None:
         doc.title = EVIL
         doc.template = Template("<title>{{ title }}</title>")
 
-    assert "<script>" not in shown(app, bokeh)
+    assert "<script>" not in page_text(app, bokeh)
 
 
-def test_in_a_browser(live: Live, tab: Tab, tmp_path: Path) -> None:
-    """The page of such a template is live, and runs nothing of what was typed."""
+def test_page_of_a_template_is_live_and_runs_no_typed_script(
+    live: Live, tab: Tab, tmp_path: Path
+) -> None:
     folder = folder_with(tmp_path, EXTENDS + BLOCKS)
     (folder / "__init__.py").write_text("")
     site = live(app=f"tests.web.test_page_templates:create_app({str(folder)!r})")

@@ -11,8 +11,8 @@ from flask_bokeh import FlaskBokeh
 from ..support.html import tokens_in
 
 
-def test_applications_have_no_page_unless_they_want_one(site: FlaskClient, app: Flask) -> None:
-    """Page, autoload.js and metadata answer for page=True only; in debug the 404 says so."""
+def test_page_exists_only_with_page_true(site: FlaskClient, app: Flask) -> None:
+    """Page, autoload.js and metadata are 404 without page=True; in debug mode the 404 says so."""
     for suffix in ("", "/autoload.js?bokeh-autoload-element=e", "/metadata"):
         assert site.get(f"/bokeh/hidden{suffix}").status_code == 404
         assert site.get(f"/bokeh/open{suffix}", query_string=None).status_code in (200, 400)
@@ -21,8 +21,8 @@ def test_applications_have_no_page_unless_they_want_one(site: FlaskClient, app: 
     assert site.get("/bokeh/").status_code == 404
 
 
-def test_a_page_of_its_own(site: FlaskClient) -> None:
-    """The page is Bokeh's, with our URLs, the query as arguments, and a token."""
+def test_page_has_our_urls_its_query_and_a_token(site: FlaskClient) -> None:
+    """The query becomes the arguments of Bokeh's own page."""
     response = site.get("/bokeh/open?year=2024")
     assert "<title>year 2024</title>" in response.text
     assert "/bokeh/static/js/bokeh.min.js?v=" in response.text
@@ -30,8 +30,8 @@ def test_a_page_of_its_own(site: FlaskClient) -> None:
     assert len(tokens_in(response.text)) == 1
 
 
-def test_autoload(site: FlaskClient) -> None:
-    """autoload.js loads BokehJS and shows a session, from this host."""
+def test_autoload_script_loads_bokehjs_from_this_host(site: FlaskClient) -> None:
+    """With resources=none, the script loads no BokehJS."""
     response = site.get("/bokeh/open/autoload.js?bokeh-autoload-element=e1&year=1")
     assert response.mimetype == "application/javascript"
     assert response.headers["Cache-Control"] == "no-store"
@@ -43,8 +43,8 @@ def test_autoload(site: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("element", ["", "a'b", "<x>", "1a"])
-def test_autoload_wants_an_element(site: FlaskClient, element: str) -> None:
-    """The element's id goes into a script, so it must be one."""
+def test_autoload_refuses_an_invalid_element_id(site: FlaskClient, element: str) -> None:
+    """The element's ID is written into the script."""
     response = site.get("/bokeh/open/autoload.js", query_string={"bokeh-autoload-element": element})
     assert response.status_code == 400
 
@@ -59,10 +59,10 @@ def test_autoload_wants_an_element(site: FlaskClient, element: str) -> None:
         ({"Sec-Fetch-Site": "cross-site", "Origin": "https://friend.test"}, 200),
     ],
 )
-def test_autoload_is_not_for_other_sites(
+def test_autoload_is_refused_to_other_sites(
     headers: dict[str, str], status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Another site's page gets a visitor's token only if it is on the list; the log tells."""
+    """Another site's page gets a token only if the site is listed; refusals are logged."""
     other, extension = Flask("other"), FlaskBokeh(allow_ws_origin=["https://friend.test"])
     other.secret_key = "x" * 20
     extension.add_application("/open", lambda doc: None, page=True)
@@ -76,6 +76,5 @@ def test_autoload_is_not_for_other_sites(
     assert ("see BOKEH_ALLOW_WS_ORIGIN" in caplog.text) == (status == 403)
 
 
-def test_metadata(site: FlaskClient) -> None:
-    """The metadata of an application has its path and its own data."""
+def test_metadata_has_path_and_data_of_an_application(site: FlaskClient) -> None:
     assert site.get("/bokeh/team/meta/metadata").json == {"url": "/team/meta", "data": {"by": "us"}}

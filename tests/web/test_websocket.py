@@ -1,4 +1,4 @@
-"""Upgrade requests, as a client of HTTP sees them."""
+"""Responses to upgrade requests, in Flask's test client."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ..support.html import tokens_in
 from ..support.upgrades import upgrade
 
 
-def test_an_upgrade_is_judged(
+def test_bad_upgrades_are_refused_and_explained_in_the_log(
     site: FlaskClient, app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Origin, token and application are checked; the log says why, the client is told little."""
+    """Origin, token and application are checked; the client gets a general message."""
     html = site.get("/bokeh/open?year=1").text
     token = tokens_in(html)[0]
     assert upgrade(site, "/bokeh/open/ws", token).status_code == 501  # no socket in a test client
@@ -43,8 +43,10 @@ def test_an_upgrade_is_judged(
     assert "wrong signature" in upgrade(site, "/bokeh/open/ws", "").text
 
 
-def test_a_pulled_session_that_has_gone(app: Flask, site: FlaskClient, bokeh: FlaskBokeh) -> None:
-    """A pulled session is never silently replaced by a fresh one: its socket is refused."""
+def test_upgrade_to_a_pulled_session_that_ended_is_answered_410(
+    app: Flask, site: FlaskClient, bokeh: FlaskBokeh
+) -> None:
+    """A pulled session is never replaced by a fresh one."""
     bokeh.user_loader(lambda: "ann")
     with app.test_request_context():
         with bokeh.pull_session("/hidden") as session:
@@ -55,15 +57,14 @@ def test_a_pulled_session_that_has_gone(app: Flask, site: FlaskClient, bokeh: Fl
     assert "has ended" in response.text
 
 
-def test_a_websockets_address_as_a_page(site: FlaskClient) -> None:
-    """A plain request for a WebSocket's address is told to upgrade."""
+def test_plain_request_for_a_websocket_is_answered_400(site: FlaskClient) -> None:
     response = site.get("/bokeh/open/ws")
     assert response.status_code == 400
     assert response.text == "This URL only accepts WebSocket upgrade requests.\n"
 
 
-def test_the_visible_headers(app: Flask) -> None:
-    """An application sees the same headers whether its session is pulled or handed over."""
+def test_visible_headers_are_forwarded_headers(app: Flask) -> None:
+    """A pulled session has the same headers as one that a WebSocket opens."""
     assert set(VISIBLE_HEADERS) <= set(FORWARDED_HEADERS)
     with app.test_request_context(headers={"Cookie": "a=b", "Authorization": "x"}):
         headers = integration.FlaskIntegration(app, Settings()).application_headers()
@@ -71,8 +72,9 @@ def test_the_visible_headers(app: Flask) -> None:
 
 
 @pytest.mark.parametrize("host", ["a b", "", "x" * 300, "ä", "[::1"])
-def test_a_nonsense_host(app: Flask, bokeh: FlaskBokeh, host: str) -> None:
-    """A view that pulls a session does not fall over a Host that is none."""
+def test_session_can_be_pulled_with_an_invalid_host(
+    app: Flask, bokeh: FlaskBokeh, host: str
+) -> None:
     bokeh.add_application("/x", lambda doc: None)
     bokeh.init_app(app)
     with app.test_request_context(environ_overrides={"HTTP_HOST": host}), bokeh.pull_session("/x"):
