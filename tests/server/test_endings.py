@@ -6,10 +6,13 @@ import asyncio
 import gc
 import json
 import os
+import statistics
 import subprocess
 import sys
+import time
 import weakref
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -45,6 +48,8 @@ class Ends(LifecycleHandler):
         super().__init__()
         self.begun = asyncio.Event()
         """Set when the first session ends."""
+        self.seconds = 0.0
+        """How long the loop is blocked at the end of each session."""
         self.turns = 0
         """Iterations of the loop since then."""
         self.ended: list[int] = []
@@ -67,6 +72,7 @@ class Ends(LifecycleHandler):
     async def on_session_destroyed(self, session_context: SessionContext) -> None:
         self.ended.append(self.turns)
         self.begun.set()
+        time.sleep(self.seconds)
 
     async def count_turns(self) -> None:
         await self.begun.wait()
@@ -112,13 +118,16 @@ def end(how: str, app: Flask, bokeh: FlaskBokeh) -> None:
 def test_loop_runs_between_the_ends_of_two_sessions(
     app: Flask, bokeh: FlaskBokeh, ends: Ends, how: str
 ) -> None:
-    """Other work on the loop goes on while many sessions end."""
+    """The loop is left to other work for as long as the end of a session has blocked it."""
+    ends.seconds = 0.01
     lifetime = 3 if how == "unused" else 60
     server = fill(app, bokeh, ends, BOKEH_UNUSED_SESSION_LIFETIME=lifetime)
     server.loop.submit(ends.count_turns)
     end(how, app, bokeh)
     eventually(lambda: len(ends.ended) == SESSIONS, "the end of all sessions", 30)
-    assert len(set(ends.ended)) == SESSIONS, ends.ended
+    # Bokeh itself lets the loop turn a few times for each session.
+    turns = statistics.median(after - before for before, after in pairwise(ends.ended))
+    assert turns > 30, ends.ended
 
 
 @pytest.mark.live
