@@ -13,7 +13,7 @@ from .support.servers import Live, LiveServer
 from .support.waiting import eventually
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext
+    from playwright.sync_api import Browser, Page
 
 APP = "example_app:create_app()"
 PUBLIC_PAGES = [
@@ -44,21 +44,22 @@ def example(module_live: Live, tmp_path_factory: pytest.TempPathFactory) -> Live
 
 
 @pytest.fixture(scope="module")
-def profile(browser: Browser) -> Iterator[BrowserContext]:
-    """A browser's profile for all tests, which keeps the compiled BokehJS."""
+def page(browser: Browser) -> Iterator[Page]:
+    """A page for all tests, since BokehJS is compiled only once in each."""
     context = browser.new_context(viewport={"width": 1000, "height": 900})
-    yield context
+    yield context.new_page()
     context.close()
 
 
 @pytest.fixture
-def tab(profile: BrowserContext) -> Iterator[Tab]:
-    """A fresh page without cookies; its console must stay clean."""
-    profile.clear_cookies()
-    tab = Tab(profile.new_page())
+def tab(page: Page) -> Iterator[Tab]:
+    """The page, blank and without cookies; its console must stay clean."""
+    tab = Tab(page)
     yield tab
-    for page in profile.pages:
-        page.close()
+    page.goto("about:blank")
+    for other in page.context.pages[1:]:
+        other.close()
+    page.context.clear_cookies()
     assert tab.trouble == []
 
 
