@@ -1,7 +1,7 @@
-"""Fixtures: live servers, a real browser, and a watch on what tests leave behind.
+"""Fixtures: live servers, a real browser, and a check that tests leave no threads behind.
 
-Tests that use a server in a process of its own, or a browser, are marked ``live``. What only they
-need is imported when a fixture is used, so that unit tests run without it.
+Tests that use a server in a process of its own, or a browser, are marked ``live``. Packages that
+only these need are imported by the fixtures, so that unit tests run without them.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from flask.testing import FlaskClient
 
 from flask_bokeh import FlaskBokeh
 
-from .support.browser import FLAGS, Tab
+from .support.browser import FLAGS, Tab, new_profile
 from .support.certificates import key_digest
 from .support.ports import reserved_port
 from .support.programs import find_browser
 from .support.servers import SITE, Live, LiveServer
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, BrowserContext
 
-# A shell starts what it runs in the background with SIGINT ignored, and servers would inherit that.
+# A shell starts background processes with SIGINT ignored, and servers would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -80,7 +80,7 @@ def live() -> Iterator[Live]:
 
 @pytest.fixture(scope="module")
 def module_live() -> Iterator[Live]:
-    """Start servers that the tests of a module share: one at a time for the same arguments."""
+    """Start servers that the tests of a module share: equal arguments give the same running one."""
     servers: dict[str, LiveServer] = {}
     with _live_servers() as start:
 
@@ -95,7 +95,7 @@ def module_live() -> Iterator[Live]:
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """A port for servers that must be told theirs, or that come back on the same one."""
+    """A port for servers that need a port known in advance, or the same port again."""
     with reserved_port() as port:
         yield port
 
@@ -103,7 +103,7 @@ def port() -> Iterator[int]:
 # Not for the whole session: while Playwright runs, this thread has a running asyncio loop.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium: the one on this machine, else Playwright's own."""
+    """The Chromium of this machine, or else Playwright's."""
     from playwright.sync_api import sync_playwright
 
     executable = find_browser()
@@ -115,13 +115,37 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
+@pytest.fixture(scope="module")
+def profile(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser profile that the tests of a module share."""
+    profile = new_profile(browser)
+    yield profile
+    profile.close()
+
+
 @pytest.fixture
-def tab(browser: Browser) -> Iterator[Tab]:
-    """A fresh page in a fresh profile; its console must stay clean."""
-    context = browser.new_context(viewport={"width": 1000, "height": 900}, ignore_https_errors=True)
-    tab = Tab(context.new_page())
+def tab(profile: BrowserContext) -> Iterator[Tab]:
+    """A new page in the module's profile, without cookies; its console must stay clean."""
+    tab = Tab(profile.new_page())
     yield tab
-    context.close()
+    tab.page.evaluate("1")  # the messages that the console has got before arrive first
+    trouble = list(tab.trouble)
+    for page in profile.pages:
+        if page is not tab.page:
+            page.close()
+    # The page keeps its process, in which the next test's page has BokehJS compiled already.
+    tab.page.goto("about:blank")
+    profile.clear_cookies()
+    assert trouble == []
+
+
+@pytest.fixture
+def fresh_tab(browser: Browser) -> Iterator[Tab]:
+    """A page in a profile of its own, for tests that change or close it."""
+    profile = new_profile(browser)
+    tab = Tab(profile.new_page())
+    yield tab
+    profile.close()
     assert tab.trouble == []
 
 
@@ -146,7 +170,7 @@ def client(app: Flask) -> FlaskClient:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_folder() -> Iterator[None]:
-    """The folder that the workers of a site share, for sites in this process."""
+    """A folder for the files that sites in this process share with other workers."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", folder)
         yield
@@ -154,7 +178,7 @@ def own_folder() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """No test leaves a thread of ours behind: what starts a server stops it."""
+    """Stop the servers of a test, and check that no thread of this package is left."""
     yield
     from flask_bokeh.runtime.lifecycle import registered
 

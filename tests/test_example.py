@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import pytest
 
 from .support.browser import Tab
 from .support.servers import Live, LiveServer
 from .support.waiting import eventually
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
 
 APP = "example_app:create_app()"
 PUBLIC_PAGES = [
@@ -41,26 +36,6 @@ def example(module_live: Live, tmp_path_factory: pytest.TempPathFactory) -> Live
             return module_live(server, APP, args=args)
 
     return start
-
-
-@pytest.fixture(scope="module")
-def page(browser: Browser) -> Iterator[Page]:
-    """A page for all tests, since BokehJS is compiled only once in each."""
-    context = browser.new_context(viewport={"width": 1000, "height": 900})
-    yield context.new_page()
-    context.close()
-
-
-@pytest.fixture
-def tab(page: Page) -> Iterator[Tab]:
-    """The page, blank and without cookies; its console must stay clean."""
-    tab = Tab(page)
-    yield tab
-    page.goto("about:blank")
-    for other in page.context.pages[1:]:
-        other.close()
-    page.context.clear_cookies()
-    assert tab.trouble == []
 
 
 def log_in(tab: Tab, url: str, name: str) -> None:

@@ -23,10 +23,10 @@ TOO_LARGE = "What was sent to this plot was too large, and has not arrived."
     "server", ["werkzeug", "gunicorn-gevent", "flask-bokeh-run", "werkzeug-tls"]
 )
 def test_upload_over_the_limit_is_a_message_in_the_page(
-    module_live: Live, quick_tab: Tab, tmp_path: Path, server: str
+    module_live: Live, tab: Tab, tmp_path: Path, server: str
 ) -> None:
     """The page shows a message once, is not reloaded, and its plot reconnects."""
-    site, tab = module_live(server, APP, config=CONFIG, clean=False), quick_tab
+    site = module_live(server, APP, config=CONFIG, clean=False)
     requests, logged = RequestCounts(site), len(site.log)
     tab.open(f"{site.url}/show/upload")
     for name, size in (("large", 8_000_000), ("small", 3)):
@@ -48,11 +48,9 @@ def test_upload_over_the_limit_is_a_message_in_the_page(
     tab.forgive_the_network()
 
 
-def test_page_that_repeats_a_large_message_stops_reconnecting(
-    module_live: Live, quick_tab: Tab
-) -> None:
+def test_page_that_repeats_a_large_message_stops_reconnecting(module_live: Live, tab: Tab) -> None:
     """A page that sends a message over the limit after each reconnect stops after five sockets."""
-    site, tab = module_live("werkzeug", APP, config=CONFIG, clean=False), quick_tab
+    site = module_live("werkzeug", APP, config=CONFIG, clean=False)
     requests = RequestCounts(site)
     tab.open(f"{site.url}/show/source")
     tab.page.evaluate(

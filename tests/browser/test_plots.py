@@ -16,9 +16,8 @@ def site(module_live: Live) -> LiveServer:
     return module_live()
 
 
-def test_several_sessions_share_a_page(site: LiveServer, quick_tab: Tab) -> None:
+def test_several_sessions_share_a_page(site: LiveServer, tab: Tab) -> None:
     """A pulled session, one from a hook, and one root of a third share a page and BokehJS."""
-    tab = quick_tab
     tab.open(f"{site.url}/many?user=sam", plots=3)
     titles = tab.page.evaluate(
         "Bokeh.documents.map(d => d.roots().map(r => (r.title ?? r.children[1].title).text))"
@@ -56,17 +55,15 @@ def test_traceback_is_shown_in_debug_mode(live: Live, tab: Tab) -> None:
     assert "in raises" in box.inner_text()
 
 
-def test_application_has_a_page_of_its_own(site: LiveServer, quick_tab: Tab) -> None:
+def test_application_has_a_page_of_its_own(site: LiveServer, tab: Tab) -> None:
     """An application with page=True has a page at its path below /bokeh."""
-    tab = quick_tab
     tab.open(f"{site.url}/bokeh/sliders")
     tab.move_slider()
     tab.until_title("plain k=2")
 
 
-def test_server_document_of_bokeh_shows_a_plot(site: LiveServer, quick_tab: Tab) -> None:
+def test_server_document_of_bokeh_shows_a_plot(site: LiveServer, tab: Tab) -> None:
     """The script of Bokeh's own server_document works with Flask's port."""
-    tab = quick_tab
     tab.page.goto(f"{site.url}/stats")
     script = server_document(f"{site.url}/bokeh/sliders")
     tab.page.set_content(f"<body>{script}</body>")
@@ -76,11 +73,9 @@ def test_server_document_of_bokeh_shows_a_plot(site: LiveServer, quick_tab: Tab)
 
 
 @pytest.mark.parametrize("page", ["/mine", "/hook"])
-def test_page_with_an_expired_token_reconnects(
-    module_live: Live, quick_tab: Tab, page: str
-) -> None:
+def test_page_with_an_expired_token_reconnects(module_live: Live, tab: Tab, page: str) -> None:
     """A page whose token has expired comes back to its session when its socket breaks."""
-    site, tab = module_live(config={"BOKEH_TOKEN_EXPIRATION": 1}), quick_tab
+    site = module_live(config={"BOKEH_TOKEN_EXPIRATION": 1})
     user = f"user-of-{page[1:]}"
     tab.open(f"{site.url}{page}?user={user}")
     tab.move_slider(3)
@@ -109,11 +104,8 @@ def test_hooked_session_is_rebuilt_after_a_restart(live: Live, tab: Tab, port: i
     tab.forgive_the_network()
 
 
-def test_session_status_is_requested_with_the_query_of_the_page(
-    site: LiveServer, quick_tab: Tab
-) -> None:
+def test_session_status_is_requested_with_the_query_of_the_page(site: LiveServer, tab: Tab) -> None:
     """A page that can't reconnect requests the status of its session, and does not reload."""
-    tab = quick_tab
     blocked: list[bool] = []
     tab.page.route_web_socket(
         "**/ws*", lambda socket: socket.close() if blocked else socket.connect_to_server()
@@ -128,18 +120,16 @@ def test_session_status_is_requested_with_the_query_of_the_page(
     tab.forgive_the_network()
 
 
-def test_plot_added_to_an_empty_document_is_shown(site: LiveServer, quick_tab: Tab) -> None:
+def test_plot_added_to_an_empty_document_is_shown(site: LiveServer, tab: Tab) -> None:
     """The page of an application shows plots that its document gets later."""
-    tab = quick_tab
     tab.open(f"{site.url}/bokeh/late")
     tab.until_title("plain")
     tab.move_slider()
     tab.until_title("plain k=2")
 
 
-def test_page_that_removed_its_plot_is_not_reloaded(site: LiveServer, quick_tab: Tab) -> None:
+def test_page_that_removed_its_plot_is_not_reloaded(site: LiveServer, tab: Tab) -> None:
     """A page does not reload when the session of a plot ends that it has removed."""
-    tab = quick_tab
     tab.open(f"{site.url}/hook?user=ann")
     tab.page.evaluate("document.querySelector('.flask-bokeh').remove(); window.typed = 'kept'")
     assert site.post("/close") == "1"  # no other test of this server is ann
@@ -148,27 +138,27 @@ def test_page_that_removed_its_plot_is_not_reloaded(site: LiveServer, quick_tab:
     tab.forgive_the_network()
 
 
-def test_page_reconnects_after_a_long_outage(site: LiveServer, tab: Tab) -> None:
+def test_page_reconnects_after_a_long_outage(site: LiveServer, fresh_tab: Tab) -> None:
     """A page reconnects by itself even after BokehJS has given up."""
     blocked: list[bool] = []
-    tab.page.route_web_socket(
+    fresh_tab.page.route_web_socket(
         "**/ws*", lambda socket: socket.close() if blocked else socket.connect_to_server()
     )
-    tab.page.clock.install()
-    tab.open(f"{site.url}/hook?user=eve")
+    fresh_tab.page.clock.install()
+    fresh_tab.open(f"{site.url}/hook?user=eve")
     blocked.append(True)
     site.post("/cut")
 
     def seen(text: str, times: int) -> bool:
-        tab.page.clock.run_for(20_000)
-        return sum(text in message for message in tab.messages) >= times
+        fresh_tab.page.clock.run_for(20_000)
+        return sum(text in message for message in fresh_tab.messages) >= times
 
     eventually(lambda: seen("Lost websocket", 6), "BokehJS to give up")
     blocked.clear()
     eventually(lambda: seen("Reconnected websocket", 1), "the page to come back")
-    tab.move_slider()
-    tab.until_title("for eve 2024 Lyon k=2")
-    tab.forgive_the_network()
+    fresh_tab.move_slider()
+    fresh_tab.until_title("for eve 2024 Lyon k=2")
+    fresh_tab.forgive_the_network()
 
 
 def test_page_on_a_port_of_its_own_reloads_with_an_expired_token(
@@ -217,16 +207,16 @@ def test_page_reloads_itself_only_once(live: Live, tab: Tab) -> None:
 
 
 def test_plots_work_in_a_tornado_program(
-    live: Live, tab: Tab, monkeypatch: pytest.MonkeyPatch
+    live: Live, fresh_tab: Tab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Plots share the loop of a Tornado program, which stops with exit code 0."""
     monkeypatch.setitem(COMMANDS, "tornado", ["docs/tornado_program.py"])
     site = live("tornado")
-    tab.open(site.url)
+    fresh_tab.open(site.url)
     model = "Bokeh.documents[0].get_model_by_name"
-    assert tab.page.evaluate(f"{model}('k').title") == "on Tornado's loop"
-    tab.move_slider(2)
-    tab.page.wait_for_function(f"{model}('data').data['x'].length == 3")
-    tab.forgive("404")  # no favicon
-    tab.page.close()
+    assert fresh_tab.page.evaluate(f"{model}('k').title") == "on Tornado's loop"
+    fresh_tab.move_slider(2)
+    fresh_tab.page.wait_for_function(f"{model}('data').data['x'].length == 3")
+    fresh_tab.forgive("404")  # no favicon
+    fresh_tab.page.close()
     assert site.stop() == 0

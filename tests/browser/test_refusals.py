@@ -39,9 +39,8 @@ def test_reached_limit_is_shown_in_place_of_the_plot(live: Live, tab: Tab) -> No
     tab.forgive("Failed to load Bokeh session", "Error rendering Bokeh items")
 
 
-def test_logout_in_another_tab_reloads_the_page(site: LiveServer, quick_tab: Tab) -> None:
+def test_logout_in_another_tab_reloads_the_page(site: LiveServer, tab: Tab) -> None:
     """After a logout in another tab, the page reloads itself and shows the login page."""
-    tab = quick_tab
     tab.page.goto(f"{site.url}/login/ann")
     tab.open(f"{site.url}/show/private")
     other = tab.page.context.new_page()
@@ -52,9 +51,8 @@ def test_logout_in_another_tab_reloads_the_page(site: LiveServer, quick_tab: Tab
     tab.forgive("status of 403")
 
 
-def test_guard_that_redirects_reloads_the_page(site: LiveServer, quick_tab: Tab) -> None:
+def test_guard_that_redirects_reloads_the_page(site: LiveServer, tab: Tab) -> None:
     """A page whose guard redirects its user meanwhile reloads itself when it reconnects."""
-    tab = quick_tab
     sockets: list[WebSocketRoute] = []
 
     def through(one: WebSocketRoute) -> None:

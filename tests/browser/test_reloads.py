@@ -33,8 +33,8 @@ def requests(site: LiveServer) -> RequestCounts:
 
 
 @pytest.fixture
-def tab(quick_tab: Tab) -> Tab:
-    return quick_tab
+def tab(tab: Tab) -> Tab:
+    return tab
 
 
 def end_sessions(site: LiveServer, tab: Tab) -> Locator:

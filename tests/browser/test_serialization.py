@@ -36,12 +36,12 @@ PAGES = ["/show/decimal", "/bokeh/decimal", "/second-root", "/pull/direct", "/sh
 
 @pytest.mark.parametrize("path", [*PAGES, "/show/title"])
 def test_document_that_cannot_be_serialized_is_an_error_box(
-    site: LiveServer, requests: RequestCounts, quick_tab: Tab, path: str
+    site: LiveServer, requests: RequestCounts, tab: Tab, path: str
 ) -> None:
     """The page shows the box of a failed application, with a reference that the log has, once."""
     logged = len(site.log)
-    quick_tab.page.goto(site.url + path)
-    box = quick_tab.page.get_by_role("alert")
+    tab.page.goto(site.url + path)
+    box = tab.page.get_by_role("alert")
     box.wait_for(timeout=60_000)
     assert "This plot could not be made." in box.inner_text()
     assert "Decimal" not in box.inner_text()
@@ -54,7 +54,7 @@ def test_document_that_cannot_be_serialized_is_an_error_box(
         assert requests[f"GET {path}"] == 1
     else:
         assert log.count("GET /bokeh/decimal HTTP") == 1
-        quick_tab.forgive("404")  # no icon
+        tab.forgive("404")  # no icon
 
 
 def test_log_and_debug_box_name_the_value(live: Live, tab: Tab) -> None:
@@ -79,10 +79,10 @@ def test_view_that_pulls_by_client_gets_the_error(site: LiveServer) -> None:
 
 
 def test_value_set_by_a_callback_is_a_message_in_the_page(
-    site: LiveServer, requests: RequestCounts, quick_tab: Tab
+    site: LiveServer, requests: RequestCounts, tab: Tab
 ) -> None:
     """The page stays and shows a message, the log has the reason, and a reconnect the box."""
-    tab, logged = quick_tab, len(site.log)
+    logged = len(site.log)
     tab.open(f"{site.url}/show/callback")
     tab.page.get_by_role("button", name="break").click()
     eventually(lambda: DECIMAL in site.log[logged:], "the reason in the log")

@@ -30,22 +30,22 @@ def site(module_live: Live, server: str) -> LiveServer:
 
 
 @on_every_server
-def test_plots_work_on_every_server(site: LiveServer, tab: Tab, server: str) -> None:
+def test_plots_work_on_every_server(site: LiveServer, fresh_tab: Tab, server: str) -> None:
     """Every server supports personal pages and live callbacks."""
-    tab.open(f"{site.url}/mine?user=ann")  # with_session
-    assert tab.title() == "made for ann"
-    tab.move_slider(3)
-    tab.until_title("made for ann k=4")
+    fresh_tab.open(f"{site.url}/mine?user=ann")  # with_session
+    assert fresh_tab.title() == "made for ann"
+    fresh_tab.move_slider(3)
+    fresh_tab.until_title("made for ann k=4")
     check_personal(site, "/mine", "/sliders", "bob", "made for bob")
-    tab.open(f"{site.url}/hook?user=ann")  # a hook
-    assert tab.title() == "for ann 2024 Lyon"
-    tab.move_slider()
-    tab.until_title("for ann 2024 Lyon k=2")
+    fresh_tab.open(f"{site.url}/hook?user=ann")  # a hook
+    assert fresh_tab.title() == "for ann 2024 Lyon"
+    fresh_tab.move_slider()
+    fresh_tab.until_title("for ann 2024 Lyon k=2")
     check_personal(site, "/client", "/sliders", "bob", "made for bob")  # bokeh.client
     if server not in ("waitress", "cheroot"):  # these have no access log
         eventually(lambda: upgrades(site) == 3, "three upgrades in the log")
     # Chromium keeps spare TLS connections, and gunicorn gthread waits for a request on them.
-    tab.page.context.close()
+    fresh_tab.page.context.close()
     eventually(lambda: site.stats()["sockets"] == 0, "no socket")
 
 

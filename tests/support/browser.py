@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .waiting import TIMEOUT, eventually
 
 if TYPE_CHECKING:
-    from playwright.sync_api import ConsoleMessage, Page
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 FLAGS = [
     *["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"],
@@ -15,6 +15,10 @@ FLAGS = [
     "--process-per-site",  # the next page finds BokehJS compiled
 ]
 """Command line flags of Chromium."""
+
+
+def new_profile(browser: Browser) -> BrowserContext:
+    return browser.new_context(viewport={"width": 1000, "height": 900}, ignore_https_errors=True)
 
 
 class Tab:
