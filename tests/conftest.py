@@ -24,6 +24,7 @@ from .support.certificates import key_digest
 from .support.ports import reserved_port
 from .support.programs import find_browser
 from .support.servers import SITE, Live, LiveServer
+from .support.waiting import TIMEOUT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
@@ -104,8 +105,9 @@ def port() -> Iterator[int]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """The Chromium of this machine, or else Playwright's."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=TIMEOUT * 1000)
     executable = find_browser()
     with sync_playwright() as playwright:
         # Trust our certificate only: to ignore all errors, Chromium opens connections twice.

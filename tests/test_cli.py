@@ -114,7 +114,7 @@ def test_run_completes_responses_when_it_is_stopped(live: Live) -> None:
         page = pool.submit(site.get, "/sleep")
         eventually(lambda: "begins to sleep" in site.log, "the view")
         site.stop()
-        assert page.result(10) == "slept"
+        assert page.result(60) == "slept"
 
 
 def test_run_passes_bodies_and_no_underscored_headers(live: Live) -> None:

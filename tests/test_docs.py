@@ -67,7 +67,7 @@ def index():
 
 @app.get("/begun")
 def has_begun():
-    return str(begun.wait(20))
+    return str(begun.wait(60))
 
 
 @app.get("/release")
@@ -133,10 +133,10 @@ def test_waiting_callback_blocks_only_its_session(live: Live, tmp_path: Path) ->
             time.sleep(0.5)  # if it were answered, this would be enough on most machines
             assert not other.done()
         else:
-            assert other.result(20) == "OK"
+            assert other.result(60) == "OK"
         assert not waiting.done()
         site.get("/release")
-        assert (waiting.result(20), other.result(20)) == ("OK", "OK")
+        assert (waiting.result(60), other.result(60)) == ("OK", "OK")
 
 
 def test_settings_page_is_up_to_date() -> None:

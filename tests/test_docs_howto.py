@@ -46,7 +46,7 @@ def model(name: str) -> str:
 
 
 def until_text(page: Page, name: str, text: str) -> None:
-    page.wait_for_function(f"t => {model(name)}.text.includes(t)", arg=text, timeout=20_000)
+    page.wait_for_function(f"t => {model(name)}.text.includes(t)", arg=text)
 
 
 def until_shown(socket: Socket, text: str, name: str = "shown") -> None:

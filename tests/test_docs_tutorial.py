@@ -135,7 +135,7 @@ def is_compressed(tab: Tab, url: str) -> bool:
     """Return True if BokehJS is sent compressed, as docs/performance.md advises."""
     source = tab.page.locator("script[src*='bokeh.min.js']").get_attribute("src")
     request = urllib.request.Request(f"{url}{source}", headers={"Accept-Encoding": "gzip"})
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return answer.headers["Content-Encoding"] == "gzip" and len(answer.read()) < 500_000
 
 

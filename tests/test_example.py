@@ -42,10 +42,10 @@ def log_in(tab: Tab, url: str, name: str) -> None:
     """Log in with one click and wait for the budget."""
     from playwright.sync_api import expect
 
-    tab.page.goto(f"{url}/budget", timeout=60_000)  # workers may still be starting
+    tab.page.goto(f"{url}/budget")  # workers may still be starting
     tab.page.get_by_role("button", name=f"Log in as {name}").click()
     tab.page.wait_for_url(f"{url}/budget")
-    expect(tab.page.get_by_role("button", name="Add a row")).to_be_visible(timeout=60_000)
+    expect(tab.page.get_by_role("button", name="Add a row")).to_be_visible()
 
 
 def total(tab: Tab, text: str) -> None:

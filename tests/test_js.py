@@ -67,7 +67,7 @@ def create_app() -> Flask:
         def parts() -> Iterator[str]:
             for text in (html[:middle], html[middle:], "the end</footer>"):
                 yield text
-                released.acquire(timeout=30)
+                released.acquire(timeout=60)
 
         return Response(parts())
 
@@ -225,7 +225,7 @@ def test_script_that_is_loaded_again_starts_once(module_live: Live, tab: Tab) ->
     assert tab.page.get_by_text("here it is").count() == 1
     assert int(site.post("/close/bob")) == 1
     box = tab.page.get_by_role("alert")
-    box.wait_for(timeout=60_000)
+    box.wait_for()
     assert box.inner_text() == "This plot has ended. Open this page again."
     tab.forgive_the_network()
 

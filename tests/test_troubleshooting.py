@@ -86,7 +86,7 @@ def edit_in_a_thread(bokeh: FlaskBokeh) -> None:
     with bokeh.pull_session("/x") as session:
         pass
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(setattr, session.document, "title", "from a thread").result(20)
+        pool.submit(setattr, session.document, "title", "from a thread").result(60)
 
 
 def ask_flask_login(bokeh: FlaskBokeh) -> None:

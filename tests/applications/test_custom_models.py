@@ -41,11 +41,11 @@ def test_one_broken_custom_model_fails_alone(compiled: LiveServer, tab: Tab) -> 
     site = compiled
     worker = site.get("/pid")
     tab.open(f"{site.url}/show/plain,good,bad", plots=3)
-    tab.page.locator("[title=compiled]").wait_for(timeout=60_000)
-    tab.page.locator(".noUi-handle").wait_for(timeout=60_000)
-    tab.page.get_by_text(BOX).wait_for(timeout=60_000)
+    tab.page.locator("[title=compiled]").wait_for()
+    tab.page.locator(".noUi-handle").wait_for()
+    tab.page.get_by_text(BOX).wait_for()
     tab.open(f"{site.url}/bokeh/good", plots=1)
-    tab.page.locator("[title=compiled]").wait_for(timeout=60_000)
+    tab.page.locator("[title=compiled]").wait_for()
     site.get("/bokeh/bad/autoload.js?bokeh-autoload-element=a")
     assert site.get("/pid") == worker
     site.until_logged("The custom model Bad can't be compiled:")
@@ -61,8 +61,8 @@ def test_script_with_a_custom_model_fails_alone(compiled: LiveServer, tab: Tab) 
         pass
     compile_models(site)
     tab.open(f"{site.url}/show/plain,script,good", plots=3)
-    tab.page.get_by_text(BOX).wait_for(timeout=60_000)
-    tab.page.locator("[title=compiled]").wait_for(timeout=60_000)
+    tab.page.get_by_text(BOX).wait_for()
+    tab.page.locator("[title=compiled]").wait_for()
     site.until_logged("ScriptError: The custom model InScript can't be compiled [reference ")
 
 
@@ -73,8 +73,8 @@ def test_only_custom_models_fail_without_nodejs(
     monkeypatch.setenv("BOKEH_NODEJS_PATH", "/nowhere/node")
     site = live("gunicorn-sync", APP, clean=False)
     tab.open(f"{site.url}/show/plain,good", plots=2)
-    tab.page.locator(".noUi-handle").wait_for(timeout=60_000)
-    tab.page.get_by_text(BOX).wait_for(timeout=60_000)
+    tab.page.locator(".noUi-handle").wait_for()
+    tab.page.get_by_text(BOX).wait_for()
     site.until_logged("The custom model Good can't be compiled: node.js v")
 
 

@@ -324,7 +324,7 @@ def test_blocked_loop_is_logged_once(
     with app.app_context():
         bokeh.start()
         server = app.extensions["bokeh"].servers.get()
-        server.loop.call(compute, what="a computation", timeout=5)
+        server.loop.call(compute, what="a computation", timeout=60)
         eventually(lambda: "has been blocked for" in caplog.text, "the log")
         bokeh.stop()
     assert caplog.text.count("has been blocked for") == 1

@@ -41,7 +41,7 @@ def test_upload_over_the_limit_is_a_message_in_the_page(
     box.get_by_role("button").click()
     assert box.count() == 0
     chooser.set_input_files(tmp_path / "small")
-    tab.page.get_by_text("4 letters").wait_for(timeout=60_000)
+    tab.page.get_by_text("4 letters").wait_for()
     reason = "larger than BOKEH_MAX_MESSAGE_SIZE allows"
     eventually(lambda: reason in site.log[logged:], "the reason in the log")
     assert requests["GET /show/upload"] == 1
@@ -63,7 +63,7 @@ def test_page_that_repeats_a_large_message_stops_reconnecting(module_live: Live,
         }"""
     )
     box = tab.page.get_by_text(f"{TOO_LARGE} Reload the page.")
-    box.wait_for(timeout=60_000)
+    box.wait_for()
     assert requests["GET /show/source"] == 1
     assert site.log.count("GET /bokeh/source/ws") == 5
     tab.forgive_the_network()

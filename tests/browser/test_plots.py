@@ -174,7 +174,7 @@ def test_page_on_a_port_of_its_own_reloads_with_an_expired_token(
     tab.page.evaluate("window.before = true")
     tab.page.wait_for_timeout(4300)  # the token ends
     site.post("/cut")
-    tab.page.wait_for_function("window.before === undefined", timeout=60_000)
+    tab.page.wait_for_function("window.before === undefined")
     tab.until_title("for ann 2024 Lyon")
     tab.forgive_the_network()
 
@@ -186,7 +186,7 @@ def test_pulled_session_is_pulled_again_after_a_restart(live: Live, tab: Tab, po
     first.stop()
     again = live(port=port, clean=False)
     # The page reloads itself, once, and so pulls a session from the new server.
-    eventually(lambda: again.stats()["sockets"] == 1, "the page to come back", seconds=20)
+    eventually(lambda: again.stats()["sockets"] == 1, "the page to come back")
     tab.until_title("made for ann")
     tab.move_slider()
     tab.until_title("made for ann k=2")
@@ -199,7 +199,7 @@ def test_page_reloads_itself_only_once(live: Live, tab: Tab) -> None:
     site = live(config={"BOKEH_TOKEN_MAX_AGE": 0.001}, clean=False)
     tab.page.goto(f"{site.url}/hook?user=ann")
     box = tab.page.get_by_role("alert")
-    box.wait_for(timeout=60_000)
+    box.wait_for()
     assert box.inner_text() == "This plot has ended. Reload the page."
     assert site.log.count("GET /hook?user=ann") == 2
     tab.forgive_the_network()

@@ -30,7 +30,7 @@ def test_reached_limit_is_shown_in_place_of_the_plot(live: Live, tab: Tab) -> No
         assert upgraded.status == 101
         tab.page.goto(f"{site.url}/show/open")
         box = tab.page.get_by_role("alert")
-        box.wait_for(timeout=60_000)
+        box.wait_for()
         assert box.inner_text() == (
             "This site shows as many plots as it can at a time. Reload the page."
         )
@@ -45,7 +45,7 @@ def test_logout_in_another_tab_reloads_the_page(site: LiveServer, tab: Tab) -> N
     tab.open(f"{site.url}/show/private")
     other = tab.page.context.new_page()
     other.goto(f"{site.url}/logout")
-    tab.page.wait_for_url("**/login?next=*", timeout=60_000)
+    tab.page.wait_for_url("**/login?next=*")
     assert "please log in" in tab.page.inner_text("body")
     tab.forgive_the_network()
     tab.forgive("status of 403")
@@ -64,7 +64,7 @@ def test_guard_that_redirects_reloads_the_page(site: LiveServer, tab: Tab) -> No
     tab.open(f"{site.url}/show/owned?owner=bob")
     Visitor(site).get("/role/bob/suspended")
     sockets[0].close()  # as a bad network would
-    tab.page.wait_for_url("**/login", timeout=60_000)
+    tab.page.wait_for_url("**/login")
     tab.forgive_the_network()
 
 

@@ -41,7 +41,7 @@ def end_sessions(site: LiveServer, tab: Tab) -> Locator:
     """End the sessions of the page; wait for the message in it and return its box."""
     assert int(site.post("/close")) >= 1
     box = tab.page.get_by_role("alert").first
-    box.wait_for(timeout=60_000)
+    box.wait_for()
     tab.forgive_the_network()
     return box
 
@@ -50,8 +50,8 @@ def until_reloaded(site: LiveServer, tab: Tab) -> None:
     """End the sessions of the page and wait until the page has loaded again."""
     tab.page.evaluate("window.before = true")
     assert int(site.post("/close")) >= 1
-    tab.page.wait_for_function("window.before === undefined", timeout=60_000)
-    tab.page.wait_for_function("window.Bokeh?.documents.length == 1", timeout=60_000)
+    tab.page.wait_for_function("window.before === undefined")
+    tab.page.wait_for_function("window.Bokeh?.documents.length == 1")
     tab.forgive_the_network()
 
 
@@ -80,7 +80,7 @@ def test_post_whose_plot_is_unreachable_is_not_reloaded(
     tab.page.goto(site.url)
     tab.page.click("button")
     box = tab.page.get_by_role("alert")
-    box.wait_for(timeout=60_000)
+    box.wait_for()
     assert box.inner_text() == "This plot could not be reached. Open this page again."
     assert requests["POST /order"] == 1
     tab.forgive_the_network()
@@ -215,7 +215,7 @@ def test_plot_in_a_frame_with_srcdoc_is_live(module_live: Live, tab: Tab, path: 
     tab.page.goto(site.url + path)
     frame = tab.page.frame_locator("iframe")
     slide(frame)
-    frame.get_by_text("k=2").wait_for(timeout=60_000)
+    frame.get_by_text("k=2").wait_for()
     tab.forgive("can escape its sandboxing")
 
 
@@ -224,10 +224,10 @@ def test_frame_with_srcdoc_is_not_reloaded(site: LiveServer, tab: Tab) -> None:
     tab.page.goto(f"{site.url}/frame-pulled")
     frame = tab.page.frame_locator("iframe")
     slide(frame)
-    frame.get_by_text("k=2").wait_for(timeout=60_000)
+    frame.get_by_text("k=2").wait_for()
     assert int(site.post("/close")) >= 1
     box = frame.get_by_role("alert")
-    box.wait_for(timeout=60_000)
+    box.wait_for()
     assert box.inner_text() == f"{ENDED}Reload the page."
     assert box.get_by_role("link").count() == 0
     tab.forgive_the_network()
@@ -235,5 +235,5 @@ def test_frame_with_srcdoc_is_not_reloaded(site: LiveServer, tab: Tab) -> None:
 
 def slide(frame: FrameLocator) -> None:
     handle = frame.locator(".noUi-handle")
-    handle.focus(timeout=60_000)
+    handle.focus()
     handle.press("ArrowRight")

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from ..support.html import tokens_in
 from ..support.servers import Live, LiveServer
@@ -39,18 +40,20 @@ def test_greenlets_pull_sessions_of_their_own(module_live: Live) -> None:
             assert client.titles() == [f"made for u{n}"]
 
 
-def test_plots_answer_while_a_view_blocks_gevent(module_live: Live) -> None:
+def test_plots_answer_while_a_view_blocks_gevent(module_live: Live, tmp_path: Path) -> None:
     """Plots under gevent run on a native thread, which a blocking view does not hold up."""
     site = module_live("gunicorn-gevent")
     with (
         connect(site, "/tiny", site.token("/tiny/direct")) as client,
         ThreadPoolExecutor(1) as pool,
     ):
-        blocking = pool.submit(site.get, "/block")
-        eventually(lambda: not answers(site), "the view to block", 3)
+        until = tmp_path / "until"
+        blocking = pool.submit(site.get, f"/block?until={until}")
+        eventually(lambda: not answers(site), "the view to block")
         assert client.send_big(10) == "OK"
         assert not blocking.done()
-        assert blocking.result(10) == "blocked"
+        until.touch()
+        assert blocking.result(60) == "the file exists"
 
 
 def answers(site: LiveServer) -> bool:

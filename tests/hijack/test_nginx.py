@@ -197,7 +197,7 @@ def test_site_decides_on_the_size_of_uploads(proxied: Proxied) -> None:
     for size, status in ((4_000_000, 200), (6_000_000, 413)):
         request = urllib.request.Request(f"{proxy.url}/length", b"x" * size)
         opener = urllib.request.build_opener(ErrorResponses)
-        with opener.open(request, timeout=20) as answer:
+        with opener.open(request, timeout=60) as answer:
             assert answer.status == status
             assert (answer.read() == str(size).encode()) == (status == 200)
 
@@ -214,6 +214,6 @@ def test_thirty_megabytes_reach_the_browser(proxied: Proxied, tab: Tab) -> None:
     proxy = proxied(config=PATIENT)
     tab.open(f"{proxy.url}/big")
     tab.page.get_by_role("button", name="more").click()
-    tab.page.get_by_role("button", name="done").wait_for(timeout=60_000)
+    tab.page.get_by_role("button", name="done").wait_for()
     size = "Bokeh.documents[0].get_model_by_name('source').data.x.length"
     assert tab.page.evaluate(size) == 30_000_000 / 8

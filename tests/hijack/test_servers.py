@@ -95,9 +95,7 @@ def test_plots_on_hypercorn_need_a_port_of_their_own(live: Live, tab: Tab, port:
     """Plots on hypercorn fail with a notice, and work with BOKEH_TRANSPORT = 'port'."""
     site = live("hypercorn", port=port, clean=False)
     tab.page.goto(f"{site.url}/hook?user=ann")
-    tab.page.get_by_text("This plot could not be reached. Reload the page.").wait_for(
-        timeout=60_000
-    )
+    tab.page.get_by_text("This plot could not be reached. Reload the page.").wait_for()
     site.until_logged("does not hand out its clients' sockets, so plots can't use its port.")
     site.stop()
     tab.trouble.clear()

@@ -164,7 +164,7 @@ def create_app() -> Flask:
         async def close() -> None:
             server._running.upgrades.close_sockets(1001)
 
-        server.loop.call(close, what="the sockets to close", timeout=5)
+        server.loop.call(close, what="the sockets to close", timeout=60)
         return "cut"
 
     @app.before_request

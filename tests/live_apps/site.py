@@ -205,7 +205,7 @@ def create_app() -> Flask:
             for session in server.bokeh.get_sessions():  # sockets of the transport "port"
                 close_websockets(session, 1001, "cut")
 
-        server.loop.call(close, what="the sockets to close", timeout=5)
+        server.loop.call(close, what="the sockets to close", timeout=60)
         return "cut"
 
     if app.config.get("NEW_RESPONSE"):
@@ -217,9 +217,14 @@ def create_app() -> Flask:
 
     @app.get("/block")
     def block() -> str:
-        """Block the thread of the operating system, with all greenlets of gevent."""
-        unpatched("time", "sleep")(3)
-        return "blocked"
+        """Block the thread of the operating system, with all greenlets of gevent, until a file
+        exists.
+        """
+        for _ in range(600):
+            if os.path.exists(request.args["until"]):
+                return "the file exists"
+            unpatched("time", "sleep")(0.1)
+        return "the file does not exist"
 
     @app.post("/fork")
     def fork() -> str:
@@ -276,7 +281,7 @@ def nodelay(server: InProcessServer) -> list[int]:
             if not stream.closed()  # it may still read the data of a refused client
         ]
 
-    return server.loop.call(read, what="the sockets' options", timeout=5)
+    return server.loop.call(read, what="the sockets' options", timeout=60)
 
 
 def edit(session: PulledSession) -> None:

@@ -45,12 +45,12 @@ def test_visitor_uses_a_share_of_the_threads(
     owner = WorkOwner("a", heavy)
     many = [submit(executor, owner, mine) for _ in range(6)]
     others.set()
-    assert submit(executor, WorkOwner("b"), others).result(20)
-    assert submit(executor, None, others).result(20)
+    assert submit(executor, WorkOwner("b"), others).result(60)
+    assert submit(executor, None, others).result(60)
     assert sum(one.running() for one in many) <= share
     mine.set()
-    assert all(one.result(20) for one in many)
-    assert submit(executor, owner, mine).result(20)
+    assert all(one.result(60) for one in many)
+    assert submit(executor, owner, mine).result(60)
     assert executor._running == {}
     assert executor._waiting == {}
 
@@ -61,8 +61,8 @@ def test_cancelled_waiting_work_occupies_no_thread(executor: PrestartedExecutor)
     many = [submit(executor, WorkOwner("a"), event) for _ in range(4)]
     assert many[3].cancel()
     event.set()
-    assert all(one.result(20) for one in many[:3])
-    assert submit(executor, WorkOwner("a"), event).result(20)
+    assert all(one.result(60) for one in many[:3])
+    assert submit(executor, WorkOwner("a"), event).result(60)
 
 
 def test_shutdown_finishes_waiting_work() -> None:
@@ -72,7 +72,7 @@ def test_shutdown_finishes_waiting_work() -> None:
     executor.shutdown()
     event.set()
     executor.join(60)
-    assert all(one.result(20) for one in many)
+    assert all(one.result(60) for one in many)
 
 
 def test_visitors_take_turns_of_the_loop() -> None:

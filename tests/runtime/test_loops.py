@@ -26,7 +26,7 @@ def look():
     address = url.removeprefix("http").replace("://", "ws://")
     socket = websocket.create_connection(
         f"{address}bokeh/slider/ws", subprotocols=["bokeh", token], origin=url.rstrip("/"),
-        timeout=10,
+        timeout=60,
     )
     ack = json.loads(socket.recv())
     socket.close()

@@ -67,6 +67,6 @@ def test_closing_ends_when_the_server_stops() -> None:
     loop.start(30)
     closer: Any = Closer()
     closing = LocalClosing(loop, closer, [], 0)
-    assert begun.wait(30)
+    assert begun.wait(60)
     assert loop.stop(30)
     closing.wait(30)

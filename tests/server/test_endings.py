@@ -124,7 +124,7 @@ def test_loop_runs_between_the_ends_of_two_sessions(
     server = fill(app, bokeh, ends, BOKEH_UNUSED_SESSION_LIFETIME=lifetime)
     server.loop.submit(ends.count_turns)
     end(how, app, bokeh)
-    eventually(lambda: len(ends.ended) == SESSIONS, "the end of all sessions", 30)
+    eventually(lambda: len(ends.ended) == SESSIONS, "the end of all sessions")
     # Bokeh itself lets the loop turn a few times for each session.
     turns = statistics.median(after - before for before, after in pairwise(ends.ended))
     assert turns > 30, ends.ended
@@ -142,14 +142,14 @@ def test_collections_look_at_few_objects_while_sessions_end(
     gc.callbacks.append(ends.note_collection)
     try:
         end(how, app, bokeh)
-        eventually(lambda: len(ends.ended) == SESSIONS, "the end of all sessions", 30)
+        eventually(lambda: len(ends.ended) == SESSIONS, "the end of all sessions")
     finally:
         gc.callbacks.remove(ends.note_collection)
     assert len(ends.looked_at) > SESSIONS
     # Our own collections, which are rare, may look at everything.
     expensive = [count for count in ends.looked_at if count > objects / 10]
     assert len(expensive) <= SESSIONS / 10, (ends.looked_at, objects)
-    eventually(lambda: gc.get_freeze_count() < IMMORTAL, "everything to thaw", 60)
+    eventually(lambda: gc.get_freeze_count() < IMMORTAL, "everything to thaw")
 
 
 @pytest.mark.live
@@ -158,9 +158,9 @@ def test_memory_of_ended_sessions_is_freed(app: Flask, bokeh: FlaskBokeh, ends: 
     fill(app, bokeh, ends, BOKEH_UNUSED_SESSION_LIFETIME=2)
     gc.disable()  # only the server collects
     try:
-        eventually(lambda: len(ends.ended) == SESSIONS, "the end of all sessions", 30)
-        eventually(lambda: not any(one() for one in ends.documents), "the documents to go", 60)
-        eventually(lambda: not any(one() for one in ends.large), "the large data to go", 60)
+        eventually(lambda: len(ends.ended) == SESSIONS, "the end of all sessions")
+        eventually(lambda: not any(one() for one in ends.documents), "the documents to go")
+        eventually(lambda: not any(one() for one in ends.large), "the large data to go")
     finally:
         gc.enable()
 

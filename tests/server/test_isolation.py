@@ -120,7 +120,7 @@ def test_blocking_application_does_not_prevent_exit(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, str(program)],
-        timeout=20,
+        timeout=60,
         capture_output=True,
         text=True,
         env=environment,

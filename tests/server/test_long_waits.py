@@ -44,7 +44,7 @@ def check_waiting_pages(site: LiveServer, path: str) -> None:
     logged = site.log.count(REFUSED)
     with ThreadPoolExecutor(6) as pool:
         pages = [pool.submit(status_of, site.url + path) for _ in range(6)]
-        eventually(lambda: sum(page.done() for page in pages) == 3, f"refusals of {path}", 40)
+        eventually(lambda: sum(page.done() for page in pages) == 3, f"refusals of {path}")
         assert site.get("/plain") == "plain", path
         assert status_of(site.url + path) == 503, path  # at once
         site.get(f"/release{path}")
@@ -97,7 +97,7 @@ def test_one_waiting_page_too_many_is_refused() -> None:
             waits.wait(lambda seconds: False, 30)
         assert waits.wait(lambda seconds: True, 30)
         over.set()
-        assert first.result(20)
+        assert first.result(60)
     waits.check()
 
 

@@ -156,7 +156,7 @@ def test_hooks_run_when_a_program_ends(tmp_path: Path, notes: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=True,
         env={**os.environ},
     )

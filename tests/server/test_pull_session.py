@@ -176,7 +176,7 @@ def test_threads_that_pull_at_once_get_their_own_sessions(site: Flask, bokeh: Fl
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert wrong == []
 
 

@@ -174,7 +174,7 @@ def test_import_starts_no_thread() -> None:
         "import threading, flask_bokeh, flask_bokeh.web.blueprint;"
         "assert threading.active_count() == 1"
     )
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=ROOT, timeout=30)
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=ROOT, timeout=60)
 
 
 def test_token_is_valid_for_another_app_with_the_same_key(app: Flask, bokeh: FlaskBokeh) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .waiting import TIMEOUT, eventually
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize
 
 FLAGS = [
     *["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"],
@@ -18,7 +18,11 @@ FLAGS = [
 
 
 def new_profile(browser: Browser) -> BrowserContext:
-    return browser.new_context(viewport={"width": 1000, "height": 900}, ignore_https_errors=True)
+    """Return a profile whose pages wait as long as a busy machine needs."""
+    viewport: ViewportSize = {"width": 1000, "height": 900}
+    profile = browser.new_context(viewport=viewport, ignore_https_errors=True)
+    profile.set_default_timeout(TIMEOUT * 1000)
+    return profile
 
 
 class Tab:
@@ -43,7 +47,6 @@ class Tab:
             "n => window.Bokeh && Bokeh.documents.length >= n && "
             "Bokeh.documents.every(d => d.is_idle)",
             arg=plots,
-            timeout=TIMEOUT * 1000,
         )
         return self
 
@@ -71,7 +74,6 @@ class Tab:
             "([name, text]) => window.Bokeh?.documents.some("
             "document => document.get_model_by_name(name)?.title.text == text)",
             arg=[name, text],
-            timeout=TIMEOUT * 1000,
         )
 
     def until_message(self, text: str) -> None:

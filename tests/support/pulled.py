@@ -30,7 +30,7 @@ def on_loop(site: Flask, work: Callable[[], Any]) -> Any:
     async def run() -> Any:
         return work()
 
-    return server_of(site).loop.call(run, what="a test", timeout=5)
+    return server_of(site).loop.call(run, what="a test", timeout=60)
 
 
 def live_sessions(site: Flask) -> int:

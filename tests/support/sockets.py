@@ -6,6 +6,7 @@ import json
 import re
 import select
 import struct
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -211,10 +212,13 @@ class Socket:
         """Return the close code and the reason."""
         from websocket import ABNF
 
-        while True:
-            opcode, data = self._socket.recv_data()
+        deadline = time.monotonic() + TIMEOUT
+        while time.monotonic() < deadline:
+            # Return for the server's pings, too: they would prolong the wait for ever.
+            opcode, data = self._socket.recv_data(control_frame=True)
             if opcode == ABNF.OPCODE_CLOSE:
                 return int(struct.unpack("!H", data[:2])[0]), data[2:].decode()
+        raise TimeoutError(f"The WebSocket was not closed within {TIMEOUT} s.")
 
     def close(self) -> None:
         self._socket.close(timeout=2)

@@ -84,7 +84,7 @@ def test_page_opens_websockets_of_its_own_host_only(started: Live, kind: str) ->
             subprotocols=["bokeh", token],
             origin=f"http://{origin}",
             cookie=cookie,
-            timeout=20,
+            timeout=60,
         )
 
     for host, origin in ((mine, other), (other, mine)):

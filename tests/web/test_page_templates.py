@@ -171,9 +171,7 @@ def test_page_of_a_template_is_live_and_runs_no_typed_script(
     tab.open(f"{site.url}/bokeh/x?q=<script>alert(1)</script>")
     assert tab.page.title() == EVIL  # BokehJS sets it to the document's
     tab.move_slider()
-    tab.page.wait_for_function(
-        "Bokeh.documents[0].get_model_by_name('right').value > 0", timeout=60_000
-    )
+    tab.page.wait_for_function("Bokeh.documents[0].get_model_by_name('right').value > 0")
 
 
 def create_app(folder: str) -> Flask:

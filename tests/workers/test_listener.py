@@ -99,7 +99,7 @@ def test_worker_does_not_answer_another_user(live: Live, config: dict[str, str])
         [sys.executable, "-c", program, str(path), f"transfer /sliders {get_session_id(token)}"],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     hung_up = "ConnectionResetError" in asked.stderr or "BrokenPipeError" in asked.stderr

@@ -102,7 +102,7 @@ def test_session_that_takes_long_to_fill_ends_after_a_logout(
 
     def fill(doc: Document) -> None:
         begun.set()
-        go_on.wait(30)
+        go_on.wait(60)
         doc.add_root(Div(text="secret"))
         shown.append(doc)
 

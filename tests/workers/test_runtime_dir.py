@@ -131,7 +131,7 @@ def test_concurrent_workers_find_the_same_folder(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Workers that start concurrently find the same folder and log nothing."""
-    together = threading.Barrier(8, timeout=20)
+    together = threading.Barrier(8, timeout=60)
 
     def find(parent: Path) -> Path | None:
         together.wait()
