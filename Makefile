@@ -13,7 +13,8 @@ VENV := .venv-$(VERSION)
 LOWEST := .venv-lowest-$(VERSION)
 UNIT := .venv-unit-$(VERSION)
 PORT := 5000
-TESTS := --numprocesses 4 --dist loadfile tests example_app
+PARALLEL := --numprocesses 4 --dist loadfile
+TESTS := $(PARALLEL) tests example_app
 
 # Python's own monitoring, from 3.12 on, costs least.
 SYSMON := $(if $(filter 3.11,$(VERSION)),,COVERAGE_CORE=sysmon)
@@ -44,7 +45,7 @@ coverage: $(VENV)/test-installed  ## Run all tests, and measure how much of the 
 	$(VENV)/bin/coverage report
 
 test-unit: $(UNIT)/installed  ## Run the tests that need no browser, server or TLS package.
-	$(UNIT)/bin/python -m pytest -m "not live"
+	$(UNIT)/bin/python -m pytest $(PARALLEL) -m "not live"
 
 lint: $(VENV)/test-installed lint-js
 	$(VENV)/bin/ruff check .
