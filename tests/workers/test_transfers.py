@@ -125,7 +125,10 @@ def test_plots_of_a_killed_worker_come_back(two: LiveServer, tab: Tab) -> None:
     pulled = Tab(other)
     tab.open(f"{two.url}/hook?user=ann")
     tab.move_slider()
+    tab.until_title("for ann 2024 Lyon k=2")  # what a new document does not have
     pulled.open(f"{two.url}/mine?user=bob")
+    pulled.move_slider()
+    pulled.until_title("made for bob k=2")
     for pid in set(re.findall(r"<(\d+)> GET /(?:bokeh/\w+/ws|mine)\?", two.log)):
         os.kill(int(pid), signal.SIGKILL)
     for page, title in ((tab, "for ann 2024 Lyon"), (pulled, "made for bob")):
