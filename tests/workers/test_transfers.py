@@ -87,6 +87,8 @@ def test_application_of_a_page_runs_once_for_all_workers(
     with connect(site, "/made", token):
         pass
     eventually(lambda: site.log.count("made by") == runs + 2, "the application to run again")
+    # A worker of gunicorn that has not started misses the TERM of a stop, and is killed later.
+    eventually(lambda: site.get("/bokeh/made") and len({*workers("")}) == 3, "the new worker")
 
 
 @pytest.fixture
@@ -212,3 +214,4 @@ def test_max_requests_closes_sockets_with_1001(live: Live, config: dict[str, str
         site.get("/hook")
     assert client.close_code() == 1001
     client.close()
+    site.get("/hook")  # the new worker has started: see above
