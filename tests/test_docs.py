@@ -26,6 +26,7 @@ from flask_bokeh.settings import Settings, key_of, setting_infos
 from .support import ROOT
 from .support.browser import Tab
 from .support.documentation import blocks, files_of, fragments_of
+from .support.messages import changed
 from .support.servers import SERVERS, Live
 from .support.sockets import Socket, connect
 from .test_csp import POLICY
@@ -117,7 +118,7 @@ def test_waiting_callback_blocks_only_its_session(live: Live, tmp_path: Path) ->
     site = live("gunicorn-gthread", "waits:app", args=["--chdir", str(tmp_path)])
 
     def move(socket: Socket, model: str) -> str:
-        event = {"kind": "ModelChanged", "model": {"id": model}, "attr": "value", "new": 2}
+        event = changed(model, 2)
         return str(socket.change(event)["type"])
 
     with (

@@ -13,6 +13,7 @@ import pytest
 from .support import ROOT
 from .support.browser import Tab
 from .support.documentation import files_of, fragments_of
+from .support.messages import changed
 from .support.servers import Live, LiveServer
 from .support.sockets import Socket, connect
 from .support.visitors import Visitor
@@ -91,8 +92,8 @@ def test_database_note_is_saved_and_shown_to_others(serve: Any, tmp_path: Path) 
         connect(site, "/notes", site.token()) as socket,
         connect(site, "/notes", site.token()) as other,
     ):
-        typed = {"model": {"id": socket.ids()["text"]}, "attr": "value", "new": "<b>milk</b>"}
-        assert socket.change({"kind": "ModelChanged", **typed})["type"] == "OK"
+        typed = changed(socket.ids()["text"], "<b>milk</b>")
+        assert socket.change(typed)["type"] == "OK"
         socket.press("Add")
         for one in (socket, other):
             until_shown(one, "<p>&lt;b&gt;milk&lt;/b&gt;</p>", "listed")

@@ -10,6 +10,7 @@ from functools import cache
 import pytest
 
 from ..support.attacks import ATTACKS
+from ..support.messages import changed
 from ..support.processes import Usage
 from ..support.servers import Live, LiveServer
 from ..support.sockets import Socket, connect
@@ -162,7 +163,7 @@ def test_large_legitimate_messages_are_accepted(strict: LiveServer) -> None:
         slider = client.model("Slider")
 
         def change(attr: str, new: object, *buffers: bytes) -> str:
-            event = {"kind": "ModelChanged", "model": {"id": slider}, "attr": attr, "new": new}
+            event = changed(slider, new, attr)
             client.send_message(json.dumps({"events": [event]}), "PATCH-DOC", *buffers)
             return client.answer()
 

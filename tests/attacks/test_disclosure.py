@@ -9,23 +9,12 @@ from typing import Any
 import pytest
 
 from ..support.browser import Tab
+from ..support.messages import changed, clicked
 from ..support.servers import Live, LiveServer
 from ..support.sockets import Socket, connect
 from ..support.waiting import eventually
 
 APP = "tests.live_apps.failing:create_app()"
-
-
-def changed(model: str, new: Any, attr: str = "value") -> dict[str, Any]:
-    """Return the event of a changed property."""
-    return {"kind": "ModelChanged", "model": {"id": model}, "attr": attr, "new": new}
-
-
-def clicked(model: str) -> dict[str, Any]:
-    """Return the event of a click on a button."""
-    values = {"type": "map", "entries": [["model", {"id": model}]]}
-    event = {"type": "event", "name": "button_click", "values": values}
-    return {"kind": "MessageSent", "msg_type": "bokeh_event", "msg_data": event}
 
 
 def opened(site: LiveServer, user: str = "ann") -> Socket:

@@ -29,7 +29,7 @@ from flask_bokeh.bokeh_api.v3.message_limits import (
 )
 from flask_bokeh.errors import MessageLimitError
 
-from ..support.messages import ndarray
+from ..support.messages import changed, ndarray
 
 LIMITS = MessageLimits(size=20 * 2**20, values=250_000, events=100, new_models=100)
 
@@ -39,7 +39,7 @@ SMALL = MessageLimits(size=2**20, values=20, events=3, new_models=3)
 
 def inspect(value: Any, *, buffers: Any = (), size: int = 1000) -> Content:
     """Inspect a patch that sets a property to a value."""
-    event = {"kind": "ModelChanged", "model": {"id": "m"}, "attr": "data", "new": value}
+    event = changed("m", value, "data")
     return inspect_content("PATCH-DOC", {"events": [event]}, buffers, size, LIMITS)
 
 
@@ -179,7 +179,7 @@ def test_too_many_events_or_new_models_are_refused() -> None:
 
     def patch(count: int, models: int) -> Any:
         new = [{"type": "object", "name": "Div", "id": f"n{n}"} for n in range(models)]
-        event = {"kind": "ModelChanged", "model": {"id": "m"}, "attr": "tags", "new": new}
+        event = changed("m", new, "tags")
         return {"events": [event] * count}
 
     assert inspect_content("PATCH-DOC", patch(3, 3), (), 0, SMALL).new_models == {"n0", "n1", "n2"}

@@ -15,7 +15,7 @@ from flask_bokeh.bokeh_api.v3.message_inspector import BoundedPatch
 from flask_bokeh.bokeh_api.v3.message_limits import MessageLimits, inspect_content
 from flask_bokeh.errors import MessageLimitError
 
-from ..support.messages import ndarray
+from ..support.messages import changed, ndarray
 
 LIMITS = MessageLimits(size=20 * 2**20, values=250_000, events=100, new_models=100)
 
@@ -72,7 +72,7 @@ def test_models_from_the_browser_are_not_sent_back() -> None:
 def test_failed_patch_leaves_the_document_usable() -> None:
     """A patch with a bad event raises, and the document's models are up to date."""
     document = Document()
-    bad = {"kind": "ModelChanged", "model": {"id": "a"}, "attr": "text", "new": 5}
+    bad = changed("a", 5, "text")
     with pytest.raises(ValueError, match="text"):
         apply(document, root("a"), root("b"), {**bad, "model": root("c")["model"]})
     assert {"a", "b"} <= {model.id for model in document.models}
@@ -141,7 +141,7 @@ def test_stream_must_be_alone_in_its_message() -> None:
     """Other changes in the message could replace the column that was checked."""
     document, source = streamed_to([1])
     event = stream(source, [2])
-    text = {"kind": "ModelChanged", "model": {"id": source.id}, "attr": "name", "new": "n"}
+    text = changed(source.id, "n", "name")
     for events in ([event, event], [text, event], [{**event, "model": root("new")["model"]}]):
         with pytest.raises(MessageLimitError, match="streams"):
             apply(document, *events)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from bokeh.models import ColumnDataSource
 
 from flask_bokeh.bokeh_api.v3.patches import BrowserPatch, PrivateColumns, make_columns_private
 
+from ..support.messages import as_map, changed, clicked
 from ..support.servers import Live, LiveServer
 from ..support.sockets import Socket, connect
 
@@ -23,12 +23,10 @@ ZERO = [0, 0, 0]
 
 
 @pytest.fixture(scope="module")
-def site(module_live: Live) -> Iterator[LiveServer]:
+def site(module_live: Live) -> LiveServer:
     """A site whose log holds no trouble except a warning of Bokeh's for a read-only array."""
-    server = module_live("gunicorn-sync", APP, clean=False)
-    yield server
-    server.stop()
-    assert server.trouble_except("attempted to patch an immutable numpy array") == []
+    expected = ["attempted to patch an immutable numpy array"]
+    return module_live("gunicorn-sync", APP, expected=expected)
 
 
 def patched(model: str, patches: dict[str, Any]) -> dict[str, Any]:
@@ -38,17 +36,6 @@ def patched(model: str, patches: dict[str, Any]) -> dict[str, Any]:
 def streamed(model: str, data: dict[str, Any], rollover: int | None = None) -> dict[str, Any]:
     event = {"kind": "ColumnsStreamed", "model": {"id": model}, "attr": "data", "data": data}
     return {**event, "rollover": rollover}
-
-
-def as_map(values: dict[str, Any]) -> dict[str, Any]:
-    """Return a dict in the form in which BokehJS sends it."""
-    return {"type": "map", "entries": [list(item) for item in values.items()]}
-
-
-def click(button: str) -> dict[str, Any]:
-    values = as_map({"model": {"id": button}})
-    event = {"type": "event", "name": "button_click", "values": values}
-    return {"kind": "MessageSent", "msg_type": "bokeh_event", "msg_data": event}
 
 
 def piece(start: int, stop: int) -> dict[str, Any]:
@@ -95,7 +82,7 @@ def test_data_that_a_callback_shares_stay_unchanged(site: LiveServer) -> None:
     before = shared(site)
     with connect(site, "/shared", site.token()) as client:
         ids = client.ids()
-        typed = {"kind": "ModelChanged", "model": {"id": ids["text"]}, "attr": "value", "new": "x"}
+        typed = changed(ids["text"], "x")
         change = patched(ids["again"], {"array": [[0, 9]], "list": [[0, 9]]})
         ok(client, change | {"patches": {}}, typed, change)
         ok(client, streamed(ids["again"], {"array": [1], "list": [1]}))
@@ -109,7 +96,7 @@ def test_changes_by_callbacks_affect_one_visitor(site: LiveServer) -> None:
     with connect(site, "/shared", site.token()) as client:
         ids = client.ids()
         for length in (4, 5):
-            answer = client.change(click(ids["button"]))
+            answer = client.change(clicked(ids["button"]))
             assert answer["type"] == "OK", answer
             sent = [event["kind"] for content in answer["before"] for event in content["events"]]
             assert sent == ["ColumnsStreamed", "ColumnsPatched"]
@@ -117,7 +104,7 @@ def test_changes_by_callbacks_affect_one_visitor(site: LiveServer) -> None:
         assert client.data("flat")["array"] == [7, 0, 0]
         ok(client, patched(ids["flat"], as_map({"list": [[0, 3]]})))
         ok(client, streamed(ids["lists"], as_map({"list": [3]}), 99))
-        ok(client, click(ids["button"]))
+        ok(client, clicked(ids["button"]))
         assert client.data("lists")["list"] == [0, 0, 0, 7, 7, 3, 7]
     with connect(site, "/shared", site.token()) as other:
         assert other.data("lists") == {"list": ZERO}

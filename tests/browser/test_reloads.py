@@ -26,17 +26,6 @@ def site(module_live: Live) -> LiveServer:
     return module_live(app=APP, clean=False)
 
 
-@pytest.fixture
-def requests(site: LiveServer) -> RequestCounts:
-    """Requests since the start of the test: the tests share the server."""
-    return RequestCounts(site)
-
-
-@pytest.fixture
-def tab(tab: Tab) -> Tab:
-    return tab
-
-
 def end_sessions(site: LiveServer, tab: Tab) -> Locator:
     """End the sessions of the page; wait for the message in it and return its box."""
     assert int(site.post("/close")) >= 1

@@ -25,12 +25,6 @@ def site(module_live: Live) -> LiveServer:
     return module_live(app=APP, clean=False)
 
 
-@pytest.fixture
-def requests(site: LiveServer) -> RequestCounts:
-    """Requests since the start of the test: the tests share the server."""
-    return RequestCounts(site)
-
-
 PAGES = ["/show/decimal", "/bokeh/decimal", "/second-root", "/pull/direct", "/show/js"]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 __all__ = ("ATTACKS",)
+from .messages import changed
 
 
 def _change(new: Any) -> str:
@@ -16,7 +17,7 @@ def _change(new: Any) -> str:
 
     Bokeh makes the value before it looks for the model.
     """
-    event = {"kind": "ModelChanged", "model": {"id": "MODEL"}, "attr": "tags", "new": new}
+    event = changed("MODEL", new, "tags")
     return json.dumps({"events": [event]})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .messages import changed
 from .servers import LiveServer
 from .sockets import connect
 
@@ -11,7 +12,5 @@ def check_personal(site: LiveServer, page: str, path: str, user: str, title: str
     token = site.token(f"{page}?user={user}")
     with connect(site, path, token, query=f"user={user}") as client:
         assert client.titles() == [title]
-        slider = {"id": client.ids()["k"]}
-        moved = {"kind": "ModelChanged", "model": slider, "attr": "value", "new": 3}
-        assert client.change(moved)["type"] == "OK"
+        assert client.change(changed(client.ids()["k"], 3))["type"] == "OK"
         assert client.titles() == [f"{title} k=3"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .messages import changed, clicked
 from .waiting import TIMEOUT
 
 if TYPE_CHECKING:
@@ -110,10 +111,7 @@ class Socket:
     def press(self, label: str) -> None:
         """Press the document's button with a label."""
         button = self._models_by("label")[label]["id"]
-        values = {"type": "map", "entries": [["model", {"id": button}]]}
-        event = {"type": "event", "name": "button_click", "values": values}
-        message = {"kind": "MessageSent", "msg_type": "bokeh_event", "msg_data": event}
-        assert (answer := self.change(message))["type"] == "OK", answer
+        assert (answer := self.change(clicked(button)))["type"] == "OK", answer
 
     def titles(self) -> list[str]:
         """Return the titles of the plots in the server's document."""
@@ -121,12 +119,7 @@ class Socket:
 
     def send_big(self, size: int) -> str:
         """Send a message of a size; return the type of the answer."""
-        event = {
-            "kind": "ModelChanged",
-            "model": {"id": self.model("Slider")},
-            "attr": "title",
-            "new": "x" * size,
-        }
+        event = changed(self.model("Slider"), "x" * size, "title")
         self.send_message(json.dumps({"events": [event]}))
         return self.answer()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Iterator
 from urllib.error import HTTPError
 
 import pytest
@@ -24,19 +23,9 @@ TENANTS = {"host matching": ["ann"], "subdomains": ["ann", ""]}
 WARNING = "Current server name 'elsewhere.test' doesn't match"
 
 
-@pytest.fixture(scope="module")
-def started(module_live: Live) -> Iterator[Live]:
-    """Start servers whose logs hold no trouble except Werkzeug's warning of a foreign host."""
-    servers: list[LiveServer] = []
-
-    def start(server: str, kind: str) -> LiveServer:
-        servers.append(module_live(server, APPS[kind], clean=False))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stop()
-        assert server.trouble_except(WARNING) == []
+def start(module_live: Live, server: str, kind: str) -> LiveServer:
+    """Start a server whose log holds no trouble except Werkzeug's warning of a foreign host."""
+    return module_live(server, APPS[kind], expected=[WARNING])
 
 
 def address(site: LiveServer, tenant: str) -> str:
@@ -47,9 +36,9 @@ def address(site: LiveServer, tenant: str) -> str:
 
 @pytest.mark.parametrize("server", ["gunicorn-gthread", "flask-bokeh-run"])
 @pytest.mark.parametrize("kind", APPS)
-def test_plot_is_live_on_each_host(started: Live, tab: Tab, server: str, kind: str) -> None:
+def test_plot_is_live_on_each_host(module_live: Live, tab: Tab, server: str, kind: str) -> None:
     """Load BokehJS, run a callback, and open an application's own page on each tenant's host."""
-    site = started(server, kind)
+    site = start(module_live, server, kind)
     for tenant in TENANTS[kind]:
         tab.open(f"{address(site, tenant)}/")
         tab.until_title(f"plot of {tenant or 'front'}")
@@ -61,11 +50,11 @@ def test_plot_is_live_on_each_host(started: Live, tab: Tab, server: str, kind: s
 
 
 @pytest.mark.parametrize("kind", APPS)
-def test_page_opens_websockets_of_its_own_host_only(started: Live, kind: str) -> None:
+def test_page_opens_websockets_of_its_own_host_only(module_live: Live, kind: str) -> None:
     """Refuse a token on another tenant's host or page; keep URLs on the page's own host."""
     import websocket
 
-    site = started("gunicorn-gthread", kind)
+    site = start(module_live, "gunicorn-gthread", kind)
     mine, other = (address(site, name).removeprefix("http://") for name in ("ann", "bob"))
 
     def get(path: str, host: str) -> tuple[str, str]:
