@@ -126,9 +126,8 @@ def test_run_passes_bodies_and_no_underscored_headers(live: Live) -> None:
         "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n": "hello",
         "X_Forwarded_For: 1.2.3.4\r\n\r\n": "",
     }
-    host, port = site.address.split(":")
     for rest, body in bodies.items():
-        with socket.create_connection((host, int(port)), timeout=60) as sock:
+        with site.open_connection() as sock:
             sock.sendall((head + rest).encode())
             answer = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
         assert answer.startswith("HTTP/1.1 200"), answer
@@ -158,12 +157,8 @@ def test_run_answers_503_when_too_many_requests_wait(live: Live) -> None:
     """With one thread, a hundred requests may wait; more get a 503 at once."""
     config = {"BOKEH_STOP_TIMEOUT": 0.5}
     site = live("flask-bokeh-run", config=config, args=["--threads", "1"], clean=False)
-    host, port = site.address.split(":")
     with ExitStack() as stack:
-        sockets = [
-            stack.enter_context(socket.create_connection((host, int(port)), timeout=60))
-            for _ in range(101)
-        ]
+        sockets = [stack.enter_context(site.open_connection()) for _ in range(101)]
         for sock in sockets:
             sock.sendall(f"GET /sleep HTTP/1.1\r\nHost: {site.address}\r\n\r\n".encode())
         readable, _, _ = select.select(sockets, [], [], 10)
@@ -175,8 +170,7 @@ def test_run_answers_503_when_too_many_requests_wait(live: Live) -> None:
 def test_run_refuses_too_long_bodies(module_live: Live, length: bytes) -> None:
     """A body over MAX_CONTENT_LENGTH gets a 400 response, and the site does not see the request."""
     site = module_live("flask-bokeh-run", config=SMALL, clean=False)
-    host, port = site.address.split(":")
-    with socket.create_connection((host, int(port)), timeout=60) as sock:
+    with site.open_connection() as sock:
         head = f"POST /cut HTTP/1.1\r\nHost: {site.address}\r\n".encode()
         body = b"7D0\r\n" + b"x" * 2000 if b"chunked" in length else b"x" * 2000
         sock.sendall(head + length + b"\r\n\r\n" + body)
@@ -208,7 +202,6 @@ def test_check_names_servers_that_need_a_port(
 def test_run_answers_400_to_a_malformed_host(module_live: Live) -> None:
     """A malformed Host header does not make the connection hang."""
     site = module_live("flask-bokeh-run", config=SMALL, clean=False)
-    host, port = site.address.split(":")
-    with socket.create_connection((host, int(port)), timeout=60) as sock:
+    with site.open_connection() as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: a:b\r\nConnection: close\r\n\r\n")
         assert b" 400 " in sock.recv(100)

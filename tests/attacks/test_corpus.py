@@ -64,9 +64,8 @@ def ask(site: LiveServer, data: bytes) -> list[bytes]:
 
 
 def _ask(site: LiveServer, data: bytes) -> bytes:
-    host, port = site.address.split(":")
     answer = b""
-    with socket.create_connection((host, int(port)), timeout=8) as sock:
+    with site.open_connection(timeout=8) as sock:
         try:
             sock.sendall(data)
             with suppress(OSError):  # the server has already closed

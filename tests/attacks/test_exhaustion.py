@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import resource
-import socket
 import time
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -70,10 +69,9 @@ def test_flask_bokeh_run_recovers_from_lack_of_descriptors(live: Live) -> None:
     visitor = Visitor(site)
     before = stats(visitor)
     limit(before["pid"], before["descriptors"] + 10)
-    host, port = site.address.split(":")
     with ExitStack() as stack:
         for _ in range(40):
-            stack.enter_context(socket.create_connection((host, int(port)), timeout=60))
+            stack.enter_context(site.open_connection())
         lines, used = len(site.log), Usage.of(before["pid"]).cpu
         time.sleep(1)  # the server should be idle
         assert Usage.of(before["pid"]).cpu - used < 0.5
@@ -86,7 +84,6 @@ def test_flask_bokeh_run_recovers_from_lack_of_descriptors(live: Live) -> None:
 def test_unfinished_bodies_use_bounded_memory(live: Live, announced: bytes) -> None:
     """Unfinished bodies use bounded memory in total; forms and pages still work meanwhile."""
     site = live("flask-bokeh-run", clean=False)
-    host, port = site.address.split(":")
     pid = site.stats()["pid"]
     before = Usage.of(pid).memory
     megabyte = b"x" * 1_000_000
@@ -95,7 +92,7 @@ def test_unfinished_bodies_use_bounded_memory(live: Live, announced: bytes) -> N
     statuses = []
     with ExitStack() as stack:
         for _ in range(40):  # 14 MB each
-            sock = stack.enter_context(socket.create_connection((host, int(port)), timeout=60))
+            sock = stack.enter_context(site.open_connection())
             with suppress(ConnectionError):
                 sock.sendall(b"POST /length HTTP/1.1\r\nHost: site\r\n" + announced + b"\r\n\r\n")
                 for _ in range(14):

@@ -15,8 +15,7 @@ def test_slow_request_head_blocks_no_other_client(live: Live) -> None:
     site = live("gunicorn-gthread", APP, clean=False)
     visitor = Visitor(site)
     head = visitor.head(visitor.token())
-    host, port = site.address.split(":")
-    with socket.create_connection((host, int(port)), timeout=60) as slow:
+    with site.open_connection() as slow:
         slow.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for start in range(0, len(head), 50):
             slow.sendall(head[start : start + 50])

@@ -25,14 +25,6 @@ def head(site: LiveServer, token: str, path: str = "/hooked", **replace: str) ->
     return Visitor(site).head(token, path, **{"Cookie": site.cookies.get(token), **replace})
 
 
-@contextlib.contextmanager
-def raw(site: LiveServer) -> Iterator[socket.socket]:
-    """Open a TCP connection."""
-    host, port = site.address.split(":")
-    with socket.create_connection((host, int(port)), timeout=60) as sock:
-        yield sock
-
-
 def read(sock: socket.socket, seconds: float = 3.0) -> bytes:
     """Read until the peer closes or is silent for some seconds."""
     sock.settimeout(seconds)
@@ -67,7 +59,7 @@ def test_connection_carries_one_upgrade_only(site: LiveServer) -> None:
     """A second request on a connection is not served after Tornado refuses the upgrade."""
     token = site.token("/hook")
     second = f"GET /hooked/metadata HTTP/1.1\r\nHost: {site.address}\r\n\r\n".encode()
-    with raw(site) as sock:
+    with site.open_connection() as sock:
         # Flask accepts it; Tornado responds 426 for the version and would keep the connection.
         sock.sendall(head(site, token, Sec_WebSocket_Version="99"))
         first = read_head(sock)
@@ -79,7 +71,7 @@ def test_connection_carries_one_upgrade_only(site: LiveServer) -> None:
         assert b"/hooked" not in rest
     if site.kind == "flask-bokeh-run":  # Flask serves the connection again
         return
-    with raw(site) as sock:  # an idle connection is closed
+    with site.open_connection() as sock:  # an idle connection is closed
         sock.sendall(head(site, token, Sec_WebSocket_Version="99"))
         before = time.monotonic()
         read(sock, 60)
@@ -90,7 +82,7 @@ def test_connection_carries_one_upgrade_only(site: LiveServer) -> None:
 def test_request_behind_an_upgrade_is_authorized_on_its_own(site: LiveServer) -> None:
     """Bytes behind an upgrade request refuse it; a request in them gets past no check."""
     token = site.token("/hook")
-    with raw(site) as sock:
+    with site.open_connection() as sock:
         sock.sendall(head(site, token) + head(site, token, Origin="http://evil.test"))
         answer = read(sock)
         # uWSGI drops what it has read with the head; flask bokeh run has not read it, so it
@@ -122,7 +114,7 @@ def test_malformed_head_can_not_smuggle_a_request(site: LiveServer, line: str) -
     """Control characters, folded lines and bodies add no second request and change no header."""
     token = site.token("/hook")
     bad = head(site, token).replace(b"Upgrade: websocket", f"Upgrade: websocket\r\n{line}".encode())
-    with raw(site) as sock:
+    with site.open_connection() as sock:
         sock.sendall(bad)
         answer = read(sock, 1.0)
     # Either a WebSocket to our session (the server dropped the line) or a refusal, never both.
@@ -153,7 +145,7 @@ def test_only_a_plain_get_opens_a_websocket(
     """HTTP/1.0, HEAD and requests with a body open no WebSocket (RFC 6455, 4.1)."""
     good = head(site, site.token("/hook"))
     assert line in good
-    with raw(site) as sock:
+    with site.open_connection() as sock:
         sock.sendall(good.replace(line, other, 1) + behind)
         answer = read_head(sock)
     assert b" 101 " not in answer
@@ -179,7 +171,7 @@ def test_bad_origin_host_or_token_is_refused_before_hijack(
 ) -> None:
     """Flask refuses a foreign origin or host or a bad token with 403 and hijacks no socket."""
     token = site.token("/hook")
-    with raw(site) as sock:
+    with site.open_connection() as sock:
         values = {name: value.replace("TOKEN", token) for name, value in replace.items()}
         sock.sendall(head(site, token, **values))
         assert read_head(sock).startswith(b"HTTP/1.1 403")
@@ -195,10 +187,10 @@ def test_disconnects_during_or_after_the_head_leak_nothing(site: LiveServer) -> 
     eventually(lambda: site.stats()["sockets"] == 0, "all sockets to close")
     before = site.stats()
     for part in (20, -4, -1):
-        with raw(site) as sock:
+        with site.open_connection() as sock:
             sock.sendall(head(site, token)[:part])
     for _ in range(5):
-        with raw(site) as sock:
+        with site.open_connection() as sock:
             sock.sendall(head(site, token))
     eventually(
         lambda: (
@@ -220,7 +212,10 @@ def test_early_bytes_under_tls_are_refused(module_live: Live, size: int | None) 
         good = good[:-2] + pads.encode() + b"\r\n"
         assert len(good) == size
     assert site.context is not None
-    with raw(site) as sock, site.context.wrap_socket(sock, server_hostname="127.0.0.1") as tls:
+    with (
+        site.open_connection() as sock,
+        site.context.wrap_socket(sock, server_hostname="127.0.0.1") as tls,
+    ):
         tls.sendall(good + b"GET / HTTP/1.1\r\n\r\n")
         assert read(tls).startswith(b"HTTP/1.1 400")
     eventually(lambda: site.log.count(EARLY) > before, "the refusal in the log")
@@ -245,7 +240,7 @@ def test_added_lines_get_at_most_one_response(
     """A request with any added header lines gets at most one response and raises no error."""
     token = site.token("/hook")
     added = "".join(f"\r\n{name}: {value}" for name, value in extra).encode("latin-1")
-    with raw(site) as sock:
+    with site.open_connection() as sock:
         sock.sendall(
             head(site, token).replace(b"Upgrade: websocket", b"Upgrade: websocket" + added)
         )

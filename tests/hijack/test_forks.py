@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -57,8 +56,7 @@ def test_plots_answer_while_a_view_blocks_gevent(module_live: Live, tmp_path: Pa
 
 
 def answers(site: LiveServer) -> bool:
-    host, port = site.address.split(":")
-    with socket.create_connection((host, int(port)), timeout=60) as sock:
+    with site.open_connection() as sock:
         sock.settimeout(0.3)
         sock.sendall(f"GET /favicon.ico HTTP/1.1\r\nHost: {site.address}\r\n\r\n".encode())
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -71,6 +72,11 @@ class ServerProcess:
     @property
     def log(self) -> str:
         return "".join(self.lines)
+
+    def open_connection(self, timeout: float = TIMEOUT) -> socket.socket:
+        """Open a TCP connection to the server, for requests that HTTP clients do not make."""
+        host, port = self.address.split(":")
+        return socket.create_connection((host, int(port)), timeout)
 
     def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = TIMEOUT) -> int:
         """Send a signal, wait, kill the remaining processes, and return the exit code."""

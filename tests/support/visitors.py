@@ -131,8 +131,7 @@ class Visitor:
         return self.send(self.head(token, path, **replace))
 
     def send(self, head: bytes) -> Upgraded:
-        host, port = self.site.address.split(":")
-        sock = socket.create_connection((host, int(port)), timeout=TIMEOUT)
+        sock = self.site.open_connection()
         answer = b""
         with suppress(ConnectionError):
             sock.sendall(head)
