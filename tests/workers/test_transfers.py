@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from http.client import HTTPResponse
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
 from ..support.browser import Tab
 from ..support.servers import Live, LiveServer
 from ..support.sockets import RefusedError, connect
-from ..support.waiting import eventually
+from ..support.waiting import TIMEOUT, eventually
 
 # gunicorn's access log, with the worker's pid.
 LOG_PIDS = ["--access-logformat", "%(p)s %(r)s %(s)s"]
@@ -51,9 +52,9 @@ def test_application_of_a_page_runs_once_for_all_workers(
 ) -> None:
     """A page's application runs again only if its session ended or TLS prevents a transfer."""
     (tmp_path / "made.py").write_text(
-        "import os\n"
+        "import os, time\n"
         "from bokeh.models import Div\n"
-        "from flask import Flask\n"
+        "from flask import Flask, Response\n"
         "from flask_bokeh import FlaskBokeh\n"
         "bokeh = FlaskBokeh()\n"
         "@bokeh.application('/made', page=True)\n"
@@ -64,6 +65,11 @@ def test_application_of_a_page_runs_once_for_all_workers(
         f"app.config['BOKEH_RUNTIME_DIR'] = {config['BOKEH_RUNTIME_DIR']!r}\n"
         "app.secret_key = 'for the tests only'\n"
         "bokeh.init_app(app)\n"
+        "def parts():\n"
+        "    while True:\n"
+        "        yield 'part'\n"
+        "        time.sleep(0.05)\n"
+        "app.add_url_rule('/endless', view_func=lambda: Response(parts()))\n"
     )
     args = ["--chdir", str(tmp_path), "-w", "2", *LOG_PIDS]
     site = live(kind, "made:app", args=args)
@@ -97,11 +103,10 @@ def test_application_of_a_page_runs_once_for_all_workers(
 
 
 @contextmanager
-def occupied_worker(site: LiveServer) -> Iterator[socket.socket]:
-    """Let a worker without threads wait for a request until the connection is closed."""
-    with site.open_connection() as connection:
-        connection.sendall(b"GET")
-        yield connection
+def occupied_worker(site: LiveServer) -> Iterator[HTTPResponse]:
+    """Keep a worker without threads busy until the response is closed."""
+    with urlopen(f"{site.url}/endless", timeout=TIMEOUT, context=site.context) as response:
+        yield response
 
 
 @pytest.fixture
