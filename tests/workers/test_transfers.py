@@ -6,9 +6,8 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from http.client import HTTPResponse
 from pathlib import Path
 from urllib.request import urlopen
@@ -79,9 +78,9 @@ def test_application_of_a_page_runs_once_for_all_workers(
 
     def is_passed_on(number: int) -> bool:
         # The page's worker is busy while its socket arrives, so that the other one accepts it.
-        with occupied_worker(site) as first:
+        with occupy_worker(site) as first:
             token = site.token("/bokeh/made")
-            with occupied_worker(site):
+            with occupy_worker(site):
                 first.close()
                 with connect(site, "/made", token):
                     eventually(lambda: len(workers(r"/ws\S*")) == number, "the log")
@@ -102,11 +101,10 @@ def test_application_of_a_page_runs_once_for_all_workers(
     eventually(lambda: site.get("/bokeh/made") and len({*workers("")}) == 3, "the new worker")
 
 
-@contextmanager
-def occupied_worker(site: LiveServer) -> Iterator[HTTPResponse]:
-    """Keep a worker without threads busy until the response is closed."""
-    with urlopen(f"{site.url}/endless", timeout=TIMEOUT, context=site.context) as response:
-        yield response
+def occupy_worker(site: LiveServer) -> HTTPResponse:
+    """Keep a worker without threads busy until the returned response is closed."""
+    response: HTTPResponse = urlopen(f"{site.url}/endless", timeout=TIMEOUT, context=site.context)
+    return response
 
 
 @pytest.fixture
